@@ -1,0 +1,1 @@
+//! Syntax tree -> model -> program -> plan -> machine code, Rust or text.

@@ -1,0 +1,1 @@
+//! `model!`: tokens in, tokens out.

@@ -1,0 +1,1 @@
+//! Plain data that compiler and runtime share: sizes, kernels, plans, and the rules both must agree on.

@@ -1,0 +1,1 @@
+//! Runs the steps of a plan: matrix products, threads, arena. Knows no compiler.

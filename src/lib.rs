@@ -1,0 +1,1 @@
+//! dlc: a compiler for descriptions of neural networks.
