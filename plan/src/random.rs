@@ -15,41 +15,38 @@
 pub const GROUP: u32 = 16;
 
 const ROUNDS: usize = 10;
-const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
+const LOW: u64 = 0xFFFF_FFFF;
+const MULTIPLIERS: [u64; 2] = [0xD251_1F53, 0xCD9E_8D57];
 const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
 
 /// One block of Philox4x32-10: four words from a counter of four words and a key of two.
 #[inline(always)]
 pub fn philox(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
-    let [x0, x1, x2, x3] = counter.map(|word| [word]);
-    philox_side_by_side([x0, x1, x2, x3], key).map(|[word]| word)
+    philox_side_by_side(counter.map(|word| [u64::from(word)]), key).map(|[word]| word as u32)
 }
 
 /// `N` blocks of Philox4x32-10 under one key: `x[w][i]` is word `w` of block `i`, in and out, so that a vector holds the
 /// same word of neighbouring blocks.
+///
+/// Words live in the low halves of 64-bit lanes and the high halves are whatever was left there: a widening multiply
+/// reads only low halves, so no round has to pack or mask anything.
 #[inline(always)]
-fn philox_side_by_side<const N: usize>(mut x: [[u32; N]; 4], mut key: [u32; 2]) -> [[u32; N]; 4] {
+fn philox_side_by_side<const N: usize>(mut x: [[u64; N]; 4], mut key: [u32; 2]) -> [[u64; N]; 4] {
     for _ in 0..ROUNDS {
+        let [key0, key1] = key.map(u64::from);
         let mut y = [[0; N]; 4];
         for i in 0..N {
-            let (high0, low0) = wide_product(MULTIPLIERS[0], x[0][i]);
-            let (high1, low1) = wide_product(MULTIPLIERS[1], x[2][i]);
-            y[0][i] = high1 ^ x[1][i] ^ key[0];
-            y[1][i] = low1;
-            y[2][i] = high0 ^ x[3][i] ^ key[1];
-            y[3][i] = low0;
+            let product0 = (x[0][i] & LOW) * MULTIPLIERS[0];
+            let product1 = (x[2][i] & LOW) * MULTIPLIERS[1];
+            y[0][i] = (product1 >> 32) ^ x[1][i] ^ key0;
+            y[1][i] = product1;
+            y[2][i] = (product0 >> 32) ^ x[3][i] ^ key1;
+            y[3][i] = product0;
         }
         x = y;
         key = [key[0].wrapping_add(WEYL[0]), key[1].wrapping_add(WEYL[1])];
     }
     x
-}
-
-/// The high and the low half of a 64-bit product.
-#[inline(always)]
-fn wide_product(a: u32, b: u32) -> (u32, u32) {
-    let product = u64::from(a) * u64::from(b);
-    ((product >> 32) as u32, product as u32)
 }
 
 /// The number of a random site: the 32-bit FNV-1a hash of the member path, a byte that occurs in no UTF-8 text, and the
@@ -89,12 +86,9 @@ pub fn bits(key: [u32; 2], step: u32, seed_hi: u32, row: u32, col: u32) -> u32 {
 pub fn bits16(key: [u32; 2], step: u32, seed_hi: u32, row: u32, group: u32) -> [u32; 16] {
     let first = group.wrapping_mul(4);
     let blocks = [first, first.wrapping_add(1), first.wrapping_add(2), first.wrapping_add(3)];
-    let words = philox_side_by_side([blocks, [row; 4], [step; 4], [seed_hi; 4]], key);
-    let mut lanes = [0; 16];
-    for (four, word) in lanes.chunks_exact_mut(4).zip(words) {
-        four.copy_from_slice(&word);
-    }
-    lanes
+    let counter = [blocks, [row; 4], [step; 4], [seed_hi; 4]].map(|words| words.map(u64::from));
+    let words = philox_side_by_side(counter, key);
+    std::array::from_fn(|lane| words[lane / 4][lane % 4] as u32)
 }
 
 /// A number in [0, 1), a multiple of 2^-24, from the upper 24 bits; exact in f32.
