@@ -1,1 +1,3 @@
 //! Syntax tree -> model -> program -> plan -> machine code, Rust or text.
+
+pub mod program;

@@ -1,3 +1,16 @@
 //! Plain data that compiler and runtime share: sizes, kernels, plans, and the rules both must agree on.
 
+mod dtype;
+mod host;
+pub mod kernel;
+pub mod plan;
+mod prim;
 pub mod random;
+mod size;
+
+pub use dtype::DType;
+pub use host::{Host, HostState, HostVar};
+pub use kernel::{Instr, Kernel};
+pub use plan::Plan;
+pub use prim::{Gives, PRIMS, Prim, PrimRow, cast, erf};
+pub use size::{Atom, Size, Term};

@@ -1,0 +1,337 @@
+//! Kernels: fused loops over machine operations, the one form in which all arithmetic but matrix products is run.
+//!
+//! A kernel has row axes (handed out in chunks, in parallel) and column axes (serial; the last one is the vector axis).
+//! For each row its phases run in order: a row phase computes scalars once, a sweep goes over all columns, sixteen
+//! elements of the vector axis at a time. Values are numbered across the kernel; a sweep sees the scalars of the set-up,
+//! of earlier row phases and of earlier folds, and the lanes it defined itself.
+//!
+//! Order of floating-point operations, which both backends must keep so that they give the same bits:
+//! - a column fold keeps sixteen partial results, element j of the vector axis going to partial j mod 16, over all
+//!   column axes in order; at the end they are halved: p[i] op p[i + 8], then 4, 2, 1;
+//! - a row fold adds each row, in order, to its chunk's partial result, one a column; the runtime joins the chunks;
+//! - an all fold adds one scalar a row, in order, to its chunk's partial result; the runtime joins the chunks.
+//!
+//! In every fold the old value is the first operand and the new element the second.
+
+/// The width of a sweep: elements of the vector axis that are computed side by side.
+pub const LANES: usize = 16;
+
+/// The number of a value in its kernel.
+pub type Val = u32;
+
+/// What a kernel's value is; one number in a row phase, sixteen in a sweep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A single-precision number.
+    F32,
+    /// An integer of 32 bits, wrapping.
+    I32,
+    /// A truth.
+    Mask,
+}
+
+/// How a buffer stores its elements. A load of bytes gives I32, a store of I32 to bytes keeps the low eight bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Elem {
+    /// Single precision.
+    F32,
+    /// Integers of 32 bits.
+    I32,
+    /// Unsigned bytes: u8 and bool.
+    U8,
+}
+
+impl Elem {
+    /// The size of an element in bytes.
+    pub fn bytes(self) -> usize {
+        match self {
+            Elem::F32 | Elem::I32 => 4,
+            Elem::U8 => 1,
+        }
+    }
+}
+
+/// An extent, stride or offset: a constant of the code, or an argument of the call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Ext {
+    /// Known at compile time.
+    Const(i64),
+    /// The call's argument with this number.
+    Arg(u16),
+}
+
+/// An axis of the kernel's loops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Axis {
+    /// A row axis, by its place in [`Kernel::rows`].
+    Row(u8),
+    /// A column axis, by its place in [`Kernel::cols`].
+    Col(u8),
+}
+
+/// An affine function of the loops' indices.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Affine {
+    /// The constant part.
+    pub offset: Ext,
+    /// A factor for each axis that matters; no axis twice, no constant zero.
+    pub terms: Vec<(Axis, Ext)>,
+}
+
+/// A condition on an access: `0 <= index < extent`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Bound {
+    /// The index that must lie inside.
+    pub index: Affine,
+    /// The extent that it must lie in.
+    pub extent: Ext,
+}
+
+/// An element of a buffer, for each point of the loops.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Access {
+    /// The buffer, by its place in [`Kernel::bufs`].
+    pub buf: u16,
+    /// The element's number in the buffer.
+    pub at: Affine,
+    /// A gather: an I32 value and the factor by which it adds to the element's number.
+    pub base: Option<(Val, Ext)>,
+    /// Where any of these fails, a load gives zero and does not touch memory. Stores have none.
+    pub bounds: Vec<Bound>,
+}
+
+/// A machine operation. The name's first letter is the operands' kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(missing_docs, reason = "the names say it; the uncommon ones are documented")]
+pub enum Instr {
+    FAdd,
+    FSub,
+    FMul,
+    FDiv,
+    /// a * b + c, rounded once.
+    FMulAdd,
+    /// `if a < b || b != b { b } else { a }`: NaN if either is.
+    FMax,
+    /// `if a > b || b != b { b } else { a }`: NaN if either is.
+    FMin,
+    FSqrt,
+    FNeg,
+    FAbs,
+    FFloor,
+    /// To the nearest integer, ties to even.
+    FRound,
+    FLt,
+    FLe,
+    FEq,
+    /// True for NaN.
+    FNe,
+    /// Towards zero; what does not fit gives i32::MIN.
+    FToI,
+    /// The bits as an integer.
+    FBits,
+    IAdd,
+    ISub,
+    IMul,
+    INeg,
+    IMax,
+    IMin,
+    IAnd,
+    IOr,
+    IXor,
+    /// Shift left by a constant.
+    IShl(u8),
+    /// Shift right by a constant, filling with zeros.
+    IShr(u8),
+    /// Shift right by a constant, filling with the sign.
+    ISar(u8),
+    ILt,
+    ILe,
+    IEq,
+    INe,
+    /// To the nearest single.
+    IToF,
+    /// The bits as a single.
+    IBits,
+    MAnd,
+    MOr,
+    MNot,
+    /// mask, a, b: a where the mask is true, else b.
+    FSelect,
+    ISelect,
+}
+
+impl Instr {
+    /// The kinds of the operands and of the result.
+    pub fn signature(self) -> (&'static [Kind], Kind) {
+        use Kind::{F32 as F, I32 as I, Mask as M};
+        match self {
+            Instr::FAdd | Instr::FSub | Instr::FMul | Instr::FDiv | Instr::FMax | Instr::FMin => (&[F, F], F),
+            Instr::FMulAdd => (&[F, F, F], F),
+            Instr::FSqrt | Instr::FNeg | Instr::FAbs | Instr::FFloor | Instr::FRound => (&[F], F),
+            Instr::FLt | Instr::FLe | Instr::FEq | Instr::FNe => (&[F, F], M),
+            Instr::FToI | Instr::FBits => (&[F], I),
+            Instr::IAdd | Instr::ISub | Instr::IMul | Instr::IMax | Instr::IMin => (&[I, I], I),
+            Instr::IAnd | Instr::IOr | Instr::IXor => (&[I, I], I),
+            Instr::INeg | Instr::IShl(_) | Instr::IShr(_) | Instr::ISar(_) => (&[I], I),
+            Instr::ILt | Instr::ILe | Instr::IEq | Instr::INe => (&[I, I], M),
+            Instr::IToF | Instr::IBits => (&[I], F),
+            Instr::MAnd | Instr::MOr => (&[M, M], M),
+            Instr::MNot => (&[M], M),
+            Instr::FSelect => (&[M, F, F], F),
+            Instr::ISelect => (&[M, I, I], I),
+        }
+    }
+}
+
+/// How a value comes about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Op {
+    /// A single, by its bits.
+    Float(u32),
+    /// An integer.
+    Int(i32),
+    /// A scalar of the call.
+    Uniform(u16),
+    /// An axis' index, as I32.
+    Index(Axis),
+    /// An element of a buffer.
+    Load(Access),
+    /// A machine operation of earlier values.
+    Instr(Instr, Vec<Val>),
+    /// 32 random bits of one point of a logical tensor, as I32 (see `random`).
+    Bits(Bits),
+}
+
+/// Which random bits: those of element (row, col) of the tensor that a site draws at a step.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Bits {
+    /// I32 scalars: the seed's low and high half, the site's hash, the step, and the number of the first row.
+    pub seed: [Val; 2],
+    /// The site's hash.
+    pub site: Val,
+    /// The optimizer's step.
+    pub step: Val,
+    /// What is added to `row`: the rows of earlier micro-batches.
+    pub first: Val,
+    /// The row of the logical tensor.
+    pub row: Affine,
+    /// The column of the logical tensor.
+    pub col: Affine,
+}
+
+/// A value's definition.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Def {
+    /// Its number.
+    pub val: Val,
+    /// What it is.
+    pub kind: Kind,
+    /// How it comes about.
+    pub op: Op,
+}
+
+/// A store of a value (F32 or I32).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Store {
+    /// Where to.
+    pub to: Access,
+    /// What.
+    pub value: Val,
+}
+
+/// How a fold joins two values (F32 by the F operations, I32 by the I ones).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FoldOp {
+    /// Sum, from 0.
+    Sum,
+    /// Product, from 1.
+    Prod,
+    /// Maximum, from -inf or i32::MIN; NaN if any element is.
+    Max,
+    /// Minimum, from inf or i32::MAX; NaN if any element is.
+    Min,
+}
+
+/// What a fold goes over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Over {
+    /// All columns of a row, in a sweep; the result is a scalar of later phases, with this number.
+    Cols(Val),
+    /// All rows, in a sweep: one result a column, in this slot of the call's folds.
+    Rows(u16),
+    /// All rows, in a row phase: one result, in this slot of the call's folds.
+    All(u16),
+}
+
+/// A fold of a value.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Fold {
+    /// How.
+    pub op: FoldOp,
+    /// Of what.
+    pub value: Val,
+    /// Its kind: F32 or I32.
+    pub kind: Kind,
+    /// Over what.
+    pub over: Over,
+}
+
+/// Part of a kernel's work on a row.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Phase {
+    /// Whether it goes over the columns, or is run once a row.
+    pub sweep: bool,
+    /// The values, in order.
+    pub defs: Vec<Def>,
+    /// The stores, after the values.
+    pub stores: Vec<Store>,
+    /// The folds, after the stores.
+    pub folds: Vec<Fold>,
+}
+
+/// A buffer, as a kernel sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct BufTy {
+    /// How it stores its elements.
+    pub elem: Elem,
+    /// Whether the kernel stores to it.
+    pub written: bool,
+}
+
+/// A fused loop.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Kernel {
+    /// The extents of the row axes; none means one row.
+    pub rows: Vec<Ext>,
+    /// The extents of the column axes, the vector axis last; none means that there is no sweep.
+    pub cols: Vec<Ext>,
+    /// The buffers.
+    pub bufs: Vec<BufTy>,
+    /// The kinds (F32 or I32) of the call's scalars.
+    pub uniforms: Vec<Kind>,
+    /// The number of the call's extents.
+    pub exts: u16,
+    /// The number of the call's folds.
+    pub folds: u16,
+    /// Values that are the same for every row: constants, uniforms, loads without terms, and what follows from them.
+    pub setup: Vec<Def>,
+    /// The work on a row.
+    pub phases: Vec<Phase>,
+}
+
+/// What a kernel is called with. All pointers point to as many entries as the kernel says.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Args {
+    /// The buffers' addresses.
+    pub bufs: *const *mut u8,
+    /// The scalars, as the bits of F32 or I32.
+    pub uniforms: *const u32,
+    /// The extents, strides and offsets.
+    pub exts: *const i64,
+    /// For each fold slot, this chunk's partial result: `cols` elements for a row fold, one for an all fold.
+    pub folds: *const *mut u8,
+}
+
+/// A compiled kernel: runs the rows `first..last`, numbered with the last row axis fastest.
+pub type KernelFn = unsafe extern "C" fn(args: *const Args, first: u64, last: u64);

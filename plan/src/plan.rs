@@ -1,0 +1,296 @@
+//! The plan: what a program has become when it is ready to run. Steps over buffers, for each entry.
+//!
+//! Buffers are flat and contiguous. Temporary ones share one arena whose layout the runtime makes from their lifetimes
+//! when it first sees the sizes; nothing else is allocated in a step.
+
+use crate::kernel::{Elem, FoldOp, Kernel, Kind};
+use crate::{DType, Host, Size};
+
+/// A buffer's number in its entry.
+pub type BufId = u32;
+
+/// Everything the runtime needs, besides the code of the kernels.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    /// The names of the dynamic sizes.
+    pub dims: Vec<String>,
+    /// The kernels, each once.
+    pub kernels: Vec<Kernel>,
+    /// The stored tensors, in the order in which they were declared.
+    pub weights: Vec<Weight>,
+    /// The names of the optimizer's states; each has the layout of the trained weights.
+    pub states: Vec<String>,
+    /// The entries.
+    pub entries: Vec<Entry>,
+}
+
+/// A stored tensor.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Weight {
+    /// The name in the checkpoint.
+    pub name: String,
+    /// Further names in the checkpoint, for the same storage.
+    pub aliases: Vec<String>,
+    /// The shape.
+    pub shape: Vec<usize>,
+    /// The type of its elements in the checkpoint.
+    pub dtype: DType,
+    /// Which store it lives in.
+    pub store: Store,
+    /// Its first element's number in that store; a multiple of 16.
+    pub offset: usize,
+}
+
+impl Weight {
+    /// The number of elements.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether it has no elements.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Where stored tensors live: flat arrays that outlast a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Store {
+    /// The weights that are trained, f32, each one a segment.
+    Trained,
+    /// Their gradients.
+    Grads,
+    /// A state of the optimizer, by its number.
+    State(u16),
+    /// Weights that are not trained and the model's own float states, f32.
+    Frozen,
+    /// The model's integer states, i32.
+    Ints,
+}
+
+/// Something that can be asked of a plan.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Entry {
+    /// Its name: init, forward, accumulate, update, step (accumulate and update in one), evaluate, columns.
+    pub name: String,
+    /// What must be given, in order. An axis that is a single dynamic size gives that size; the rest are checked.
+    pub inputs: Vec<Port>,
+    /// What comes back, in order.
+    pub outputs: Vec<Port>,
+    /// Conditions on the dynamic sizes.
+    pub guards: Vec<Guard>,
+    /// The buffers.
+    pub buffers: Vec<Buffer>,
+    /// The steps, in order.
+    pub steps: Vec<Step>,
+}
+
+/// An input or output of an entry.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Port {
+    /// Its name in the spec.
+    pub name: String,
+    /// The type of its elements, as people see it. In buffers, i64 is kept in 32 bits.
+    pub dtype: DType,
+    /// Its shape.
+    pub shape: Vec<Size>,
+    /// The buffer that holds it.
+    pub buffer: BufId,
+    /// For an integer input that indexes something: the index must be in `0..limit`.
+    pub limit: Option<Size>,
+}
+
+/// A condition on the sizes, checked at entry.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Guard {
+    /// The condition: true where not 0.
+    pub holds: Host,
+    /// What to say where it fails.
+    pub message: String,
+}
+
+/// A flat piece of memory.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Buffer {
+    /// How elements are stored.
+    pub elem: Elem,
+    /// The number of elements.
+    pub len: Size,
+    /// Where it is.
+    pub place: Place,
+    /// What it holds, for people: `fc1.gelu [B, 128]`.
+    pub note: String,
+}
+
+/// Where a buffer is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Place {
+    /// In the arena, from its first step to its last, both included. Steps are numbered in order of the text, the steps
+    /// of a loop's body after the loop's own number.
+    Arena {
+        /// The first step that uses it.
+        first: u32,
+        /// The last step that uses it.
+        last: u32,
+    },
+    /// A weight, or what belongs to it in another store of the same layout.
+    Weight {
+        /// The store: that of the weight, or `Grads` or `State` for a trained one.
+        store: Store,
+        /// The weight's number in the plan.
+        weight: u32,
+    },
+    /// A whole store.
+    Store(Store),
+    /// In iteration i of the loop at `depth` (0 is the outermost): the piece of `of` that begins at
+    /// `((i + ahead) mod slots) * stride`. Stacked values have as many slots as iterations; a carried value alternates
+    /// between two, its next value being one ahead.
+    Slot {
+        /// The buffer that it is a piece of.
+        of: BufId,
+        /// Elements from one slot to the next.
+        stride: Size,
+        /// The loop's depth.
+        depth: u8,
+        /// Added to the iteration's number.
+        ahead: u32,
+        /// The number of slots.
+        slots: u32,
+    },
+    /// In iteration i of the loop at `depth`: the i-th of these buffers.
+    Row {
+        /// The loop's depth.
+        depth: u8,
+        /// One buffer for each iteration.
+        cells: Vec<BufId>,
+    },
+}
+
+/// A step.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// Run a kernel.
+    Kernel(Call),
+    /// A sum of matrix products.
+    Gemm(Box<Gemm>),
+    /// Copy a buffer into another of the same length.
+    Copy {
+        /// The source.
+        from: BufId,
+        /// The target.
+        to: BufId,
+    },
+    /// Add rows: for each position p in ascending order, `to[ids[p], :] += from[p, :]`; `to` starts as zeros.
+    Scatter {
+        /// Row numbers, I32.
+        ids: BufId,
+        /// How many of them.
+        count: Size,
+        /// What is added, `count` rows of `width`.
+        from: BufId,
+        /// The target, `rows` rows of `width`.
+        to: BufId,
+        /// Rows of the target.
+        rows: Size,
+        /// Elements in a row.
+        width: Size,
+    },
+    /// Run steps again and again.
+    Repeat(Box<Repeat>),
+}
+
+/// A loop.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Repeat {
+    /// How often.
+    pub count: u32,
+    /// Whether the iterations are numbered downwards.
+    pub reverse: bool,
+    /// The body.
+    pub steps: Vec<Step>,
+    /// What it is in the spec, for people: `layers.{0..11}`.
+    pub note: String,
+}
+
+/// A call of a kernel.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Call {
+    /// The kernel's number in the plan.
+    pub kernel: u32,
+    /// Its buffers.
+    pub bufs: Vec<BufId>,
+    /// Its scalars.
+    pub uniforms: Vec<(Kind, Host)>,
+    /// Its extents.
+    pub exts: Vec<Size>,
+    /// The number of its rows.
+    pub rows: Size,
+    /// Where its folds go.
+    pub folds: Vec<FoldTo>,
+    /// Whether it goes over the trained weights, segment by segment: buffers are whole stores, the kernel's only extent
+    /// is the length of the piece it is called for, and scalars may differ from segment to segment.
+    pub segments: bool,
+}
+
+/// Where a fold over the rows goes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FoldTo {
+    /// How the chunks are joined.
+    pub op: FoldOp,
+    /// The kind of its elements.
+    pub kind: Kind,
+    /// The number of results: the columns, or 1.
+    pub len: Size,
+    /// The chunks' partial results, 64 times `len`.
+    pub partial: BufId,
+    /// The result.
+    pub to: BufId,
+}
+
+/// A sum of matrix products: for each point of `batch`, C = sum over `terms` of A B (+ C where `accumulate`).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Gemm {
+    /// Rows of C.
+    pub m: Size,
+    /// Columns of C.
+    pub n: Size,
+    /// The products that are summed.
+    pub terms: Vec<Product>,
+    /// The result.
+    pub c: Matrix,
+    /// The batch axes' extents.
+    pub batch: Vec<Size>,
+    /// Whether the product is added to what C holds.
+    pub accumulate: bool,
+    /// A kernel that goes over the rows of the result, run on each row panel as soon as it is finished. Its rows are
+    /// the rows of C, all batches together.
+    pub then: Option<Call>,
+    /// What it is, for people: `fc1 [B, 64] @ [64, 128]`.
+    pub note: String,
+}
+
+/// One matrix product.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Product {
+    /// The length of the inner sum.
+    pub k: Size,
+    /// The left matrix, m by k.
+    pub a: Matrix,
+    /// The right matrix, k by n.
+    pub b: Matrix,
+}
+
+/// A matrix in a buffer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Matrix {
+    /// The buffer.
+    pub buf: BufId,
+    /// The first element's number.
+    pub offset: Size,
+    /// Elements from a row to the next.
+    pub row: Size,
+    /// Elements from a column to the next.
+    pub col: Size,
+    /// For each batch axis, elements from one matrix to the next.
+    pub batch: Vec<Size>,
+}
