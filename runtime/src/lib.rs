@@ -1,1 +1,3 @@
 //! Runs the steps of a plan: matrix products, threads, arena. Knows no compiler.
+
+pub mod pool;
