@@ -1,1 +1,14 @@
 //! Text to syntax tree and back: the grammar of `dl`, its tree with spans, the printer, and diagnostics.
+
+pub mod span;
+
+pub mod ast;
+pub mod node;
+
+pub mod diagnostic;
+#[cfg(feature = "render")]
+pub mod render;
+
+pub use diagnostic::{Diagnostic, Severity, nearest};
+pub use node::without_spans;
+pub use span::{Sources, Span};
