@@ -1,0 +1,354 @@
+//! The program: functions of closed primitives over tensors, stored tensors, and named entries.
+//!
+//! Everything structural is a function: a layer, a layer's backward pass, one iteration of a loop, an entry. A function's
+//! nodes are in order: an argument always comes before its user. Shapes are polynomials of the program's dynamic sizes.
+//! Arithmetic never broadcasts by itself: operands of a `Map` have the shape of the result, and `View::Broadcast` says
+//! what is repeated.
+
+pub mod build;
+
+use dlc_grammar::span::Span;
+use dlc_plan::{DType, Host, Prim, Size};
+use std::rc::Rc;
+
+/// A function's number in its program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FnId(pub u32);
+
+/// A stored tensor's number in its program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WeightId(pub u32);
+
+/// A value in a function: a result of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Value {
+    /// The node's number in its function.
+    pub node: u32,
+    /// Which of its results.
+    pub port: u32,
+}
+
+/// The type of a tensor.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Ty {
+    /// The type of its elements.
+    pub dtype: DType,
+    /// The extents of its axes.
+    pub shape: Vec<Size>,
+}
+
+/// All there is to a model, ready to be compiled.
+#[derive(Clone, Debug, Default)]
+pub struct Program {
+    /// The names of the dynamic sizes.
+    pub dims: Vec<String>,
+    /// The functions.
+    pub functions: Vec<Function>,
+    /// The stored tensors, in the order of their declaration.
+    pub weights: Vec<Weight>,
+    /// The names of the optimizer's states.
+    pub states: Vec<String>,
+    /// What can be asked of it.
+    pub entries: Vec<Entry>,
+}
+
+/// A stored tensor.
+#[derive(Clone, Debug)]
+pub struct Weight {
+    /// Its name in the checkpoint.
+    pub name: String,
+    /// Further names in the checkpoint.
+    pub aliases: Vec<String>,
+    /// Its type; the shape is static.
+    pub ty: Ty,
+    /// Whether it is a `param`; a `state` otherwise.
+    pub param: bool,
+    /// Whether it is trained.
+    pub trained: bool,
+    /// Where it is declared.
+    pub span: Span,
+}
+
+/// A function.
+#[derive(Clone, Debug, Default)]
+pub struct Function {
+    /// What it is called, for people: `Linear`, `Residual.backward`, `layers.{i}`.
+    pub name: String,
+    /// The types and names of its parameters; node i < params.len() is parameter i.
+    pub params: Vec<Param>,
+    /// The nodes, in order; the parameters first.
+    pub nodes: Vec<Node>,
+    /// What it gives.
+    pub results: Vec<Value>,
+    /// The function that gives its gradient, if the spec states one: from the parameters, the result and its cotangent
+    /// to a cotangent for each parameter whose elements are real.
+    pub derivative: Option<FnId>,
+}
+
+/// A parameter.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Param {
+    /// Its name, for people: an input's, or a weight's below the function's member.
+    pub name: String,
+    /// Its type.
+    pub ty: Ty,
+}
+
+/// A node: an operation, what it is applied to, and the types of its results.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// The operation.
+    pub op: Op,
+    /// What it is applied to.
+    pub args: Vec<Value>,
+    /// The types of its results.
+    pub tys: Vec<Ty>,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+/// Where a node comes from.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Origin {
+    /// The place in the text.
+    pub span: Span,
+    /// The member below the function's own, `norm` or `mlp.fc1`; empty for the function itself.
+    pub member: Rc<str>,
+}
+
+/// An operation.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Op {
+    /// A parameter of the function, by its number.
+    Param(u32),
+    /// A constant without axes; reals are rounded to the type, truths are 0 and 1.
+    Const(f64),
+    /// A scalar that the host knows before a step; without axes.
+    Host(Host),
+    /// A primitive, element by element; all operands have the result's shape.
+    Map(Prim),
+    /// A fold over some axes, in ascending order; they vanish.
+    Reduce(ReduceOp, Vec<usize>),
+    /// The same elements, arranged otherwise.
+    View(View),
+    /// A sum of products over labels.
+    Contract(Contract),
+    /// (table [V, ..D], ids [..I]) -> [..I, ..D]: rows of the table. Ids outside are clamped.
+    Gather,
+    /// (ids [..I], rows [..I, ..D]) -> [V, ..D]: zeros, with each row added where its id says, in ascending position.
+    Scatter,
+    /// The index along an axis.
+    Iota(usize),
+    /// Uniform numbers of [0, 1), f32; the argument is the site's hash, an i32 without axes.
+    Random,
+    /// The arguments, one after the other along an axis.
+    Concat(usize),
+    /// The argument, which no gradient passes.
+    Stop,
+    /// A function applied.
+    Call(FnId),
+    /// A function applied again and again.
+    Repeat(Repeat),
+}
+
+/// How a reduction joins elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ReduceOp {
+    /// The sum; 0 for none. In f32 for narrower reals.
+    Sum,
+    /// The product; 1 for none.
+    Prod,
+    /// The greatest; -inf, or the least integer, for none; NaN if any is. For truths: any.
+    Max,
+    /// The least; inf, or the greatest integer, for none; NaN if any is. For truths: all.
+    Min,
+}
+
+/// An arrangement of the same elements. The result's type gives its extents.
+#[derive(Clone, Debug, PartialEq)]
+pub enum View {
+    /// Result axis i is argument axis p[i].
+    Permute(Vec<usize>),
+    /// Argument axis k is result axis axes[k] (ascending); along the other result axes the elements are repeated.
+    Broadcast(Vec<usize>),
+    /// Along an axis: the elements start, start + step, .. The step is not zero and may be negative.
+    Slice {
+        /// The axis.
+        axis: usize,
+        /// The first element's index.
+        start: Size,
+        /// From an element to the next.
+        step: i64,
+    },
+    /// An axis becomes `count` axes, their product its extent. None: the axis, of extent 1, vanishes.
+    Split {
+        /// The axis.
+        axis: usize,
+        /// How many axes it becomes.
+        count: usize,
+    },
+    /// `count` axes become one. None: a new axis of extent 1.
+    Merge {
+        /// The first of them.
+        axis: usize,
+        /// How many.
+        count: usize,
+    },
+    /// Zeros before (`before` of them) and after the elements along an axis, up to the result's extent; between them,
+    /// `step - 1` zeros.
+    Pad {
+        /// The axis.
+        axis: usize,
+        /// The first element's index in the result.
+        before: Size,
+        /// From an element to the next in the result; positive, or negative to turn the order round.
+        step: i64,
+    },
+}
+
+/// A label of a contraction's axes.
+pub type Label = u8;
+
+/// For each point of the labels `out`: the sum, over all other labels, of a product of two operands. No label stands
+/// twice in one list, and each stands in two of the three at least. f32 accumulation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Contract {
+    /// The labels of the first operand's axes.
+    pub a: Vec<Label>,
+    /// The labels of the second operand's axes.
+    pub b: Vec<Label>,
+    /// The labels of the result's axes.
+    pub out: Vec<Label>,
+}
+
+/// A loop. Its arguments are, in this order: the first values of what is carried; the invariants; the stacks, whose first
+/// axis is the iteration; the rows, slot by slot, each with one argument per iteration. The body's parameters are the
+/// carried values, the invariants, one slice of each stack, and one value of each row slot. The body's results are the
+/// next carried values, then slices that are stacked, then row results; the node's results are the last carried values,
+/// the stacks, and the row results slot by slot, each with one per iteration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Repeat {
+    /// The body.
+    pub body: FnId,
+    /// How often; at least once.
+    pub count: usize,
+    /// Whether iteration count - 1 comes first (stacks and rows keep their numbering).
+    pub reverse: bool,
+    /// How many values are carried.
+    pub carried: usize,
+    /// How many arguments are the same in every iteration.
+    pub invariant: usize,
+    /// How many arguments are stacks.
+    pub stacks: usize,
+    /// How many row slots there are.
+    pub rows: usize,
+    /// How many results are stacked.
+    pub stacked: usize,
+    /// How many row results there are.
+    pub row_results: usize,
+    /// What the iterations are in the spec, for people: the member paths, one for each.
+    pub members: Vec<Rc<str>>,
+}
+
+/// Something that can be asked of a program.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Its name: init, forward, accumulate, update, step, evaluate, columns.
+    pub name: String,
+    /// The function.
+    pub function: FnId,
+    /// What its parameters are.
+    pub inputs: Vec<Role>,
+    /// What its results are.
+    pub outputs: Vec<Role>,
+    /// Conditions on the sizes, and what to say where they fail.
+    pub guards: Vec<(Host, String)>,
+}
+
+/// What an entry's parameter or result is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Role {
+    /// Given or returned by name.
+    Named(String),
+    /// An integer input that indexes something: its elements must be in `0..limit`.
+    Index(String, Size),
+    /// A stored tensor: its value before, or its value after.
+    Weight(WeightId),
+    /// The gradient of a trained weight.
+    Grad(WeightId),
+    /// All trained weights, end to end, each padded to a multiple of 16 with zeros; 1-dimensional.
+    Trained,
+    /// All their gradients, in the same layout.
+    Grads,
+    /// A state of the optimizer, in the same layout.
+    State(u16),
+}
+
+impl Ty {
+    /// A type without axes.
+    pub fn scalar(dtype: DType) -> Ty {
+        Ty { dtype, shape: Vec::new() }
+    }
+
+    /// The number of axes.
+    pub fn rank(&self) -> usize {
+        self.shape.len()
+    }
+
+    /// The number of elements.
+    pub fn len(&self) -> Size {
+        Size::product(&self.shape)
+    }
+
+    /// The same axes with another type of elements.
+    pub fn with(&self, dtype: DType) -> Ty {
+        Ty { dtype, shape: self.shape.clone() }
+    }
+}
+
+impl Program {
+    /// The function with this number.
+    pub fn function(&self, id: FnId) -> &Function {
+        &self.functions[id.0 as usize]
+    }
+
+    /// Adds a function.
+    pub fn add(&mut self, f: Function) -> FnId {
+        self.functions.push(f);
+        FnId(self.functions.len() as u32 - 1)
+    }
+
+    /// The entry of that name.
+    pub fn entry(&self, name: &str) -> Option<&Entry> {
+        self.entries.iter().find(|e| e.name == name)
+    }
+
+    /// The layout of the trained weights, end to end: each one's number and first element, and the whole length.
+    pub fn segments(&self) -> (Vec<(WeightId, usize)>, usize) {
+        let mut at = 0;
+        let mut found = Vec::new();
+        for (i, w) in self.weights.iter().enumerate().filter(|(_, w)| w.trained) {
+            found.push((WeightId(i as u32), at));
+            let len = w.ty.len().known().expect("stored tensors have static shapes") as usize;
+            at += len.next_multiple_of(16);
+        }
+        (found, at)
+    }
+}
+
+impl Function {
+    /// The type of a value.
+    pub fn ty(&self, v: Value) -> &Ty {
+        &self.nodes[v.node as usize].tys[v.port as usize]
+    }
+
+    /// The node that gives a value.
+    pub fn node(&self, v: Value) -> &Node {
+        &self.nodes[v.node as usize]
+    }
+
+    /// The types of the results.
+    pub fn result_tys(&self) -> Vec<Ty> {
+        self.results.iter().map(|v| self.ty(*v).clone()).collect()
+    }
+}
