@@ -1,11 +1,13 @@
 //! Plain data that compiler and runtime share: sizes, kernels, plans, and the rules both must agree on.
 
 mod dtype;
+pub mod glob;
 mod host;
 pub mod kernel;
 pub mod plan;
 mod prim;
 pub mod random;
+pub mod recipe;
 mod size;
 
 pub use dtype::DType;
@@ -13,4 +15,5 @@ pub use host::{Host, HostState, HostVar};
 pub use kernel::{Instr, Kernel};
 pub use plan::Plan;
 pub use prim::{Gives, PRIMS, Prim, PrimRow, cast, erf};
+pub use recipe::Recipe;
 pub use size::{Atom, Size, Term};

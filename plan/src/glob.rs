@@ -1,0 +1,206 @@
+//! Globs over weight names. Takes a pattern and names, says which match and what a renaming gives.
+//!
+//! A pattern is split at its dots. `*` is any part of one segment, `**` any number of segments (none too), `{a,b}` either
+//! of the two. A pattern that names a module covers all names under it.
+
+/// A pattern over dotted names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Glob {
+    /// The pattern without braces: every way of choosing one alternative each.
+    choices: Vec<Vec<String>>,
+}
+
+/// What the wildcards of a pattern stood for in a name, in order.
+type Captures = Vec<String>;
+
+/// Alternatives multiply; no one writes more than a handful, and a hostile pattern must not fill the memory.
+const MOST_CHOICES: usize = 1024;
+
+impl Glob {
+    /// Reads a pattern. An error says what is wrong with it.
+    pub fn new(pattern: &str) -> Result<Glob, String> {
+        let mut choices = Vec::new();
+        for text in choose(pattern)? {
+            if text.is_empty() || text.split('.').any(str::is_empty) {
+                return Err(format!("`{pattern}` has an empty segment"));
+            }
+            choices.push(text.split('.').map(str::to_owned).collect());
+        }
+        Ok(Glob { choices })
+    }
+
+    /// Whether it covers a name: it matches the name itself, or a module that the name is under.
+    pub fn covers(&self, name: &str) -> bool {
+        let parts: Vec<&str> = name.split('.').collect();
+        (1..=parts.len()).any(|n| self.captures(&parts[..n]).is_some())
+    }
+
+    /// Whether it matches the whole name.
+    pub fn matches(&self, name: &str) -> bool {
+        self.captures(&name.split('.').collect::<Vec<_>>()).is_some()
+    }
+
+    fn captures(&self, parts: &[&str]) -> Option<Captures> {
+        self.choices.iter().find_map(|choice| capture(choice, parts))
+    }
+}
+
+/// The new name of `name` under a rule, if the rule matches it: what each wildcard of `from` stood for takes the place of
+/// the wildcard with the same number in `to`. An error says what is wrong with the rule.
+pub fn rename(name: &str, from: &str, to: &str) -> Result<Option<String>, String> {
+    let Some(found) = Glob::new(from)?.captures(&name.split('.').collect::<Vec<_>>()) else { return Ok(None) };
+    let mut found = found.into_iter();
+    let mut segments = Vec::new();
+    for segment in to.split('.') {
+        let mut text = String::new();
+        let mut rest = segment;
+        while let Some(at) = rest.find('*') {
+            text.push_str(&rest[..at]);
+            rest = rest[at..].strip_prefix("**").or_else(|| rest[at..].strip_prefix('*')).expect("a star was found");
+            text.push_str(&found.next().ok_or_else(|| format!("`{to}` has more wildcards than `{from}`"))?);
+        }
+        text.push_str(rest);
+        // A `**` that stood for no segment leaves none behind.
+        if !text.is_empty() {
+            segments.push(text);
+        }
+    }
+    Ok(Some(segments.join(".")))
+}
+
+/// The captures of one way of choosing, if it matches. A wildcard takes as little as it can.
+fn capture(pattern: &[String], parts: &[&str]) -> Option<Captures> {
+    // reach[i][j]: whether pattern[i..] matches parts[j..]. Filled from the end, so time is the product of the lengths.
+    let (rows, cols) = (pattern.len(), parts.len());
+    let mut reach = vec![vec![false; cols + 1]; rows + 1];
+    reach[rows][cols] = true;
+    for i in (0..rows).rev() {
+        for j in (0..=cols).rev() {
+            reach[i][j] = match (pattern[i].as_str(), j < cols) {
+                ("**", inside) => reach[i + 1][j] || (inside && reach[i][j + 1]),
+                (segment, true) => reach[i + 1][j + 1] && capture_segment(segment, parts[j]).is_some(),
+                (_, false) => false,
+            };
+        }
+    }
+    if !reach[0][0] {
+        return None;
+    }
+    let (mut found, mut j) = (Captures::new(), 0);
+    for (i, segment) in pattern.iter().enumerate() {
+        if segment == "**" {
+            let first = j;
+            while !reach[i + 1][j] {
+                j += 1;
+            }
+            found.push(parts[first..j].join("."));
+        } else {
+            found.extend(capture_segment(segment, parts[j])?);
+            j += 1;
+        }
+    }
+    Some(found)
+}
+
+/// The captures of a segment's stars, if it matches.
+fn capture_segment(pattern: &str, text: &str) -> Option<Captures> {
+    let pieces: Vec<&str> = pattern.split('*').collect();
+    let (first, last) = (pieces[0], pieces[pieces.len() - 1]);
+    if pieces.len() == 1 {
+        return (pattern == text).then(Vec::new);
+    }
+    let middle = text.strip_prefix(first)?.strip_suffix(last)?;
+    let (mut found, mut rest) = (Captures::new(), middle);
+    for piece in &pieces[1..pieces.len() - 1] {
+        let at = rest.find(piece)?;
+        found.push(rest[..at].to_owned());
+        rest = &rest[at + piece.len()..];
+    }
+    found.push(rest.to_owned());
+    Some(found)
+}
+
+/// Every text that a pattern with braces stands for.
+fn choose(pattern: &str) -> Result<Vec<String>, String> {
+    let mut done = vec![String::new()];
+    let mut rest = pattern;
+    while let Some(open) = rest.find(['{', '}']) {
+        let inside = &rest[open + 1..];
+        let close =
+            inside.find(['{', '}']).filter(|&at| inside.as_bytes()[at] == b'}' && rest.as_bytes()[open] == b'{');
+        let close = close.ok_or_else(|| format!("the braces of `{pattern}` do not pair up"))?;
+        let options: Vec<&str> = inside[..close].split(',').collect();
+        if done.len() * options.len() > MOST_CHOICES {
+            return Err(format!("`{pattern}` has more than {MOST_CHOICES} alternatives"));
+        }
+        let before = &rest[..open];
+        done = done
+            .iter()
+            .flat_map(|text| options.iter().map(move |option| format!("{text}{before}{}", option.trim())))
+            .collect();
+        rest = &inside[close + 1..];
+    }
+    for text in &mut done {
+        text.push_str(rest);
+    }
+    Ok(done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn covers(pattern: &str, name: &str) -> bool {
+        Glob::new(pattern).expect("a sound pattern").covers(name)
+    }
+
+    #[test]
+    fn wildcards_stay_in_their_segments() {
+        assert!(covers("**.bias", "bias"));
+        assert!(covers("**.bias", "a.b.bias"));
+        assert!(!covers("**.bias", "a.bias2"));
+        assert!(covers("*.weight", "fc1.weight"));
+        assert!(!covers("*.weight", "a.fc1.weight"));
+        assert!(covers("layers.*.fn.rotary_emb.**", "layers.3.fn.rotary_emb.inv_freq"));
+        assert!(covers("**.conv*.weight", "layer1.0.conv1.weight"));
+        assert!(!covers("**.conv*.weight", "layer1.0.bn1.weight"));
+        assert!(covers("a*b*c", "axbyc"));
+        assert!(!covers("a*b*c", "axyc"));
+        assert!(!covers("ab*ba", "aba"));
+        assert!(covers("**", "x"));
+    }
+
+    #[test]
+    fn a_module_covers_what_is_under_it() {
+        assert!(covers("classifier", "classifier.weight"));
+        assert!(!covers("classifier", "pre_classifier.weight"));
+        assert!(covers("**.LayerNorm", "a.LayerNorm.bias"));
+        assert!(covers("h.{0,1}.attn", "h.1.attn.weight"));
+        assert!(!covers("h.{0,1}.attn", "h.2.attn.weight"));
+        assert!(!Glob::new("classifier").expect("sound").matches("classifier.weight"));
+    }
+
+    #[test]
+    fn renaming_carries_wildcards_over_in_order() {
+        let done = |name, from, to| rename(name, from, to).expect("a sound rule");
+        let gamma = ("**.LayerNorm.gamma", "**.LayerNorm.weight");
+        assert_eq!(done("e.0.LayerNorm.gamma", gamma.0, gamma.1).as_deref(), Some("e.0.LayerNorm.weight"));
+        assert_eq!(done("LayerNorm.gamma", gamma.0, gamma.1).as_deref(), Some("LayerNorm.weight"));
+        assert_eq!(done("e.0.LayerNorm.beta", gamma.0, gamma.1), None);
+        assert_eq!(done("a.weight", "**", "encoder.**").as_deref(), Some("encoder.a.weight"));
+        assert_eq!(done("bert.x.y", "bert.**", "**").as_deref(), Some("x.y"));
+        assert_eq!(done("l3.k7", "l*.k*", "*.to.*").as_deref(), Some("3.to.7"));
+        assert!(rename("a", "a", "*").is_err());
+    }
+
+    #[test]
+    fn unsound_patterns_are_refused() {
+        for bad in ["", "a..b", ".a", "a{b", "a}b", "{a,{b}}"] {
+            assert!(Glob::new(bad).is_err(), "{bad}");
+        }
+        assert!(Glob::new(&"{a,b}".repeat(30)).is_err());
+        // Many wildcards against a long name: quick, since no way is tried twice.
+        let long = vec!["a"; 2000].join(".");
+        assert!(!covers(&format!("{}.b", vec!["**"; 50].join(".")), &long));
+    }
+}

@@ -1,0 +1,201 @@
+//! The recipe: all that a training needs to know besides its plan. How long, in which batches, from which files, from
+//! which weights. The compiler makes it from a spec's `train`, `data` and `weights` items; emitted Rust holds one as well.
+//!
+//! What is computed is in the plan's entries. A training uses these, each where the plan has it:
+//! - `init` gives every weight its first value;
+//! - `statistics` takes the source's columns of the whole training split and gives tensors that `columns` also takes;
+//! - `columns` takes some rows of the source's columns and gives the columns of a batch under their names; where there is
+//!   none, the source's columns are the batch;
+//! - `step` takes a batch, gives `loss`, and changes the weights; or `accumulate` does the first two for a micro-batch,
+//!   and `update` the third, after `accumulate` micro-batches;
+//! - `grad` takes a batch and gives `loss` and the gradient of every trained weight under its name;
+//! - `forward` takes the model's inputs and gives its outputs, training off;
+//! - `evaluate` takes the outputs and columns of a whole split and gives one number for each metric.
+
+/// A training.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recipe {
+    /// The name of the `train` item.
+    pub name: String,
+    /// The model.
+    pub model: Model,
+    /// Where samples come from; none for a training that is fed by a program.
+    pub data: Option<Data>,
+    /// Where weights come from; none to start from the spec's initial values.
+    pub weights: Option<Weights>,
+    /// How long it goes on.
+    pub length: Length,
+    /// How many micro-batches make one step; at least 1.
+    pub accumulate: u64,
+    /// The seed of all random choices.
+    pub seed: u64,
+    /// Steps between two reports; none for one report an epoch.
+    pub interval: Option<u64>,
+    /// The names of the metrics, as `evaluate` gives them.
+    pub metrics: Vec<String>,
+    /// When to end before the length is reached.
+    pub stop: Option<Stop>,
+}
+
+/// A model, as seen from outside.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Model {
+    /// The name of the `model` item.
+    pub name: String,
+    /// The names of its inputs, in order.
+    pub inputs: Vec<String>,
+    /// The names of its outputs, in order.
+    pub outputs: Vec<String>,
+}
+
+/// How long a training goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Length {
+    /// So many times over the training split.
+    Epochs(u64),
+    /// So many steps of the optimizer.
+    Steps(u64),
+}
+
+/// Ends a training when a metric of the held-out split has not improved for a while.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stop {
+    /// The metric's name.
+    pub metric: String,
+    /// How many epochs without a better value are borne.
+    pub patience: u64,
+    /// Whether less is better, as for a loss.
+    pub falling: bool,
+}
+
+/// A `data` item.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Data {
+    /// Its name.
+    pub name: String,
+    /// The samples to train on, or all samples if `split` takes held-out ones from them.
+    pub source: Source,
+    /// Samples of its own to watch the training by.
+    pub valid: Option<Source>,
+    /// Samples of its own for a last test.
+    pub test: Option<Source>,
+    /// How `source` is shared out.
+    pub split: Vec<(Part, Share)>,
+    /// The size of a micro-batch.
+    pub batch: Batch,
+    /// Whether every epoch goes through the rows in an order of its own.
+    pub shuffle: bool,
+    /// Whether a last batch that is not full is left out.
+    pub drop_last: bool,
+}
+
+/// A file, or several, with the columns of samples.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Source {
+    /// Its kind.
+    pub kind: SourceKind,
+    /// The files as the spec names them, relative to the spec's folder.
+    pub paths: Vec<String>,
+    /// The named arguments, in order.
+    pub args: Vec<(String, Arg)>,
+}
+
+/// A kind of source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SourceKind {
+    /// Comma-separated values, perhaps gzipped. The first line names the columns, or, where there are named arguments,
+    /// they do: in order, each with the number of values it takes from a line.
+    Csv,
+    /// Tensors; each is a column with its rows along axis 0.
+    Safetensors,
+    /// A file of images and one of labels in MNIST's format, perhaps gzipped: columns `pixels` and `label`.
+    Idx,
+}
+
+/// The value of a source's named argument.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Arg {
+    /// A whole number.
+    Int(i64),
+    /// Another number.
+    Float(f64),
+    /// A truth.
+    Bool(bool),
+    /// A text, or the name of an element type.
+    Text(String),
+}
+
+/// A part of the samples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Part {
+    /// What is trained on.
+    Train,
+    /// What the training is watched by.
+    Valid,
+    /// What is kept for a last test.
+    Test,
+}
+
+/// How much of the samples a part gets.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Share {
+    /// A fraction of all rows, from 0 to 1.
+    Fraction(f64),
+    /// So many rows.
+    Rows(u64),
+}
+
+/// The size of a micro-batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Batch {
+    /// The whole training split.
+    All,
+    /// So many rows; the last batch of an epoch has what is left.
+    Rows(u64),
+}
+
+/// A `weights` item: a file and what may differ between it and the model. Globs are those of [`crate::glob`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Weights {
+    /// Its name.
+    pub name: String,
+    /// The file as the spec names it, relative to the spec's folder.
+    pub file: String,
+    /// Weights of the model that may be absent from the file.
+    pub missing: Vec<String>,
+    /// Tensors of the file that the model has no use for.
+    pub ignore: Vec<String>,
+    /// Names in the file and what they are called in the model; the last rule that matches a name counts.
+    pub rename: Vec<(String, String)>,
+}
+
+impl SourceKind {
+    /// Every kind with its name in the language.
+    pub const ALL: [(SourceKind, &'static str); 3] =
+        [(SourceKind::Csv, "csv"), (SourceKind::Safetensors, "safetensors"), (SourceKind::Idx, "idx")];
+
+    /// The name in the language.
+    pub fn name(self) -> &'static str {
+        SourceKind::ALL[self as usize].1
+    }
+
+    /// The kind of that name.
+    pub fn parse(name: &str) -> Option<SourceKind> {
+        SourceKind::ALL.iter().find(|(_, n)| *n == name).map(|(kind, _)| *kind)
+    }
+}
+
+impl Part {
+    /// Every part with its name in the language.
+    pub const ALL: [(Part, &'static str); 3] = [(Part::Train, "train"), (Part::Valid, "valid"), (Part::Test, "test")];
+
+    /// The name in the language.
+    pub fn name(self) -> &'static str {
+        Part::ALL[self as usize].1
+    }
+
+    /// The part of that name.
+    pub fn parse(name: &str) -> Option<Part> {
+        Part::ALL.iter().find(|(_, n)| *n == name).map(|(part, _)| *part)
+    }
+}
