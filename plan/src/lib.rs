@@ -1,9 +1,11 @@
 //! Plain data that compiler and runtime share: sizes, kernels, plans, and the rules both must agree on.
 
+pub mod chunks;
 mod dtype;
 pub mod glob;
 mod host;
 pub mod kernel;
+pub mod layout;
 pub mod plan;
 mod prim;
 pub mod random;

@@ -144,7 +144,7 @@ pub enum Place {
     Store(Store),
     /// In iteration i of the loop at `depth` (0 is the outermost): the piece of `of` that begins at
     /// `((i + ahead) mod slots) * stride`. Stacked values have as many slots as iterations; a carried value alternates
-    /// between two, its next value being one ahead.
+    /// between two, its next value being one ahead. Outside of such a loop i is 0, so that `ahead` alone says which piece.
     Slot {
         /// The buffer that it is a piece of.
         of: BufId,
@@ -182,7 +182,7 @@ pub enum Step {
     },
     /// Add rows: for each position p in ascending order, `to[ids[p], :] += from[p, :]`; `to` starts as zeros.
     Scatter {
-        /// Row numbers, I32.
+        /// Row numbers, I32; what is outside of `0..rows` counts as the nearest row.
         ids: BufId,
         /// How many of them.
         count: Size,
@@ -227,8 +227,9 @@ pub struct Call {
     pub rows: Size,
     /// Where its folds go.
     pub folds: Vec<FoldTo>,
-    /// Whether it goes over the trained weights, segment by segment: buffers are whole stores, the kernel's only extent
-    /// is the length of the piece it is called for, and scalars may differ from segment to segment.
+    /// Whether it goes over the trained weights, segment by segment: the kernel's only extent is the length of the piece
+    /// it is called for, and scalars may differ from segment to segment. Whole stores, and buffers as long as the store
+    /// of the trained weights, are moved on with the pieces; other buffers stay.
     pub segments: bool,
 }
 

@@ -140,9 +140,10 @@ impl Size {
         sizes.into_iter().fold(Size::one(), |p, s| p.times(s))
     }
 
-    /// The value when the dynamic sizes are `dims`. A floor quotient by zero is zero.
+    /// The value when the dynamic sizes are `dims`. A floor quotient by zero is zero; what does not fit saturates.
     pub fn eval(&self, dims: &[i64]) -> i64 {
-        self.terms.iter().map(|t| t.atoms.iter().fold(t.factor, |p, a| p.saturating_mul(a.eval(dims)))).sum()
+        let of = |t: &Term| t.atoms.iter().fold(t.factor, |p, a| p.saturating_mul(a.eval(dims)));
+        self.terms.iter().map(of).fold(0, i64::saturating_add)
     }
 
     /// Every dynamic size replaced by the size that `map` gives for its number.
@@ -179,10 +180,7 @@ impl Atom {
     fn eval(&self, dims: &[i64]) -> i64 {
         match self {
             Atom::Dim(n) => dims.get(*n as usize).copied().unwrap_or(0),
-            Atom::Quot(a, b) => match b.eval(dims) {
-                0 => 0,
-                b => a.eval(dims).div_euclid(b),
-            },
+            Atom::Quot(a, b) => a.eval(dims).checked_div_euclid(b.eval(dims)).unwrap_or(0),
         }
     }
 
