@@ -142,6 +142,13 @@ pub enum Place {
     },
     /// A whole store.
     Store(Store),
+    /// A piece of another buffer.
+    Part {
+        /// The buffer that it is a piece of.
+        of: BufId,
+        /// Its first element's number.
+        offset: Size,
+    },
     /// In iteration i of the loop at `depth` (0 is the outermost): the piece of `of` that begins at
     /// `((i + ahead) mod slots) * stride`. Stacked values have as many slots as iterations; a carried value alternates
     /// between two, its next value being one ahead. Outside of such a loop i is 0, so that `ahead` alone says which piece.
