@@ -1,3 +1,4 @@
 //! Syntax tree -> model -> program -> plan -> machine code, Rust or text.
 
+pub mod back;
 pub mod program;

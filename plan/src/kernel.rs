@@ -12,6 +12,11 @@
 //! - an all fold adds one scalar a row, in order, to its chunk's partial result; the runtime joins the chunks.
 //!
 //! In every fold the old value is the first operand and the new element the second.
+//!
+//! Order of memory: a sweep goes block by block, a block being up to sixteen neighbours along the vector axis. A block's
+//! loads all come before its stores. No two stores of a phase write the same element in one block.
+//!
+//! Row and all folds go on from what their slot holds; the runtime starts it with [`FoldOp::start`].
 
 /// The width of a sweep: elements of the vector axis that are computed side by side.
 pub const LANES: usize = 16;
@@ -250,6 +255,54 @@ pub enum FoldOp {
     Max,
     /// Minimum, from inf or i32::MAX; NaN if any element is.
     Min,
+}
+
+impl FoldOp {
+    /// The operation that joins two values of a kind, F32 or I32.
+    pub fn instr(self, kind: Kind) -> Instr {
+        let float = kind == Kind::F32;
+        match self {
+            FoldOp::Sum => {
+                if float {
+                    Instr::FAdd
+                } else {
+                    Instr::IAdd
+                }
+            }
+            FoldOp::Prod => {
+                if float {
+                    Instr::FMul
+                } else {
+                    Instr::IMul
+                }
+            }
+            FoldOp::Max => {
+                if float {
+                    Instr::FMax
+                } else {
+                    Instr::IMax
+                }
+            }
+            FoldOp::Min => {
+                if float {
+                    Instr::FMin
+                } else {
+                    Instr::IMin
+                }
+            }
+        }
+    }
+
+    /// What a fold starts from, as bits.
+    pub fn start(self, kind: Kind) -> u32 {
+        let pick = |float: f32, int: i32| if kind == Kind::F32 { float.to_bits() } else { int as u32 };
+        match self {
+            FoldOp::Sum => pick(0.0, 0),
+            FoldOp::Prod => pick(1.0, 1),
+            FoldOp::Max => pick(f32::NEG_INFINITY, i32::MIN),
+            FoldOp::Min => pick(f32::INFINITY, i32::MAX),
+        }
+    }
 }
 
 /// What a fold goes over.

@@ -10,6 +10,7 @@ pub mod plan;
 mod prim;
 pub mod random;
 pub mod recipe;
+mod show;
 mod size;
 
 pub use dtype::DType;

@@ -1,0 +1,363 @@
+//! What a kernel means, bit by bit: takes a kernel, the memory of a call and a range of rows; changes the memory as any
+//! backend must. It computes one element after another in exactly the order that `dlc_plan::kernel` states, so that
+//! backends are compared with it by bits; it is slow, and an access outside a buffer panics.
+
+use std::ops::Range;
+
+use dlc_plan::kernel::{
+    Access, Affine, Args, Axis, Bits, Bound, Def, Elem, Ext, Fold, Instr, Kernel, KernelFn, Kind, LANES, Op, Over,
+    Phase, Store, Val,
+};
+use dlc_plan::random;
+
+/// The elements of a buffer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Buf {
+    /// F32 or I32, by their bits.
+    Words(Vec<u32>),
+    /// U8.
+    Bytes(Vec<u8>),
+}
+
+impl Buf {
+    fn load(&self, at: i64) -> u32 {
+        let at = usize::try_from(at).expect("the kernel's accesses are inside its buffers");
+        match self {
+            Buf::Words(words) => words[at],
+            Buf::Bytes(bytes) => u32::from(bytes[at]),
+        }
+    }
+
+    fn store(&mut self, at: i64, value: u32) {
+        let at = usize::try_from(at).expect("the kernel's accesses are inside its buffers");
+        match self {
+            Buf::Words(words) => words[at] = value,
+            Buf::Bytes(bytes) => bytes[at] = value as u8,
+        }
+    }
+
+    fn address(&mut self) -> *mut u8 {
+        match self {
+            Buf::Words(words) => words.as_mut_ptr().cast(),
+            Buf::Bytes(bytes) => bytes.as_mut_ptr(),
+        }
+    }
+}
+
+/// What a kernel is called with, as owned memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// The buffers.
+    pub bufs: Vec<Buf>,
+    /// The scalars, as bits.
+    pub uniforms: Vec<u32>,
+    /// The extents, strides and offsets.
+    pub exts: Vec<i64>,
+    /// The folds' partial results, as bits.
+    pub folds: Vec<Vec<u32>>,
+}
+
+impl Memory {
+    /// Runs a compiled kernel on this memory.
+    ///
+    /// # Safety
+    /// `code` must be alive, and compiled from a kernel that this memory fits: as many entries of each sort as the kernel
+    /// names, and all its accesses for `rows` inside the buffers.
+    pub unsafe fn call(&mut self, code: KernelFn, rows: Range<u64>) {
+        let bufs: Vec<*mut u8> = self.bufs.iter_mut().map(Buf::address).collect();
+        let folds: Vec<*mut u8> = self.folds.iter_mut().map(|fold| fold.as_mut_ptr().cast()).collect();
+        let args = Args {
+            bufs: bufs.as_ptr(),
+            uniforms: self.uniforms.as_ptr(),
+            exts: self.exts.as_ptr(),
+            folds: folds.as_ptr(),
+        };
+        // SAFETY: the pointers are to live memory that nothing else uses meanwhile; the rest is the caller's promise.
+        unsafe { code(&args, rows.start, rows.end) }
+    }
+}
+
+/// Runs `rows` of a kernel.
+///
+/// # Panics
+/// If the memory does not fit the kernel.
+pub fn run(kernel: &Kernel, memory: &mut Memory, rows: Range<u64>) {
+    let values = kernel.setup.iter().chain(kernel.phases.iter().flat_map(|phase| &phase.defs)).map(|def| def.val);
+    let folded = kernel.phases.iter().flat_map(|phase| &phase.folds).map(|fold| match fold.over {
+        Over::Cols(val) => val,
+        Over::Rows(_) | Over::All(_) => 0,
+    });
+    let count = values.chain(folded).max().map_or(0, |last| last as usize + 1);
+    let mut state = State { kernel, memory, rows: vec![], cols: vec![], values: vec![[0; LANES]; count] };
+    state.define(&kernel.setup, 1);
+    for row in rows {
+        state.rows = unravel(row as i64, &kernel.rows.iter().map(|e| state.ext(*e)).collect::<Vec<_>>());
+        for phase in &kernel.phases {
+            if phase.sweep {
+                state.sweep(phase);
+            } else {
+                state.row(phase);
+            }
+        }
+    }
+}
+
+/// The indices of a linear number, the last axis fastest.
+fn unravel(mut linear: i64, extents: &[i64]) -> Vec<i64> {
+    let mut indices = vec![0; extents.len()];
+    for (index, extent) in indices.iter_mut().zip(extents).rev() {
+        *index = linear % extent;
+        linear /= extent;
+    }
+    indices
+}
+
+struct State<'a> {
+    kernel: &'a Kernel,
+    memory: &'a mut Memory,
+    /// The row axes' indices.
+    rows: Vec<i64>,
+    /// The column axes' indices, of the current block's first element.
+    cols: Vec<i64>,
+    /// Each value's lanes; what is scalar has the same in all.
+    values: Vec<[u32; LANES]>,
+}
+
+impl State<'_> {
+    fn ext(&self, ext: Ext) -> i64 {
+        match ext {
+            Ext::Const(n) => n,
+            Ext::Arg(n) => self.memory.exts[n as usize],
+        }
+    }
+
+    fn index(&self, axis: Axis, lane: usize) -> i64 {
+        match axis {
+            Axis::Row(n) => self.rows[n as usize],
+            Axis::Col(n) if n as usize + 1 == self.cols.len() => self.cols[n as usize] + lane as i64,
+            Axis::Col(n) => self.cols[n as usize],
+        }
+    }
+
+    fn affine(&self, affine: &Affine, lane: usize) -> i64 {
+        let terms = affine.terms.iter().map(|(axis, factor)| self.index(*axis, lane).wrapping_mul(self.ext(*factor)));
+        terms.fold(self.ext(affine.offset), i64::wrapping_add)
+    }
+
+    fn value(&self, val: Val, lane: usize) -> u32 {
+        self.values[val as usize][lane]
+    }
+
+    fn element(&self, access: &Access, lane: usize) -> i64 {
+        let base = access.base.map_or(0, |(val, factor)| i64::from(self.value(val, lane) as i32) * self.ext(factor));
+        self.affine(&access.at, lane) + base
+    }
+
+    fn op(&self, op: &Op, lane: usize) -> u32 {
+        match op {
+            Op::Float(bits) => *bits,
+            Op::Int(n) => *n as u32,
+            Op::Uniform(n) => self.memory.uniforms[*n as usize],
+            Op::Index(axis) => self.index(*axis, lane) as u32,
+            Op::Load(access) => {
+                let inside = |b: &Bound| (0..self.ext(b.extent)).contains(&self.affine(&b.index, lane));
+                if access.bounds.iter().all(inside) {
+                    self.memory.bufs[access.buf as usize].load(self.element(access, lane))
+                } else {
+                    0
+                }
+            }
+            Op::Instr(op, args) => {
+                let mut operands = [0; 3];
+                for (operand, val) in operands.iter_mut().zip(args) {
+                    *operand = self.value(*val, lane);
+                }
+                instr(*op, operands)
+            }
+            Op::Bits(bits) => self.bits(bits, lane),
+        }
+    }
+
+    fn bits(&self, bits: &Bits, lane: usize) -> u32 {
+        let row = (self.affine(&bits.row, lane) as u32).wrapping_add(self.value(bits.first, lane));
+        let key = [self.value(bits.seed[0], lane), self.value(bits.site, lane)];
+        let col = self.affine(&bits.col, lane) as u32;
+        random::bits(key, self.value(bits.step, lane), self.value(bits.seed[1], lane), row, col)
+    }
+
+    fn define(&mut self, defs: &[Def], lanes: usize) {
+        for def in defs {
+            let mut value = [0; LANES];
+            for (lane, v) in value.iter_mut().enumerate().take(lanes) {
+                *v = self.op(&def.op, lane);
+            }
+            if lanes == 1 {
+                value = [value[0]; LANES];
+            }
+            self.values[def.val as usize] = value;
+        }
+    }
+
+    fn store(&mut self, stores: &[Store], lanes: usize) {
+        for store in stores {
+            for lane in 0..lanes {
+                let (at, value) = (self.element(&store.to, lane), self.value(store.value, lane));
+                self.memory.bufs[store.to.buf as usize].store(at, value);
+            }
+        }
+    }
+
+    fn row(&mut self, phase: &Phase) {
+        self.cols.clear();
+        self.define(&phase.defs, 1);
+        self.store(&phase.stores, 1);
+        for Fold { op, value, kind, over } in &phase.folds {
+            match over {
+                Over::All(slot) => {
+                    let element = self.value(*value, 0);
+                    let old = &mut self.memory.folds[*slot as usize][0];
+                    *old = instr(op.instr(*kind), [*old, element, 0]);
+                }
+                Over::Cols(_) | Over::Rows(_) => panic!("a fold over columns or rows stands in a sweep"),
+            }
+        }
+    }
+
+    fn sweep(&mut self, phase: &Phase) {
+        let extents: Vec<i64> = self.kernel.cols.iter().map(|e| self.ext(*e)).collect();
+        let (inner, outer) = extents.split_last().expect("a kernel with a sweep has columns");
+        let mut partials: Vec<[u32; LANES]> =
+            phase.folds.iter().map(|fold| [fold.op.start(fold.kind); LANES]).collect();
+        for line in 0..outer.iter().product::<i64>() {
+            for first in (0..*inner).step_by(LANES) {
+                self.cols = unravel(line, outer);
+                self.cols.push(first);
+                let lanes = (inner - first).min(LANES as i64) as usize;
+                self.define(&phase.defs, lanes);
+                self.store(&phase.stores, lanes);
+                self.fold(&phase.folds, &mut partials, line * inner + first, lanes);
+            }
+        }
+        for (fold, partial) in phase.folds.iter().zip(&mut partials) {
+            let Over::Cols(val) = fold.over else { continue };
+            let mut half = LANES / 2;
+            while half > 0 {
+                for i in 0..half {
+                    partial[i] = instr(fold.op.instr(fold.kind), [partial[i], partial[i + half], 0]);
+                }
+                half /= 2;
+            }
+            self.values[val as usize] = [partial[0]; LANES];
+        }
+    }
+
+    /// Folds a block whose first column has the linear number `column`.
+    fn fold(&mut self, folds: &[Fold], partials: &mut [[u32; LANES]], column: i64, lanes: usize) {
+        for (Fold { op, value, kind, over }, partial) in folds.iter().zip(partials) {
+            for (lane, part) in partial.iter_mut().enumerate().take(lanes) {
+                let element = self.value(*value, lane);
+                let old = match over {
+                    Over::Cols(_) => part,
+                    Over::Rows(slot) => &mut self.memory.folds[*slot as usize][column as usize + lane],
+                    Over::All(_) => panic!("a fold over all stands in a row phase"),
+                };
+                *old = instr(op.instr(*kind), [*old, element, 0]);
+            }
+        }
+    }
+}
+
+/// The value of a machine operation, everything as bits; a mask is all ones or all zeros.
+pub fn instr(op: Instr, [a, b, c]: [u32; 3]) -> u32 {
+    let [x, y, z] = [a, b, c].map(f32::from_bits);
+    let [i, j] = [a, b].map(|n| n as i32);
+    match op {
+        Instr::FAdd => (x + y).to_bits(),
+        Instr::FSub => (x - y).to_bits(),
+        Instr::FMul => (x * y).to_bits(),
+        Instr::FDiv => (x / y).to_bits(),
+        Instr::FMulAdd => x.mul_add(y, z).to_bits(),
+        Instr::FMax => {
+            if x < y || y.is_nan() {
+                b
+            } else {
+                a
+            }
+        }
+        Instr::FMin => {
+            if x > y || y.is_nan() {
+                b
+            } else {
+                a
+            }
+        }
+        Instr::FSqrt => x.sqrt().to_bits(),
+        Instr::FNeg => (-x).to_bits(),
+        Instr::FAbs => x.abs().to_bits(),
+        Instr::FFloor => x.floor().to_bits(),
+        Instr::FRound => x.round_ties_even().to_bits(),
+        Instr::FLt => mask(x < y),
+        Instr::FLe => mask(x <= y),
+        Instr::FEq => mask(x == y),
+        Instr::FNe => mask(x != y),
+        Instr::FToI => {
+            if (-2_147_483_648.0..2_147_483_648.0).contains(&x) {
+                x as i32 as u32
+            } else {
+                i32::MIN as u32
+            }
+        }
+        Instr::FBits | Instr::IBits => a,
+        Instr::IAdd => a.wrapping_add(b),
+        Instr::ISub => a.wrapping_sub(b),
+        Instr::IMul => a.wrapping_mul(b),
+        Instr::INeg => a.wrapping_neg(),
+        Instr::IMax => i.max(j) as u32,
+        Instr::IMin => i.min(j) as u32,
+        Instr::IAnd | Instr::MAnd => a & b,
+        Instr::IOr | Instr::MOr => a | b,
+        Instr::IXor => a ^ b,
+        Instr::IShl(n) => a << n,
+        Instr::IShr(n) => a >> n,
+        Instr::ISar(n) => (i >> n) as u32,
+        Instr::ILt => mask(i < j),
+        Instr::ILe => mask(i <= j),
+        Instr::IEq => mask(i == j),
+        Instr::INe => mask(i != j),
+        Instr::IToF => (i as f32).to_bits(),
+        Instr::MNot => !a,
+        Instr::FSelect | Instr::ISelect => {
+            if a != 0 {
+                b
+            } else {
+                c
+            }
+        }
+    }
+}
+
+fn mask(truth: bool) -> u32 {
+    if truth { !0 } else { 0 }
+}
+
+/// Memory of the right sorts for `kernel`: `len` elements a buffer, all zero, and each fold of `columns` elements at its
+/// start.
+pub fn memory(kernel: &Kernel, len: usize, columns: usize) -> Memory {
+    let bufs = kernel.bufs.iter().map(|buf| match buf.elem {
+        Elem::F32 | Elem::I32 => Buf::Words(vec![0; len]),
+        Elem::U8 => Buf::Bytes(vec![0; len]),
+    });
+    let mut folds = vec![vec![]; kernel.folds as usize];
+    for Fold { op, kind, over, .. } in kernel.phases.iter().flat_map(|phase| &phase.folds) {
+        match over {
+            Over::Cols(_) => {}
+            Over::Rows(slot) => folds[*slot as usize] = vec![op.start(*kind); columns],
+            Over::All(slot) => folds[*slot as usize] = vec![op.start(*kind)],
+        }
+    }
+    let uniforms = kernel.uniforms.iter().map(|kind| match kind {
+        Kind::F32 => 1f32.to_bits(),
+        Kind::I32 | Kind::Mask => 1,
+    });
+    Memory { bufs: bufs.collect(), uniforms: uniforms.collect(), exts: vec![0; kernel.exts as usize], folds }
+}
