@@ -463,7 +463,7 @@ pub enum Part {
     Hole(Expr),
 }
 
-/// `data`, `weights`, `lora`, `train`, `generate`, and what else a later version knows.
+/// `data`, `weights`, `lora`, `train`, `generate`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// Documentation before it.
@@ -534,11 +534,18 @@ pub struct Rule {
 pub struct Expr {
     /// What it is.
     pub kind: ExprKind,
-    /// Whether it was written in parentheses of its own. They change nothing once the tree is made; the printer
-    /// keeps them because they are how the author wanted it read.
-    pub parens: bool,
+    /// Parentheses of its own, from the outermost `(` to its `)`. They change nothing once the tree is made; the
+    /// printer keeps them because they are how the author wanted it read.
+    pub parens: Option<Span>,
     /// All of it, parentheses of its own left out.
     pub span: Span,
+}
+
+impl Expr {
+    /// All of it with the parentheses around it.
+    pub fn outer(&self) -> Span {
+        self.parens.unwrap_or(self.span)
+    }
 }
 
 /// The kinds of expression.
@@ -641,6 +648,14 @@ impl UnaryOp {
             UnaryOp::Not => "not",
         }
     }
+
+    /// How tightly it binds, on the scale of [`BinaryOp::strength`].
+    pub fn strength(self) -> u8 {
+        match self {
+            UnaryOp::Not => 3,
+            UnaryOp::Neg => 7,
+        }
+    }
 }
 
 /// An operator between its operands.
@@ -716,6 +731,18 @@ impl BinaryOp {
             BinaryOp::Rem => "%",
             BinaryOp::MatMul => "@",
             BinaryOp::Pow => "^",
+        }
+    }
+
+    /// How tightly it binds. `^` groups to the right, all others to the left.
+    pub fn strength(self) -> u8 {
+        match self {
+            BinaryOp::Or => 1,
+            BinaryOp::And => 2,
+            BinaryOp::Eq | BinaryOp::Ne | BinaryOp::Lt | BinaryOp::Le | BinaryOp::Gt | BinaryOp::Ge => 4,
+            BinaryOp::Add | BinaryOp::Sub => 5,
+            BinaryOp::Mul | BinaryOp::Div | BinaryOp::Rem | BinaryOp::MatMul => 6,
+            BinaryOp::Pow => 8,
         }
     }
 }

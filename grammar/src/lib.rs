@@ -5,6 +5,15 @@ pub mod span;
 pub mod ast;
 pub mod node;
 
+mod lex;
+mod outline;
+
+mod grammar;
+
+mod build;
+mod expected;
+pub mod parse;
+
 pub mod diagnostic;
 #[cfg(feature = "render")]
 pub mod render;

@@ -76,7 +76,7 @@ structs! {
     Config { docs, kind, name, params, entries, span }
     Entry { kind, span }
     Rule { verb, globs, rename, value, guard, body }
-    Expr { kind, span }
+    Expr { kind, parens, span }
     ExprArm { cond, value }
     Arg { name, value, span }
     Stage { label, what, span }
