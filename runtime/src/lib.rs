@@ -1,3 +1,5 @@
 //! Runs the steps of a plan: matrix products, threads, arena. Knows no compiler.
 
+pub mod gemm;
+pub mod isa;
 pub mod pool;

@@ -1,0 +1,126 @@
+//! The product of two f32 matrices, C = A B or C += A B, for any sizes and strides, on a pool of threads.
+//!
+//! The rule behind every element of C: k is cut into blocks of equal length, a function of k alone; each block is one chain
+//! of fused multiply-adds over ascending k, started from zero; the chains are added in ascending order, to the old element
+//! first if there is one. So the bits of C depend on its operands only: not on the number of threads, not on the
+//! instruction set, and those of one row or column not on how many others there are. NaN and infinity go through: no
+//! product is skipped.
+//!
+//! The loops are those of Goto and van de Geijn, "Anatomy of high-performance matrix multiplication", 2008, and Van Zee and
+//! van de Geijn, "BLIS", 2015: operands are packed so that a tile of C held in registers reads them front to back.
+
+mod kernel;
+mod pack;
+#[cfg(test)]
+mod tests;
+mod vector;
+mod walk;
+
+use crate::isa::Isa;
+use crate::pool::Pool;
+use walk::{Job, Team, walk};
+
+/// A matrix somewhere in memory: its first element and the distances, in elements, from row to row and from column to
+/// column. A distance of 0 repeats a row or a column; transposing exchanges the two.
+#[derive(Clone, Copy, Debug)]
+pub struct Mat {
+    /// The element in row 0 and column 0.
+    pub ptr: *mut f32,
+    /// The distance from row to row.
+    pub rs: isize,
+    /// The distance from column to column.
+    pub cs: isize,
+}
+
+impl Mat {
+    /// A matrix that is only read.
+    pub fn read(ptr: *const f32, rs: isize, cs: isize) -> Mat {
+        Mat { ptr: ptr.cast_mut(), rs, cs }
+    }
+
+    /// A matrix of `columns` columns that lies row after row, to be read.
+    pub fn rows(from: &[f32], columns: usize) -> Mat {
+        Mat::read(from.as_ptr(), columns as isize, 1)
+    }
+
+    /// A matrix of `columns` columns that lies row after row, to be written.
+    pub fn rows_mut(to: &mut [f32], columns: usize) -> Mat {
+        Mat { ptr: to.as_mut_ptr(), rs: columns as isize, cs: 1 }
+    }
+
+    /// The transpose.
+    #[must_use]
+    pub fn transposed(self) -> Mat {
+        Mat { ptr: self.ptr, rs: self.cs, cs: self.rs }
+    }
+
+    /// The address of an element.
+    fn at(self, row: usize, col: usize) -> *mut f32 {
+        self.ptr.wrapping_offset(row as isize * self.rs + col as isize * self.cs)
+    }
+}
+
+/// Numbers of scratch that [`gemm`] needs on a pool of this many threads. Grows with each argument, so that scratch for
+/// the largest sizes serves all smaller ones.
+pub fn scratch_len(threads: usize, m: usize, n: usize, k: usize) -> usize {
+    walk::scratch_len(threads, m, n, k)
+}
+
+/// Rows of a panel, the unit in which [`gemm`] reports rows as done: a function of the number of rows alone.
+pub fn panel_rows(m: usize) -> usize {
+    walk::panel_rows(m)
+}
+
+/// C = A B, or C += A B where `accumulate` says so; A is `m` by `k`, B `k` by `n`, C `m` by `n`.
+///
+/// `done(first_row, last_row)` is called once for each panel of [`panel_rows`] rows, when all its elements have their final
+/// value, on any thread of the pool and for several panels at once; between them the calls name every row once. Nothing is
+/// allocated. With `k` 0, C becomes zero or, when accumulating, stays.
+///
+/// # Safety
+/// A and B are readable and C is writable at every row and column, C overlaps neither, and no two elements of C are the
+/// same. Nobody else writes A or B or touches C during the call; `done` may touch the rows that it is called with.
+///
+/// # Panics
+/// When `scratch` is shorter than [`scratch_len`] says.
+#[allow(clippy::too_many_arguments, reason = "the arguments of every product since BLAS")]
+pub unsafe fn gemm(
+    pool: &Pool,
+    m: usize,
+    n: usize,
+    k: usize,
+    a: Mat,
+    b: Mat,
+    c: Mat,
+    accumulate: bool,
+    scratch: &mut [f32],
+    done: Option<&(dyn Fn(usize, usize) + Sync)>,
+) {
+    let job = Job { m, n, k, a, b, c, accumulate, done, isa: Isa::best() };
+    // SAFETY: the caller's promises are those that `walk` asks for, and `best` is an instruction set of this machine.
+    unsafe { walk(&job, Team(Some(pool)), scratch) }
+}
+
+/// As [`gemm`], on the calling thread alone; scratch is that of one thread.
+///
+/// # Safety
+/// As for [`gemm`].
+///
+/// # Panics
+/// As [`gemm`].
+#[allow(clippy::too_many_arguments, reason = "the arguments of every product since BLAS")]
+pub unsafe fn gemm_single(
+    m: usize,
+    n: usize,
+    k: usize,
+    a: Mat,
+    b: Mat,
+    c: Mat,
+    accumulate: bool,
+    scratch: &mut [f32],
+    done: Option<&(dyn Fn(usize, usize) + Sync)>,
+) {
+    let job = Job { m, n, k, a, b, c, accumulate, done, isa: Isa::best() };
+    // SAFETY: as in `gemm`.
+    unsafe { walk(&job, Team(None), scratch) }
+}

@@ -1,0 +1,307 @@
+//! Products against their definition, at every layout, size class, instruction set and number of threads.
+
+use super::walk::CHAIN;
+use super::*;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// How a matrix lies in memory.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Layout {
+    Rows,
+    Columns,
+    /// Rows that are longer than the matrix is wide.
+    Padded,
+    /// No unit distance anywhere.
+    Spread,
+    /// One row for all.
+    SameRow,
+    /// One column for all.
+    SameColumn,
+}
+
+const READ: [Layout; 6] =
+    [Layout::Rows, Layout::Columns, Layout::Padded, Layout::Spread, Layout::SameRow, Layout::SameColumn];
+const WRITTEN: [Layout; 4] = [Layout::Rows, Layout::Columns, Layout::Padded, Layout::Spread];
+
+/// A matrix that owns its memory. What the matrix does not cover is NaN, so that a stray read shows.
+struct Owned {
+    data: Vec<f32>,
+    rs: usize,
+    cs: usize,
+}
+
+impl Owned {
+    /// Numbers in (-1, 1) that look random.
+    fn new(layout: Layout, rows: usize, cols: usize, seed: u32) -> Owned {
+        let (rs, cs) = match layout {
+            Layout::Rows => (cols, 1),
+            Layout::Columns => (1, rows),
+            Layout::Padded => (cols + 5, 1),
+            Layout::Spread => (2 * cols + 3, 2),
+            Layout::SameRow => (0, 1),
+            Layout::SameColumn => (1, 0),
+        };
+        let len = if rows * cols == 0 { 0 } else { (rows - 1) * rs + (cols - 1) * cs + 1 };
+        let mut owned = Owned { data: vec![f32::NAN; len], rs, cs };
+        let mut state = seed;
+        for row in 0..rows {
+            for col in 0..cols {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                owned.data[row * rs + col * cs] = (state >> 8) as f32 / 8_388_608.0 - 1.0;
+            }
+        }
+        owned
+    }
+
+    fn get(&self, row: usize, col: usize) -> f32 {
+        self.data[row * self.rs + col * self.cs]
+    }
+
+    fn mat(&mut self) -> Mat {
+        Mat { ptr: self.data.as_mut_ptr(), rs: self.rs as isize, cs: self.cs as isize }
+    }
+}
+
+struct Case {
+    sizes: [usize; 3],
+    layouts: [Layout; 3],
+    accumulate: bool,
+}
+
+impl Case {
+    fn operands(&self) -> [Owned; 3] {
+        let [m, n, k] = self.sizes;
+        let [a, b, c] = self.layouts;
+        [Owned::new(a, m, k, 1), Owned::new(b, k, n, 2), Owned::new(c, m, n, 3)]
+    }
+
+    /// C by the rule at the top of `gemm`, one element at a time.
+    fn by_definition(&self) -> Vec<f32> {
+        let [m, n, k] = self.sizes;
+        let [a, b, mut c] = self.operands();
+        let length = k.div_ceil(k.div_ceil(CHAIN).max(1)).max(1);
+        for row in 0..m {
+            for col in 0..n {
+                let mut sum = self.accumulate.then(|| c.get(row, col));
+                for first in (0..k).step_by(length) {
+                    let block = first..(first + length).min(k);
+                    let chain = block.fold(0.0_f32, |sum, p| a.get(row, p).mul_add(b.get(p, col), sum));
+                    sum = Some(sum.map_or(chain, |sum| sum + chain));
+                }
+                c.data[row * c.rs + col * c.cs] = sum.unwrap_or(0.0);
+            }
+        }
+        c.data
+    }
+
+    fn by_gemm(&self, isa: Isa, pool: Option<&Pool>) -> Vec<f32> {
+        let [m, n, k] = self.sizes;
+        let [mut a, mut b, mut c] = self.operands();
+        let mut scratch = vec![f32::NAN; scratch_len(pool.map_or(1, Pool::threads), m, n, k)];
+        let (a, b, to) = (a.mat(), b.mat(), c.mat());
+        let job = Job { m, n, k, a, b, c: to, accumulate: self.accumulate, done: None, isa };
+        // SAFETY: the matrices own memory for these sizes, and callers ask only for instruction sets that are here.
+        unsafe { walk(&job, Team(pool), &mut scratch) };
+        c.data
+    }
+
+    /// Every instruction set of this machine gives the bits of the definition, and those are near the sum in f64.
+    fn check(&self, pool: Option<&Pool>) {
+        let name = format!("{:?} {:?} accumulate {}", self.sizes, self.layouts, self.accumulate);
+        let wanted = self.by_definition();
+        self.check_near_f64(&wanted, &name);
+        for isa in Isa::ALL.into_iter().filter(|isa| isa.is_here()) {
+            let got = self.by_gemm(isa, pool);
+            assert_eq!(bits(&got), bits(&wanted), "{name} {isa:?}");
+        }
+    }
+
+    fn check_near_f64(&self, got: &[f32], name: &str) {
+        let [m, n, k] = self.sizes;
+        let [a, b, c] = self.operands();
+        for row in 0..m {
+            for col in 0..n {
+                let products = (0..k).map(|p| f64::from(a.get(row, p)) * f64::from(b.get(p, col)));
+                let wanted = products.sum::<f64>() + if self.accumulate { f64::from(c.get(row, col)) } else { 0.0 };
+                let error = (f64::from(got[row * c.rs + col * c.cs]) - wanted).abs();
+                assert!(error <= 1e-6 * (1.0 + k as f64).sqrt() * 4.0, "{name}: row {row} column {col} is {error} off");
+            }
+        }
+    }
+}
+
+fn bits(numbers: &[f32]) -> Vec<u32> {
+    numbers.iter().map(|x| x.to_bits()).collect()
+}
+
+const SIZES: [usize; 6] = [0, 1, 15, 16, 17, 257];
+
+#[test]
+fn sizes() {
+    for m in SIZES {
+        for n in SIZES {
+            for k in SIZES {
+                let cheap = m * n * k < 1 << 20;
+                for accumulate in [false, true].into_iter().filter(|_| cheap || m == n) {
+                    Case { sizes: [m, n, k], layouts: [Layout::Rows; 3], accumulate }.check(None);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn layouts() {
+    for sizes in [[5, 3, 4], [1, 40, 33], [3, 100, 9], [33, 16, 17], [50, 70, 20], [90, 10, 33]] {
+        for a in READ {
+            for b in READ {
+                for c in WRITTEN {
+                    Case { sizes, layouts: [a, b, c], accumulate: sizes[0] % 2 == 1 }.check(None);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_number_of_rows_and_columns_around_a_tile() {
+    for m in 1..=30 {
+        for n in [1, 7, 8, 9, 31, 32, 33, 48, 63, 65, 97, 130] {
+            let layouts = [Layout::Rows, if n % 2 == 0 { Layout::Rows } else { Layout::Columns }, Layout::Rows];
+            Case { sizes: [m, n, 5], layouts, accumulate: true }.check(None);
+        }
+    }
+}
+
+#[test]
+fn long_sums_are_cut_into_equal_chains() {
+    for k in [CHAIN - 1, CHAIN, CHAIN + 1, 2 * CHAIN, 2 * CHAIN + 1, 3000] {
+        for [m, n] in [[1, 20], [9, 5], [20, 40]] {
+            for b in [Layout::Rows, Layout::Columns] {
+                Case { sizes: [m, n, k], layouts: [Layout::Rows, b, Layout::Rows], accumulate: false }.check(None);
+            }
+        }
+    }
+}
+
+#[test]
+fn any_number_of_threads_gives_the_same_bits() {
+    let pools = [1, 2, 3, 16].map(Pool::new);
+    for sizes in [[1, 3000, 130], [40, 257, 100], [90, 200, 50], [257, 40, 100], [700, 33, 20], [300, 100, 800]] {
+        for layouts in [[Layout::Rows; 3], [Layout::Columns, Layout::Columns, Layout::Padded]] {
+            for accumulate in [false, true] {
+                let case = Case { sizes, layouts, accumulate };
+                let wanted = bits(&case.by_definition());
+                for pool in &pools {
+                    let got = case.by_gemm(Isa::best(), Some(pool));
+                    assert_eq!(bits(&got), wanted, "{sizes:?} {layouts:?} {} threads", pool.threads());
+                }
+            }
+        }
+    }
+}
+
+/// Large enough that the packed operand does not fit the shared scratch at once.
+#[test]
+fn operands_larger_than_the_scratch() {
+    let pool = Pool::new(3);
+    for sizes in [[85, 6000, 400], [100, 40, 60_000], [30, 30, 80_000]] {
+        let case = Case { sizes, layouts: [Layout::Rows; 3], accumulate: false };
+        assert_eq!(bits(&case.by_gemm(Isa::best(), Some(&pool))), bits(&case.by_definition()), "{sizes:?}");
+    }
+}
+
+/// Runs a product of ones with a callback that checks and counts rows.
+fn check_done(threads: usize, [m, n, k]: [usize; 3]) {
+    let pool = Pool::new(threads);
+    let (a, b, mut c) = (vec![1.0; m * k], vec![1.0; k * n], vec![f32::NAN; m * n]);
+    let mut scratch = vec![0.0; scratch_len(threads, m, n, k)];
+    let seen: Vec<AtomicUsize> = (0..m).map(|_| AtomicUsize::new(0)).collect();
+    let panels = Mutex::new(Vec::new());
+    let to = Mat::rows_mut(&mut c, n);
+    let out = to.ptr as usize;
+    let done = |first: usize, last: usize| {
+        panels.lock().expect("no panic holds the lock").push((first, last));
+        for (row, seen) in seen.iter().enumerate().take(last).skip(first) {
+            seen.fetch_add(1, Ordering::Relaxed);
+            for col in 0..n {
+                let element = (out as *mut f32).wrapping_add(row * n + col);
+                // SAFETY: the element is in C, whose rows `first..last` are this call's to touch.
+                unsafe {
+                    assert_eq!(*element, k as f32, "row {row} column {col} of {m} {n} {k}");
+                    *element = -1.0;
+                }
+            }
+        }
+    };
+    // SAFETY: the vectors have these sizes.
+    unsafe { gemm(&pool, m, n, k, Mat::rows(&a, k), Mat::rows(&b, n), to, false, &mut scratch, Some(&done)) };
+    assert!(seen.into_iter().all(|count| count.into_inner() == 1), "{m} {n} {k}: a row was not reported once");
+    assert!(c.iter().all(|x| *x == -1.0), "{m} {n} {k}: C was written after it was reported");
+    let mut panels = panels.into_inner().expect("no panic holds the lock");
+    panels.sort_unstable();
+    let height = panel_rows(m);
+    let wanted: Vec<_> = (0..m).step_by(height).map(|first| (first, (first + height).min(m))).collect();
+    assert_eq!(panels, wanted, "{m} {n} {k}");
+}
+
+#[test]
+fn rows_are_reported_once_and_when_they_are_final() {
+    for threads in [1, 3] {
+        for sizes in [
+            [0, 5, 5],
+            [5, 0, 5],
+            [5, 5, 0],
+            [1, 1, 1],
+            [7, 300, 900],
+            [64, 100, 30],
+            [200, 100, 30],
+            [300, 100, 1000],
+            [1000, 10, 40],
+            [170, 6000, 400],
+        ] {
+            check_done(threads, sizes);
+        }
+    }
+}
+
+#[test]
+fn nan_and_infinity_go_through() {
+    for isa in Isa::ALL.into_iter().filter(|isa| isa.is_here()) {
+        let mut a = vec![0.0; 4 * 3];
+        a[4] = f32::INFINITY; // row 1
+        a[7] = f32::NAN; // row 2
+        let mut b = vec![0.0; 3 * 40];
+        let mut c = vec![7.0; 4 * 40];
+        let mut scratch = vec![0.0; scratch_len(1, 4, 40, 3)];
+        let (am, bm, cm) = (Mat::rows_mut(&mut a, 3), Mat::rows_mut(&mut b, 40), Mat::rows_mut(&mut c, 40));
+        let job = Job { m: 4, n: 40, k: 3, a: am, b: bm, c: cm, accumulate: false, done: None, isa };
+        // SAFETY: the vectors have these sizes, and the instruction set is here.
+        unsafe { walk(&job, Team(None), &mut scratch) };
+        assert!(c[..40].iter().chain(&c[120..]).all(|x| *x == 0.0), "{isa:?}");
+        // Infinity and NaN times zero are NaN.
+        assert!(c[40..120].iter().all(|x| x.is_nan()), "{isa:?}");
+    }
+}
+
+#[test]
+fn scratch_grows_with_every_size() {
+    let sizes = [0, 1, 16, 17, 97, 400, 3000, 100_000];
+    for (small, large) in sizes.iter().zip(&sizes[1..]) {
+        for other in sizes {
+            assert!(scratch_len(1, *small, other, other) <= scratch_len(1, *large, other, other));
+            assert!(scratch_len(1, other, *small, other) <= scratch_len(1, other, *large, other));
+            assert!(scratch_len(1, other, other, *small) <= scratch_len(1, other, other, *large));
+        }
+    }
+}
+
+#[test]
+fn panels_are_of_tiles() {
+    for m in 1..5000 {
+        let height = panel_rows(m);
+        assert!((1..=84).contains(&height), "{m} rows in panels of {height}");
+        assert!(m <= 84 || height >= 42, "{m} rows in panels of {height}");
+    }
+}
