@@ -3,3 +3,4 @@
 pub mod gemm;
 pub mod isa;
 pub mod pool;
+pub mod tensor;
