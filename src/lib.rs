@@ -1,1 +1,11 @@
 //! dlc: a compiler for descriptions of neural networks.
+
+pub mod error;
+pub mod files;
+
+pub mod weights;
+
+#[cfg(feature = "cli")]
+pub mod cli;
+
+pub use error::{Error, Result};

@@ -2,5 +2,5 @@
 
 pub mod gemm;
 pub mod isa;
+pub mod map;
 pub mod pool;
-pub mod tensor;

@@ -1,0 +1,5 @@
+//! The tests of the package `dlc`: data and weights files, training, and the command line through its binary.
+
+mod files;
+mod safetensors;
+mod scratch;

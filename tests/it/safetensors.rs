@@ -1,0 +1,139 @@
+//! Safetensors files, sound and hostile.
+
+use crate::scratch::Scratch;
+use dlc::error::Kind;
+use dlc::weights::file::{Dtype, RawTensor, TensorFile, write};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+fn file(header: &str, elements: usize) -> Vec<u8> {
+    let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+    bytes.extend(header.bytes());
+    bytes.resize(bytes.len() + elements, 7);
+    bytes
+}
+
+fn entry(name: &str, dtype: &str, shape: &str, from: u64, to: u64) -> String {
+    format!(r#""{name}":{{"dtype":"{dtype}","shape":{shape},"data_offsets":[{from},{to}]}}"#)
+}
+
+#[test]
+fn what_is_written_is_read_again() {
+    let dir = Scratch::new();
+    let path = dir.path("w.safetensors");
+    let (a, b): (Vec<u8>, Vec<u8>) = ((0..3).collect(), (0..24).collect());
+    let tensors = [
+        ("mask", RawTensor { dtype: Dtype::U8, shape: &[3], bytes: &a }),
+        ("fc.weight", RawTensor { dtype: Dtype::F32, shape: &[2, 3], bytes: &b }),
+        ("none", RawTensor { dtype: Dtype::I64, shape: &[0, 4], bytes: &[] }),
+    ];
+    let about = BTreeMap::from([("step".to_owned(), "12".to_owned())]);
+    dlc::files::write_whole(&path, |out| write(out, &tensors, &about)).expect("it can be written");
+    let read = TensorFile::open(&path).expect("it is sound");
+    assert_eq!(read.names().collect::<Vec<_>>(), ["fc.weight", "mask", "none"]);
+    for (name, tensor) in tensors {
+        assert_eq!(read.get(name), Some(tensor));
+    }
+    assert_eq!(read.about(), &about);
+    assert_eq!(read.get("other"), None);
+    assert_eq!(std::fs::read(&path).expect("it is there").len() % 8, 3);
+}
+
+#[test]
+fn hostile_files_are_refused_with_a_reason() {
+    let dir = Scratch::new();
+    let huge = u64::MAX / 4 * 3;
+    let cases = [
+        ("nothing", Vec::new(), "it has 0 bytes"),
+        ("short", vec![1, 2, 3], "it has 3 bytes"),
+        ("length", file("{}", 0)[..9].to_vec(), "its header should have 2 bytes, and 1 follow: it is cut short"),
+        ("absurd length", vec![0xFF; 20], "its header should have 18446744073709551615 bytes, and 12 follow"),
+        ("no json", file("hello", 0), "its header says: expected value at line 1 column 1"),
+        ("no text", vec![2, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFE], "its header says"),
+        ("deep", file(&"[".repeat(100_000), 0), "its header says"),
+        ("no object", file("[]", 0), "its header says"),
+        ("other fields", file(r#"{"a":{"dtype":"F32"}}"#, 0), "its header says"),
+        ("unknown type", file(&format!("{{{}}}", entry("a", "F33", "[1]", 0, 4)), 4), "its header says"),
+        (
+            "cut elements",
+            file(&format!("{{{}}}", entry("a", "F32", "[2]", 0, 8)), 7),
+            "its tensors take 8 bytes, and 7 follow the header: it is cut short",
+        ),
+        (
+            "more elements",
+            file(&format!("{{{}}}", entry("a", "F32", "[2]", 0, 8)), 9),
+            "its tensors take 8 bytes, and 9 follow the header",
+        ),
+        ("shape and place", file(&format!("{{{}}}", entry("a", "F32", "[3]", 0, 8)), 8), "its header says"),
+        (
+            "gap",
+            file(&format!("{{{},{}}}", entry("a", "F32", "[1]", 0, 4), entry("b", "F32", "[1]", 8, 12)), 12),
+            "its header says",
+        ),
+        (
+            "overlap",
+            file(&format!("{{{},{}}}", entry("a", "F32", "[2]", 0, 8), entry("b", "F32", "[2]", 4, 12)), 12),
+            "its header says",
+        ),
+        ("backwards", file(&format!("{{{}}}", entry("a", "F32", "[1]", 4, 0)), 4), "its header says"),
+        ("negative", file(r#"{"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}"#, 4), "its header says"),
+        (
+            "product",
+            file(&format!("{{{}}}", entry("a", "F32", "[4294967296,4294967296,4294967296]", 0, 4)), 4),
+            "its header says",
+        ),
+        (
+            "sum",
+            file(
+                &format!(
+                    "{{{},{}}}",
+                    entry("a", "U8", &format!("[{huge}]"), 0, huge),
+                    entry("b", "U8", &format!("[{huge}]"), huge, 8)
+                ),
+                8,
+            ),
+            "its header says",
+        ),
+        (
+            "long and empty",
+            file(&format!("{{{}}}", entry("a", "F32", "[9223372036854775807,0]", 0, 0)), 0),
+            "`a` has the shape [9223372036854775807, 0] and no elements",
+        ),
+    ];
+    for (name, bytes, why) in cases {
+        let path = dir.file("bad.safetensors", bytes);
+        let Err(error) = TensorFile::open(&path) else { panic!("{name} was accepted") };
+        assert_eq!((error.kind, error.code), (Kind::Files, "E0610"), "{name}: {error}");
+        let start = format!("{} is not a sound safetensors file: ", path.display());
+        let said = error.message.strip_prefix(&start).unwrap_or_else(|| panic!("{name}: {error}"));
+        assert!(said.starts_with(why), "{name}: {said}");
+    }
+}
+
+/// Eight tensors of 2^61 bytes each add up to zero in 64 bits; none of them is there.
+#[test]
+fn lengths_that_overflow_together_are_refused() {
+    let dir = Scratch::new();
+    let each = 1u64 << 61;
+    let entries: Vec<String> = (0..8)
+        .map(|i| entry(&format!("t{i}"), "U8", &format!("[{each}]"), each * i, each.wrapping_mul(i + 1)))
+        .collect();
+    let path = dir.file("bad.safetensors", file(&format!("{{{}}}", entries.join(",")), 0));
+    assert!(TensorFile::open(&path).is_err());
+    // The same with lengths that end just below 2^64, which a sum with the header's length would pass.
+    let last = u64::MAX - 7 - each * 7;
+    let mut entries = entries;
+    entries[7] = entry("t7", "U8", &format!("[{last}]"), each * 7, each * 7 + last);
+    let path = dir.file("bad.safetensors", file(&format!("{{{}}}", entries.join(",")), 0));
+    assert!(TensorFile::open(&path).is_err());
+}
+
+#[test]
+fn files_that_cannot_be_opened_are_named() {
+    let dir = Scratch::new();
+    let error = |path: &Path| TensorFile::open(path).err().expect("it is no file").message;
+    let missing = dir.path("none.safetensors");
+    assert_eq!(error(&missing), format!("cannot read {}: no such file or directory", missing.display()));
+    let folder = dir.path("");
+    assert_eq!(error(&folder), format!("cannot read {}: this is a folder", folder.display()));
+}
