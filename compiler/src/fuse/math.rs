@@ -1,0 +1,288 @@
+//! Functions that the machine does not have, as machine operations: the same bits wherever they are compiled.
+//!
+//! All in single precision; errors are a few units in the last place over the whole range, and the edges (infinities,
+//! NaN, zero, subnormals) are what IEEE functions give. Polynomials without another source are power series.
+
+use super::emit::Emit;
+use dlc_plan::Instr;
+use dlc_plan::kernel::Val;
+
+const LN2_HIGH: f32 = 0.693_359_4;
+const LN2_LOW: f32 = -2.121_944_4e-4;
+
+impl Emit<'_> {
+    fn add(&mut self, a: Val, b: Val) -> Val {
+        self.ins(Instr::FAdd, &[a, b])
+    }
+
+    fn sub(&mut self, a: Val, b: Val) -> Val {
+        self.ins(Instr::FSub, &[a, b])
+    }
+
+    fn mul(&mut self, a: Val, b: Val) -> Val {
+        self.ins(Instr::FMul, &[a, b])
+    }
+
+    fn div(&mut self, a: Val, b: Val) -> Val {
+        self.ins(Instr::FDiv, &[a, b])
+    }
+
+    fn fma(&mut self, a: Val, b: Val, c: Val) -> Val {
+        self.ins(Instr::FMulAdd, &[a, b, c])
+    }
+
+    fn select(&mut self, m: Val, a: Val, b: Val) -> Val {
+        self.ins(Instr::FSelect, &[m, a, b])
+    }
+
+    /// A polynomial by Horner's rule; the constant term comes first.
+    fn horner(&mut self, x: Val, c: &[f32]) -> Val {
+        let mut sum = self.float(c[c.len() - 1]);
+        for k in c[..c.len() - 1].iter().rev() {
+            let k = self.float(*k);
+            sum = self.fma(sum, x, k);
+        }
+        sum
+    }
+
+    /// 2^n for an integer n in -126..=127, by its exponent bits.
+    fn two_to(&mut self, n: Val) -> Val {
+        let bias = self.int(127);
+        let e = self.ins(Instr::IAdd, &[n, bias]);
+        let bits = self.ins(Instr::IShl(23), &[e]);
+        self.ins(Instr::IBits, &[bits])
+    }
+
+    /// v * 2^n in two steps, so that results may be subnormal and n may leave the range of exponents.
+    fn scale(&mut self, v: Val, n: Val) -> Val {
+        let half = self.ins(Instr::ISar(1), &[n]);
+        let rest = self.ins(Instr::ISub, &[n, half]);
+        let (a, b) = (self.two_to(half), self.two_to(rest));
+        let v = self.mul(v, a);
+        self.mul(v, b)
+    }
+
+    /// (n, r, e^r - 1) with x = n ln 2 + r and |r| <= ln 2 / 2 (Cody and Waite's reduction), x between the clamps.
+    fn exp_parts(&mut self, x: Val, low: f32, high: f32) -> (Val, Val) {
+        let (lo, hi) = (self.float(low), self.float(high));
+        let x = self.ins(Instr::FMin, &[hi, x]);
+        let x = self.ins(Instr::FMax, &[lo, x]);
+        let log2e = self.float(std::f32::consts::LOG2_E);
+        let n = self.mul(x, log2e);
+        let n = self.ins(Instr::FRound, &[n]);
+        let (h, l) = (self.float(-LN2_HIGH), self.float(-LN2_LOW));
+        let r = self.fma(n, h, x);
+        let r = self.fma(n, l, r);
+        let p = self.horner(r, &[1.0, 0.5, 1.0 / 6.0, 1.0 / 24.0, 1.0 / 120.0, 1.0 / 720.0, 1.0 / 5040.0]);
+        let p = self.mul(p, r);
+        let n = self.ins(Instr::FToI, &[n]);
+        (n, p)
+    }
+
+    /// e^x.
+    pub(super) fn exp(&mut self, x: Val) -> Val {
+        let (n, p) = self.exp_parts(x, -105.0, 89.0);
+        let one = self.float(1.0);
+        let p = self.add(p, one);
+        self.scale(p, n)
+    }
+
+    /// e^x - 1, exact near 0.
+    pub(super) fn expm1(&mut self, x: Val) -> Val {
+        let (n, p) = self.exp_parts(x, -20.0, 89.0);
+        let one = self.float(1.0);
+        let whole = self.add(p, one);
+        let large = self.scale(whole, n);
+        let cap = self.int(31);
+        let small_n = self.ins(Instr::IMin, &[n, cap]);
+        let power = self.two_to(small_n);
+        let shift = self.sub(power, one);
+        let small = self.fma(power, p, shift);
+        let is_large = self.ins(Instr::ILt, &[cap, n]);
+        let result = self.select(is_large, large, small);
+        // The sum above loses the sign of zero and nothing else: tiny numbers are their own result.
+        let zero = self.float(0.0);
+        let is_zero = self.ins(Instr::FEq, &[x, zero]);
+        self.select(is_zero, x, result)
+    }
+
+    /// The natural logarithm: exponent by its bits, mantissa m in [sqrt(1/2), sqrt(2)) by log m = 2 artanh((m-1)/(m+1)).
+    pub(super) fn log(&mut self, x: Val) -> Val {
+        let (tiny, up) = (self.float(f32::MIN_POSITIVE), self.float(8_388_608.0));
+        let is_tiny = self.ins(Instr::FLt, &[x, tiny]);
+        let scaled = self.mul(x, up);
+        let y = self.select(is_tiny, scaled, x);
+        let bits = self.ins(Instr::FBits, &[y]);
+        // Subtracting the bits of sqrt(1/2) leaves the exponent that brings the mantissa next to 1.
+        let root = self.int(0x3f35_04f3);
+        let above = self.ins(Instr::ISub, &[bits, root]);
+        let e = self.ins(Instr::ISar(23), &[above]);
+        let shift = self.ins(Instr::IShl(23), &[e]);
+        let m = self.ins(Instr::ISub, &[bits, shift]);
+        let m = self.ins(Instr::IBits, &[m]);
+        let (none, down) = (self.int(0), self.int(-23));
+        let correction = self.ins(Instr::ISelect, &[is_tiny, down, none]);
+        let e = self.ins(Instr::IAdd, &[e, correction]);
+        let e = self.ins(Instr::IToF, &[e]);
+        let (one, two) = (self.float(1.0), self.float(2.0));
+        let f = self.sub(m, one);
+        let bottom = self.add(f, two);
+        let s = self.div(f, bottom);
+        let z = self.mul(s, s);
+        let p = self.horner(z, &[2.0 / 3.0, 2.0 / 5.0, 2.0 / 7.0, 2.0 / 9.0, 2.0 / 11.0]);
+        let p = self.mul(p, z);
+        // log m = 2 s + s p = f - s (f - p), which keeps f, exact, as the leading part.
+        let inner = self.sub(f, p);
+        let low = self.mul(s, inner);
+        let (h, l) = (self.float(LN2_HIGH), self.float(LN2_LOW));
+        let tail = self.mul(e, l);
+        let tail = self.sub(tail, low);
+        let sum = self.add(f, tail);
+        let value = self.fma(e, h, sum);
+        self.log_edges(x, value)
+    }
+
+    fn log_edges(&mut self, x: Val, value: Val) -> Val {
+        let zero = self.float(0.0);
+        let inf = self.float(f32::INFINITY);
+        let low = self.float(f32::NEG_INFINITY);
+        let nan = self.float(f32::NAN);
+        let finite = self.ins(Instr::FLt, &[x, inf]);
+        let value = self.select(finite, value, x);
+        let is_zero = self.ins(Instr::FEq, &[x, zero]);
+        let value = self.select(is_zero, low, value);
+        let negative = self.ins(Instr::FLt, &[x, zero]);
+        self.select(negative, nan, value)
+    }
+
+    /// log(1 + x), exact near 0: log(u) x / (u - 1) with u = 1 + x, in which the rounding of u cancels.
+    pub(super) fn log1p(&mut self, x: Val) -> Val {
+        let one = self.float(1.0);
+        let u = self.add(one, x);
+        let log = self.log(u);
+        let d = self.sub(u, one);
+        let ratio = self.div(x, d);
+        let value = self.mul(log, ratio);
+        let inf = self.float(f32::INFINITY);
+        let same = self.ins(Instr::FEq, &[u, one]);
+        let value = self.select(same, x, value);
+        let is_inf = self.ins(Instr::FEq, &[u, inf]);
+        let value = self.select(is_inf, x, value);
+        let zero = self.float(0.0);
+        let pole = self.ins(Instr::FEq, &[u, zero]);
+        let low = self.float(f32::NEG_INFINITY);
+        self.select(pole, low, value)
+    }
+
+    /// The hyperbolic tangent, t / (t + 2) with t = e^(2|x|) - 1, and the sign of x.
+    pub(super) fn tanh(&mut self, x: Val) -> Val {
+        let a = self.ins(Instr::FAbs, &[x]);
+        let cap = self.float(10.0);
+        let a = self.ins(Instr::FMin, &[cap, a]);
+        let twice = self.add(a, a);
+        let t = self.expm1(twice);
+        let two = self.float(2.0);
+        let bottom = self.add(t, two);
+        let value = self.div(t, bottom);
+        self.with_sign(value, x)
+    }
+
+    /// The error function: x P(x^2) below 1, and 1 - e^(-x^2) Q(1 / (1 + x/2)) above, P and Q being Chebyshev fits
+    /// (relative errors 1.4e-9 and 7e-10).
+    pub(super) fn erf(&mut self, x: Val) -> Val {
+        let a = self.ins(Instr::FAbs, &[x]);
+        let cap = self.float(4.0);
+        let a = self.ins(Instr::FMin, &[cap, a]);
+        let z = self.mul(a, a);
+        let lead = std::f32::consts::FRAC_2_SQRT_PI;
+        let p = [lead, -0.376_126_27, 0.112_835_97, -0.026_854_329, 0.005_189_312, -0.000_801_885_5, 7.882_497e-5];
+        let small = self.horner(z, &p);
+        let small = self.mul(small, a);
+        let (one, half) = (self.float(1.0), self.float(0.5));
+        let bottom = self.fma(half, a, one);
+        let t = self.div(one, bottom);
+        let q = [
+            -0.000_160_457_62,
+            0.285_005_54,
+            0.259_104_47,
+            0.349_807_62,
+            -0.107_693_18,
+            0.568_191_26,
+            -0.474_458,
+            0.120_262_11,
+        ];
+        let q = self.horner(t, &q);
+        let negative = self.ins(Instr::FNeg, &[z]);
+        let e = self.exp(negative);
+        let tail = self.mul(e, q);
+        let large = self.sub(one, tail);
+        let is_small = self.ins(Instr::FLt, &[a, one]);
+        let value = self.select(is_small, small, large);
+        let value = self.with_sign(value, x);
+        let is_nan = self.ins(Instr::FNe, &[x, x]);
+        self.select(is_nan, x, value)
+    }
+
+    /// |v| with the sign of x.
+    fn with_sign(&mut self, v: Val, x: Val) -> Val {
+        let (mask, rest) = (self.int(i32::MIN), self.int(i32::MAX));
+        let bits = self.ins(Instr::FBits, &[x]);
+        let sign = self.ins(Instr::IAnd, &[bits, mask]);
+        let v = self.ins(Instr::FBits, &[v]);
+        let v = self.ins(Instr::IAnd, &[v, rest]);
+        let v = self.ins(Instr::IOr, &[v, sign]);
+        self.ins(Instr::IBits, &[v])
+    }
+
+    /// sin(x + quarter * pi / 2): reduction by three parts of pi/2, then the power series of sine and cosine.
+    pub(super) fn sin(&mut self, x: Val, quarter: i32) -> Val {
+        let inverse = self.float(std::f32::consts::FRAC_2_PI);
+        let n = self.mul(x, inverse);
+        let n = self.ins(Instr::FRound, &[n]);
+        let mut r = x;
+        for part in [-1.570_312_5, -4.837_513e-4, -7.549_79e-8] {
+            let part = self.float(part);
+            r = self.fma(n, part, r);
+        }
+        let z = self.mul(r, r);
+        let s = self.horner(z, &[-1.0 / 6.0, 1.0 / 120.0, -1.0 / 5040.0, 1.0 / 362_880.0]);
+        let s = self.mul(s, z);
+        let s = self.fma(s, r, r);
+        let c = self.horner(z, &[1.0, -0.5, 1.0 / 24.0, -1.0 / 720.0, 1.0 / 40_320.0]);
+        let n = self.ins(Instr::FToI, &[n]);
+        let quarter = self.int(quarter);
+        let n = self.ins(Instr::IAdd, &[n, quarter]);
+        let (one, two, none) = (self.int(1), self.int(2), self.int(0));
+        let odd = self.ins(Instr::IAnd, &[n, one]);
+        let odd = self.ins(Instr::INe, &[odd, none]);
+        let value = self.select(odd, c, s);
+        let turned = self.ins(Instr::IAnd, &[n, two]);
+        let turned = self.ins(Instr::INe, &[turned, none]);
+        let negative = self.ins(Instr::FNeg, &[value]);
+        self.select(turned, negative, value)
+    }
+
+    /// x^y: e^(y log |x|), with the signs and edges of IEEE pow.
+    pub(super) fn pow(&mut self, x: Val, y: Val) -> Val {
+        let a = self.ins(Instr::FAbs, &[x]);
+        let log = self.log(a);
+        let product = self.mul(y, log);
+        let value = self.exp(product);
+        let zero = self.float(0.0);
+        let (half, one, nan) = (self.float(0.5), self.float(1.0), self.float(f32::NAN));
+        let floor = self.ins(Instr::FFloor, &[y]);
+        let whole = self.ins(Instr::FEq, &[floor, y]);
+        let halved = self.mul(y, half);
+        let half_floor = self.ins(Instr::FFloor, &[halved]);
+        let even = self.ins(Instr::FEq, &[half_floor, halved]);
+        let minus = self.ins(Instr::FNeg, &[value]);
+        let signed = self.select(even, value, minus);
+        let signed = self.select(whole, signed, nan);
+        let negative = self.ins(Instr::FLt, &[x, zero]);
+        let value = self.select(negative, signed, value);
+        let is_one = self.ins(Instr::FEq, &[x, one]);
+        let none = self.ins(Instr::FEq, &[y, zero]);
+        let trivial = self.ins(Instr::MOr, &[is_one, none]);
+        self.select(trivial, one, value)
+    }
+}

@@ -1,0 +1,73 @@
+//! Which views have to be copied into memory of their own, because whoever reads them needs strides they do not have, and
+//! which constants, indices and random numbers have to be put there.
+
+use super::gemm;
+use crate::fuse::{Context, Nature};
+use crate::program::{Function, Label, Op, Value, View};
+use dlc_plan::Size;
+
+/// Marks the views to copy in `cx.copies`.
+pub fn mark(cx: &mut Context) {
+    let f = cx.f;
+    for node in 0..f.nodes.len() as u32 {
+        let n = &f.nodes[node as usize];
+        let v = Value { node, port: 0 };
+        match &n.op {
+            Op::View(View::Merge { count, .. }) if *count > 1 && cx.layout(v).is_none() => copy(cx, n.args[0]),
+            Op::View(View::Pad { step, .. }) if *step != 1 => copy(cx, n.args[0]),
+            Op::Contract(c) => {
+                for a in &n.args {
+                    if cx.layout(*a).is_none() {
+                        copy(cx, *a);
+                    }
+                }
+                if multiply(cx, node).is_none() {
+                    log_copies(cx, c, &n.args);
+                }
+            }
+            Op::Gather if cx.layout(n.args[0]).is_none() => copy(cx, n.args[0]),
+            Op::Scatter | Op::Repeat(_) | Op::Call(_) => {
+                for a in n.args.clone() {
+                    if cx.host(a).is_none() && !cx.is_alias(a) {
+                        copy(cx, a);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    for r in &f.results {
+        if !cx.is_alias(*r) {
+            copy(cx, *r);
+        }
+    }
+}
+
+/// Copies an operand whose inner axes do not lie together.
+fn log_copies(cx: &mut Context, c: &crate::program::Contract, args: &[Value]) {
+    let inner = |l: &Label| c.a.contains(l) && c.b.contains(l) && !c.out.contains(l);
+    debug_assert!(c.a.iter().filter(|l| inner(l)).count() > 1);
+    for a in args {
+        copy(cx, *a);
+    }
+}
+
+fn copy(cx: &mut Context, v: Value) {
+    if cx.nature(v.node) == Nature::Virtual {
+        cx.copies[v.node as usize] = true;
+    }
+}
+
+/// How a contraction can be multiplied, as its operands are.
+pub fn multiply(cx: &Context, node: u32) -> Option<gemm::Shape> {
+    let n = &cx.f.nodes[node as usize];
+    let Op::Contract(c) = &n.op else { return None };
+    let (a, b) = (cx.layout(n.args[0])?, cx.layout(n.args[1])?);
+    gemm::shape(c, &a, &b, &|l| extent(cx.f, c, &n.args, l))
+}
+
+/// The extent of a label.
+fn extent(f: &Function, c: &crate::program::Contract, args: &[Value], l: Label) -> Size {
+    let of = |labels: &[Label], v: Value| labels.iter().position(|x| *x == l).map(|i| f.ty(v).shape[i].clone());
+    of(&c.a, args[0]).or_else(|| of(&c.b, args[1])).expect("a label stands in an operand")
+}

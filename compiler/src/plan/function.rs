@@ -1,0 +1,301 @@
+//! A function's body as steps: its items in order, with a buffer for each value that reaches memory.
+
+use super::life::Life;
+use super::{Planner, buffer, copies, repeat};
+use crate::fuse::{self, Context, Emitted, Home, Item};
+use crate::program::{Function, Op, Value};
+use dlc_plan::kernel::{Elem, Kind};
+use dlc_plan::plan::{BufId, Buffer, Call, FoldTo, Gemm, Matrix, Place, Product, Step};
+use dlc_plan::{Host, Prim, Size};
+use std::collections::HashMap;
+
+/// Chunks of rows that a fold is cut into, at most.
+const CHUNKS: i64 = 64;
+
+/// What is shared by an entry's function and the bodies of its loops.
+pub struct Frame {
+    /// The buffers.
+    pub life: Life,
+    segments: Option<Size>,
+    generic: bool,
+}
+
+impl Frame {
+    /// An entry's frame; `segments` is the length of the flat stores where it goes over them.
+    pub fn new(segments: Option<Size>, generic: bool) -> Frame {
+        Frame { life: Life::default(), segments, generic }
+    }
+}
+
+/// What a parameter is bound to.
+#[derive(Clone, Debug)]
+pub enum Bind {
+    /// A buffer.
+    Buffer(BufId),
+    /// A scalar of the host.
+    Host(Host),
+}
+
+/// One function's body in the making.
+pub struct Body<'a> {
+    /// The function, as fusion sees it.
+    pub cx: Context<'a>,
+    items: Vec<Item>,
+    home: Vec<Option<Home>>,
+    needs: fuse::Needs,
+    /// The buffer of each value that is in memory.
+    pub at: HashMap<Value, BufId>,
+}
+
+/// Adds a function's steps. Results go to their targets where they have one; gives the buffer of each.
+pub fn emit(
+    p: &mut Planner,
+    frame: &mut Frame,
+    f: &Function,
+    binds: Vec<Bind>,
+    targets: &[Option<BufId>],
+    steps: &mut Vec<Step>,
+) -> Vec<BufId> {
+    let mut body = prepare(frame, f, binds);
+    let mut copies = Vec::new();
+    for (r, target) in f.results.iter().zip(targets) {
+        let Some(target) = target else { continue };
+        let root = body.cx.root(*r);
+        if !body.at.contains_key(&root) && body.may_write(frame, root, *target) {
+            body.at.insert(root, *target);
+        } else {
+            copies.push((root, *target));
+        }
+    }
+    for i in 0..body.items.len() {
+        body.item(p, frame, i, steps);
+    }
+    for (root, to) in copies {
+        let from = body.buf(frame, root);
+        frame.life.step();
+        frame.life.touch(from);
+        frame.life.touch(to);
+        steps.push(Step::Copy { from, to });
+    }
+    let result = |(r, target): (&Value, &Option<BufId>)| target.unwrap_or_else(|| body.at[&body.cx.root(*r)]);
+    f.results.iter().zip(targets).map(result).collect()
+}
+
+fn prepare<'a>(frame: &Frame, f: &'a Function, binds: Vec<Bind>) -> Body<'a> {
+    let mut cx = Context {
+        f,
+        hosts: HashMap::new(),
+        copies: vec![false; f.nodes.len()],
+        segments: frame.segments.clone(),
+        generic: frame.generic,
+    };
+    let mut at = HashMap::new();
+    for (i, b) in binds.into_iter().enumerate() {
+        match b {
+            Bind::Buffer(b) => {
+                at.insert(Value { node: i as u32, port: 0 }, b);
+            }
+            Bind::Host(h) => {
+                cx.hosts.insert(i as u32, h);
+            }
+        }
+    }
+    copies::mark(&mut cx);
+    let (items, home) = fuse::group(&cx);
+    let needs = fuse::stored(&cx, &items, &home, &f.results);
+    Body { cx, items, home, needs, at }
+}
+
+impl Body<'_> {
+    /// The buffer of a value that is in memory.
+    pub fn buf(&mut self, frame: &mut Frame, root: Value) -> BufId {
+        if let Some(b) = self.at.get(&root) {
+            return *b;
+        }
+        let b = frame.life.add(buffer(self.cx.f.ty(root), None, &note(self.cx.f, root)));
+        self.at.insert(root, b);
+        b
+    }
+
+    /// Whether a value may be written to a place that a parameter is read from: only if nothing reads it later.
+    fn may_write(&self, frame: &Frame, root: Value, target: BufId) -> bool {
+        if matches!(self.cx.f.node(root).op, Op::Param(_)) {
+            return false;
+        }
+        let place = &frame.life.get(target).place;
+        let same = |b: &BufId| frame.life.get(*b).place == *place;
+        let Some(param) = self.at.iter().find(|(v, b)| **v != root && same(b)).map(|(v, _)| *v) else { return true };
+        let Some(home) = self.home[root.node as usize] else { return false };
+        let (own, sweep) = (home.item, self.needs.sweep[root.node as usize]);
+        let reads = |n: &crate::program::Node| n.args.iter().any(|a| self.cx.root(*a) == param);
+        self.cx.f.nodes.iter().enumerate().filter(|(_, n)| reads(n)).all(|(i, _)| match self.home[i] {
+            Some(h) => h.item < own || (h.item == own && self.needs.sweep[i] <= sweep),
+            None => true,
+        })
+    }
+
+    fn item(&mut self, p: &mut Planner, frame: &mut Frame, i: usize, steps: &mut Vec<Step>) {
+        let has_kernel = self.items[i].members.iter().any(|m| self.needs.stored[*m as usize]);
+        let Some(step) = self.items[i].step else {
+            if has_kernel {
+                let call = self.kernel(p, frame, i);
+                frame.life.step();
+                self.touch(frame, &call);
+                steps.push(Step::Kernel(call));
+            }
+            return;
+        };
+        match &self.cx.f.nodes[step as usize].op {
+            Op::Contract(_) => self.contract(p, frame, i, step, has_kernel, steps),
+            Op::Scatter => self.scatter(frame, step, steps),
+            Op::Repeat(r) => repeat::emit(self, p, frame, step, r, steps),
+            other => unreachable!("{other:?} is no step: calls are inlined before planning"),
+        }
+    }
+
+    /// The call of an item's kernel.
+    fn kernel(&mut self, p: &mut Planner, frame: &mut Frame, i: usize) -> Call {
+        let Emitted { kernel, bufs, uniforms, exts, rows, folds } =
+            fuse::emit(&self.cx, &self.items, &self.home, &self.needs, i);
+        let bufs = bufs.iter().map(|v| self.buf(frame, *v)).collect();
+        let mut to = Vec::new();
+        for (op, kind, len, value) in folds {
+            let elem = if kind == Kind::F32 { Elem::F32 } else { Elem::I32 };
+            let whole = Buffer {
+                elem,
+                len: len.times(&Size::from(CHUNKS)),
+                place: Place::Arena { first: u32::MAX, last: 0 },
+                note: "partial folds".into(),
+            };
+            let partial = frame.life.add(whole);
+            to.push(FoldTo { op, kind, len, partial, to: self.buf(frame, value) });
+        }
+        let segments = self.items[i].segments;
+        Call { kernel: p.kernel(kernel), bufs, uniforms, exts, rows, folds: to, segments }
+    }
+
+    fn touch(&self, frame: &mut Frame, call: &Call) {
+        for b in &call.bufs {
+            frame.life.touch(*b);
+        }
+        for f in &call.folds {
+            frame.life.touch(f.partial);
+            frame.life.touch(f.to);
+        }
+    }
+
+    fn contract(
+        &mut self,
+        p: &mut Planner,
+        frame: &mut Frame,
+        i: usize,
+        node: u32,
+        has_kernel: bool,
+        steps: &mut Vec<Step>,
+    ) {
+        let shape = copies::multiply(&self.cx, node).expect("operands that do not fit were copied");
+        let result = Value { node, port: 0 };
+        let args = self.cx.f.nodes[node as usize].args.clone();
+        let (mut left, mut right) = (self.cx.root(args[0]), self.cx.root(args[1]));
+        if shape.swapped {
+            std::mem::swap(&mut left, &mut right);
+        }
+        let added = self.adds_to(frame, i, result);
+        let call = (has_kernel && added.is_none()).then(|| self.kernel(p, frame, i));
+        let (a, b) = (self.buf(frame, left), self.buf(frame, right));
+        let c = added.unwrap_or_else(|| self.buf(frame, result));
+        let matrix = |buf: BufId, s: &super::gemm::Strides| Matrix {
+            buf,
+            offset: s.offset.clone(),
+            row: s.row.clone(),
+            col: s.col.clone(),
+            batch: s.batch.clone(),
+        };
+        let it = &self.items[i];
+        let hot = shape.rowwise && it.row_axes() + 1 == it.domain.len();
+        let hot = hot && call.as_ref().is_some_and(|c| c.folds.is_empty());
+        let (then, after) = if hot { (call, None) } else { (None, call) };
+        let [m, n, k] = shape.mnk.clone();
+        let gemm = Gemm {
+            m,
+            n,
+            terms: vec![Product { k, a: matrix(a, &shape.a), b: matrix(b, &shape.b) }],
+            c: matrix(c, &shape.c),
+            batch: shape.batch.clone(),
+            accumulate: added.is_some(),
+            then,
+            note: note(self.cx.f, result),
+        };
+        frame.life.step();
+        for b in [a, b, c] {
+            frame.life.touch(b);
+        }
+        if let Some(call) = &gemm.then {
+            self.touch(frame, call);
+        }
+        steps.push(Step::Gemm(Box::new(gemm)));
+        if let Some(call) = after {
+            frame.life.step();
+            self.touch(frame, &call);
+            steps.push(Step::Kernel(call));
+        }
+    }
+
+    /// The buffer that a contraction can be added to in place: where all that its item does is to add it to a parameter
+    /// and put the sum where the parameter was.
+    fn adds_to(&self, frame: &Frame, i: usize, result: Value) -> Option<BufId> {
+        let [m] = self.items[i].members[..] else { return None };
+        let n = &self.cx.f.nodes[m as usize];
+        if n.op != Op::Map(Prim::Add) || self.cx.f.results.iter().any(|r| self.cx.root(*r) == result) {
+            return None;
+        }
+        let other = match n.args[..] {
+            [a, b] if a == result => b,
+            [a, b] if b == result => a,
+            _ => return None,
+        };
+        let uses = |n: &crate::program::Node| n.args.iter().any(|a| self.cx.root(*a) == result);
+        if self.cx.f.nodes.iter().filter(|n| uses(n)).count() != 1 {
+            return None;
+        }
+        let to = *self.at.get(&Value { node: m, port: 0 })?;
+        let from = *self.at.get(&other)?;
+        let is_param = matches!(self.cx.f.node(other).op, Op::Param(_));
+        (is_param && frame.life.get(to).place == frame.life.get(from).place).then_some(to)
+    }
+
+    fn scatter(&mut self, frame: &mut Frame, node: u32, steps: &mut Vec<Step>) {
+        let n = &self.cx.f.nodes[node as usize];
+        let (ids, from) = (self.cx.root(n.args[0]), self.cx.root(n.args[1]));
+        let count = self.cx.f.ty(n.args[0]).len();
+        let (rows, width) = (n.tys[0].shape[0].clone(), Size::product(&n.tys[0].shape[1..]));
+        let (ids, from) = (self.buf(frame, ids), self.buf(frame, from));
+        let to = self.buf(frame, Value { node, port: 0 });
+        frame.life.step();
+        for b in [ids, from, to] {
+            frame.life.touch(b);
+        }
+        steps.push(Step::Scatter { ids, count, from, to, rows, width });
+    }
+}
+
+/// What a value is, for people.
+pub fn note(f: &Function, v: Value) -> String {
+    let n = f.node(v);
+    let what = match &n.op {
+        Op::Map(p) => p.name().to_string(),
+        Op::Reduce(op, _) => format!("{op:?}").to_lowercase(),
+        Op::Contract(_) => "matmul".into(),
+        Op::Param(i) => f.params[*i as usize].name.clone(),
+        Op::Repeat(_) => "loop".into(),
+        Op::View(_) => "copy".into(),
+        Op::Random => "random".into(),
+        Op::Const(_) | Op::Host(_) | Op::Iota(_) => "constant".into(),
+        Op::Gather => "gather".into(),
+        Op::Scatter => "scatter".into(),
+        Op::Concat(_) => "concat".into(),
+        Op::Stop => "stop".into(),
+        Op::Call(_) => "call".into(),
+    };
+    if n.origin.member.is_empty() { what } else { format!("{}: {what}", n.origin.member) }
+}

@@ -1,0 +1,147 @@
+//! Plans: a program's entries as steps over buffers.
+//!
+//! Takes a program whose calls are inlined (loops stay). For each entry, and for each loop's body in its place: fuses,
+//! puts the kernels and the runtime's steps in order, gives every value that reaches memory a buffer, and notes from
+//! which step to which it lives.
+
+mod copies;
+mod function;
+mod gemm;
+mod life;
+mod repeat;
+
+use crate::program::{Entry, Program, Role, Ty};
+use dlc_plan::kernel::Kernel;
+use dlc_plan::plan::{self, Buffer, Guard, Place, Port, Store};
+use dlc_plan::{Plan, Size};
+use function::{Bind, Frame};
+use std::collections::HashMap;
+
+/// A plan in the making: what all entries share.
+pub(crate) struct Planner<'a> {
+    pub program: &'a Program,
+    pub kernels: Vec<Kernel>,
+    numbers: HashMap<Kernel, u32>,
+}
+
+impl Planner<'_> {
+    /// The number of a kernel; equal kernels have one.
+    pub fn kernel(&mut self, k: Kernel) -> u32 {
+        if let Some(n) = self.numbers.get(&k) {
+            return *n;
+        }
+        let n = self.kernels.len() as u32;
+        self.kernels.push(k.clone());
+        self.numbers.insert(k, n);
+        n
+    }
+}
+
+/// The plan of a program.
+pub fn plan(program: &Program) -> Plan {
+    let mut p = Planner { program, kernels: Vec::new(), numbers: HashMap::new() };
+    let entries = program.entries.iter().map(|e| entry(&mut p, e)).collect();
+    Plan {
+        dims: program.dims.clone(),
+        kernels: p.kernels,
+        weights: weights(program),
+        states: program.states.clone(),
+        entries,
+    }
+}
+
+/// The stored tensors, each with its place in its store.
+fn weights(program: &Program) -> Vec<plan::Weight> {
+    let mut ends: HashMap<Store, usize> = HashMap::new();
+    let place = |w: &crate::program::Weight| {
+        let store = match (w.trained, w.ty.dtype.is_float()) {
+            (true, _) => Store::Trained,
+            (false, true) => Store::Frozen,
+            (false, false) => Store::Ints,
+        };
+        let shape: Vec<usize> =
+            w.ty.shape.iter().map(|s| s.known().expect("stored tensors are static") as usize).collect();
+        let end = ends.entry(store).or_default();
+        let offset = *end;
+        *end += shape.iter().product::<usize>().next_multiple_of(16);
+        plan::Weight { name: w.name.clone(), aliases: w.aliases.clone(), shape, dtype: w.ty.dtype, store, offset }
+    };
+    program.weights.iter().map(place).collect()
+}
+
+/// Where a parameter or result of an entry is, if it is in a store.
+fn stored(program: &Program, role: &Role) -> Option<Place> {
+    let of = |w: u32, grad: bool| {
+        let weight = &program.weights[w as usize];
+        let store = match (grad, weight.trained, weight.ty.dtype.is_float()) {
+            (true, ..) => Store::Grads,
+            (_, true, _) => Store::Trained,
+            (_, false, true) => Store::Frozen,
+            (_, false, false) => Store::Ints,
+        };
+        Place::Weight { store, weight: w }
+    };
+    match role {
+        Role::Named(_) | Role::Index(..) => None,
+        Role::Weight(w) => Some(of(w.0, false)),
+        Role::Grad(w) => Some(of(w.0, true)),
+        Role::Trained => Some(Place::Store(Store::Trained)),
+        Role::Grads => Some(Place::Store(Store::Grads)),
+        Role::State(k) => Some(Place::Store(Store::State(*k))),
+    }
+}
+
+fn entry(p: &mut Planner, e: &Entry) -> plan::Entry {
+    let program = p.program;
+    let f = program.function(e.function);
+    let flat = |r: &Role| matches!(r, Role::Trained | Role::Grads | Role::State(_));
+    let segments = e.inputs.iter().chain(&e.outputs).any(flat).then(|| Size::from(program.segments().1 as i64));
+    let mut frame = Frame::new(segments, e.name == "init");
+    let mut inputs = Vec::new();
+    let mut binds = Vec::new();
+    for (role, param) in e.inputs.iter().zip(&f.params) {
+        let place = stored(program, role);
+        let b = frame.life.add(buffer(&param.ty, place, &param.name));
+        frame.life.touch(b);
+        binds.push(Bind::Buffer(b));
+        if let Some(port) = port(role, &param.ty, b) {
+            inputs.push(port);
+        }
+    }
+    let mut targets = Vec::new();
+    for (role, v) in e.outputs.iter().zip(&f.results) {
+        let ty = f.ty(*v);
+        targets.push(match stored(program, role) {
+            Some(place) => Some(frame.life.add(buffer(ty, Some(place), ""))),
+            None => None,
+        });
+    }
+    let steps = &mut Vec::new();
+    frame.life.step();
+    let results = function::emit(p, &mut frame, f, binds, &targets, steps);
+    let mut outputs = Vec::new();
+    frame.life.step();
+    for ((role, v), b) in e.outputs.iter().zip(&f.results).zip(&results) {
+        frame.life.touch(*b);
+        if let Some(port) = port(role, f.ty(*v), *b) {
+            outputs.push(port);
+        }
+    }
+    let guards = e.guards.iter().map(|(h, m)| Guard { holds: h.clone(), message: m.clone() }).collect();
+    let steps = std::mem::take(steps);
+    plan::Entry { name: e.name.clone(), inputs, outputs, guards, buffers: frame.life.finish(), steps }
+}
+
+fn buffer(ty: &Ty, place: Option<Place>, note: &str) -> Buffer {
+    let place = place.unwrap_or(Place::Arena { first: u32::MAX, last: 0 });
+    Buffer { elem: crate::fuse::elem_of(ty.dtype), len: ty.len(), place, note: note.to_string() }
+}
+
+fn port(role: &Role, ty: &Ty, buffer: plan::BufId) -> Option<Port> {
+    let (name, limit) = match role {
+        Role::Named(name) => (name.clone(), None),
+        Role::Index(name, limit) => (name.clone(), Some(limit.clone())),
+        Role::Weight(_) | Role::Grad(_) | Role::Trained | Role::Grads | Role::State(_) => return None,
+    };
+    Some(Port { name, dtype: ty.dtype, shape: ty.shape.clone(), buffer, limit })
+}
