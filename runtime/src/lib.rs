@@ -4,3 +4,4 @@ pub mod gemm;
 pub mod isa;
 pub mod map;
 pub mod pool;
+pub mod tensor;
