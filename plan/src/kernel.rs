@@ -384,6 +384,10 @@ pub struct Args {
     pub exts: *const i64,
     /// For each fold slot, this chunk's partial result: `cols` elements for a row fold, one for an all fold.
     pub folds: *const *mut u8,
+    /// For each buffer, how many elements it has from its address on.
+    pub lens: *const u64,
+    /// For each fold slot, how many elements the partial result has.
+    pub fold_lens: *const u64,
 }
 
 /// A compiled kernel: runs the rows `first..last`, numbered with the last row axis fastest.

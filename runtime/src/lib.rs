@@ -1,5 +1,6 @@
 //! Runs the steps of a plan: matrix products, threads, arena. Knows no compiler.
 
+pub mod call;
 pub mod gemm;
 pub mod isa;
 pub mod map;
