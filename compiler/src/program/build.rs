@@ -273,13 +273,18 @@ impl Builder {
 }
 
 impl Repeat {
+    /// The type of a stack, from that of one iteration's slice.
+    pub fn stack_ty(&self, slice: &Ty) -> Ty {
+        let mut shape = vec![Size::from(self.count as i64)];
+        shape.extend(slice.shape.iter().cloned());
+        Ty { dtype: slice.dtype, shape }
+    }
+
     /// The types of the node's results, from those of the body's.
     pub fn result_tys(&self, body: &[Ty]) -> Vec<Ty> {
         let mut tys = body[..self.carried].to_vec();
         for t in &body[self.carried..self.carried + self.stacked] {
-            let mut shape = vec![Size::from(self.count as i64)];
-            shape.extend(t.shape.iter().cloned());
-            tys.push(Ty { dtype: t.dtype, shape });
+            tys.push(self.stack_ty(t));
         }
         for t in &body[self.carried + self.stacked..] {
             tys.extend(std::iter::repeat_n(t.clone(), self.count));

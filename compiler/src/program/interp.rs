@@ -1,0 +1,224 @@
+//! The plain interpreter: what a program means. Takes a function or an entry and tensors; gives tensors. All arithmetic
+//! is in double precision; numbers are rounded only at casts, and where a constant or a host scalar meets a tensor.
+//! Integers are exact below 2^53. Every pass, both back ends and the runtime are tested against it.
+
+mod array;
+mod eval;
+
+use super::{Entry, FnId, Function, Node, Op, Program, Repeat, Role};
+use array::Array;
+use dlc_plan::{HostState, Size};
+use std::fmt;
+use std::rc::Rc;
+
+/// A tensor: its extents, and its elements with the last axis fastest. Truths are 0 and 1.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Tensor {
+    /// The extents of its axes.
+    pub shape: Vec<usize>,
+    /// Its elements.
+    pub data: Vec<f64>,
+}
+
+impl Tensor {
+    /// A tensor of these extents.
+    pub fn new(shape: impl Into<Vec<usize>>, data: impl Into<Vec<f64>>) -> Tensor {
+        Tensor { shape: shape.into(), data: data.into() }
+    }
+
+    /// A number without axes.
+    pub fn scalar(x: f64) -> Tensor {
+        Tensor { shape: Vec::new(), data: vec![x] }
+    }
+}
+
+/// Why a function could not be run: what was given does not fit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunError(pub String);
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for RunError {}
+
+fn error<T>(message: String) -> Result<T, RunError> {
+    Err(RunError(message))
+}
+
+/// Runs an entry on one tensor for each of its inputs; gives one for each of its outputs. The dynamic sizes are those of
+/// the inputs' axes; guards and the ranges of indices are checked.
+pub fn run_entry(p: &Program, e: &Entry, args: Vec<Tensor>, host: &HostState) -> Result<Vec<Tensor>, RunError> {
+    let dims = bind(p, e.function, &args)?;
+    for (condition, message) in &e.guards {
+        if condition.eval(host, &dims, &[], 0) == 0.0 {
+            return error(message.clone());
+        }
+    }
+    for (role, tensor) in e.inputs.iter().zip(&args) {
+        if let Role::Index(name, limit) = role {
+            let limit = limit.eval(&dims);
+            if let Some(x) = tensor.data.iter().find(|x| !(0.0..limit as f64).contains(*x)) {
+                return error(format!("{name} {x} is outside 0..{limit}"));
+            }
+        }
+    }
+    run(p, e.function, args, &dims, host)
+}
+
+/// The dynamic sizes, from the extents of a function's arguments. A size that no argument tells is 0.
+pub fn bind(p: &Program, f: FnId, args: &[Tensor]) -> Result<Vec<i64>, RunError> {
+    let mut dims: Vec<Option<i64>> = vec![None; p.dims.len()];
+    for (param, arg) in p.function(f).params.iter().zip(args) {
+        for (size, extent) in param.ty.shape.iter().zip(&arg.shape) {
+            let [d] = size.dims()[..] else { continue };
+            if *size != Size::dim(d) {
+                continue;
+            }
+            match dims[d as usize].replace(*extent as i64) {
+                Some(old) if old != *extent as i64 => {
+                    return error(format!("{} is {old} and {extent} (in {})", p.dims[d as usize], param.name));
+                }
+                Some(_) | None => {}
+            }
+        }
+    }
+    Ok(dims.into_iter().map(Option::unwrap_or_default).collect())
+}
+
+/// Runs a function, where the dynamic sizes are `dims`.
+pub fn run(p: &Program, f: FnId, args: Vec<Tensor>, dims: &[i64], host: &HostState) -> Result<Vec<Tensor>, RunError> {
+    let function = p.function(f);
+    if args.len() != function.params.len() {
+        return error(format!(
+            "{} takes {} tensors, and {} are given",
+            function.name,
+            function.params.len(),
+            args.len()
+        ));
+    }
+    let mut run = Run { p, dims, host, rows: Vec::new() };
+    let mut arrays = Vec::new();
+    for (param, arg) in function.params.iter().zip(args) {
+        let expected = run.extents(&param.ty.shape)?;
+        if arg.shape != expected || arg.data.len() != expected.iter().product::<usize>() {
+            return error(format!("{} is {:?}, where {expected:?} is expected", param.name, arg.shape));
+        }
+        arrays.push(Array::from(arg));
+    }
+    Ok(run.function(function, arrays)?.into_iter().map(Tensor::from).collect())
+}
+
+/// What stays the same while a function runs, and the iterations of the loops around it, outermost first.
+struct Run<'a> {
+    p: &'a Program,
+    dims: &'a [i64],
+    host: &'a HostState,
+    rows: Vec<usize>,
+}
+
+impl Run<'_> {
+    fn extents(&self, shape: &[Size]) -> Result<Vec<usize>, RunError> {
+        let extent = |s: &Size| usize::try_from(s.eval(self.dims)).ok();
+        shape.iter().map(extent).collect::<Option<_>>().ok_or_else(|| RunError("an axis has a negative extent".into()))
+    }
+
+    /// Runs a function. A value is given up as soon as its last user has had it.
+    fn function(&mut self, f: &Function, args: Vec<Array>) -> Result<Vec<Array>, RunError> {
+        let mut uses: Vec<Vec<usize>> = f.nodes.iter().map(|n| vec![0; n.tys.len()]).collect();
+        for v in f.nodes.iter().flat_map(|n| &n.args).chain(&f.results) {
+            uses[v.node as usize][v.port as usize] += 1;
+        }
+        let mut values: Vec<Vec<Option<Array>>> = Vec::with_capacity(f.nodes.len());
+        let mut args = args.into_iter();
+        for (i, n) in f.nodes.iter().enumerate() {
+            let results = match n.op {
+                Op::Param(_) => vec![args.next().expect("there is an argument for each parameter")],
+                _ if uses[i].iter().all(|n| *n == 0) => Vec::new(),
+                _ => {
+                    let taken = n.args.iter().map(|a| take(&mut values, &mut uses, *a)).collect();
+                    self.node(n, taken).map_err(|RunError(e)| RunError(format!("{e} (%{i} of {})", f.name)))?
+                }
+            };
+            values.push(results.into_iter().map(Some).collect());
+        }
+        Ok(f.results.iter().map(|v| take(&mut values, &mut uses, *v)).collect())
+    }
+
+    fn node(&mut self, n: &Node, args: Vec<Array>) -> Result<Vec<Array>, RunError> {
+        match &n.op {
+            Op::Call(g) => self.function(self.p.function(*g), args),
+            Op::Repeat(r) => self.repeat(r, args),
+            Op::Host(h) => {
+                let scalars = |k| dlc_plan::cast(n.tys[0].dtype, h.eval(self.host, self.dims, &self.rows, k));
+                if super::verify::differs_by_segment(h) {
+                    let count = self.p.segments().0.len();
+                    return Ok(vec![Array::by_segment((0..count).map(scalars).collect())]);
+                }
+                Ok(vec![Array::from(Tensor::scalar(scalars(0)))])
+            }
+            Op::View(super::View::Broadcast(_)) if args[0].by_segment => {
+                let (starts, whole) = self.p.segments();
+                let ends = starts.iter().skip(1).map(|s| s.1).chain([whole]);
+                let mut data = Vec::with_capacity(whole);
+                for (x, end) in args[0].contiguous().iter().zip(ends) {
+                    data.resize(end, *x);
+                }
+                Ok(vec![Array::from(Tensor::new([whole], data))])
+            }
+            _ => {
+                let shape = self.extents(&n.tys[0].shape)?;
+                Ok(vec![eval::node(self, n, &args, shape)?])
+            }
+        }
+    }
+
+    fn repeat(&mut self, r: &Repeat, args: Vec<Array>) -> Result<Vec<Array>, RunError> {
+        let body = self.p.function(r.body);
+        let (first, rest) = args.split_at(r.carried);
+        let (invariants, rest) = rest.split_at(r.invariant);
+        let (stacks, rows) = rest.split_at(r.stacks);
+        let mut carried = first.to_vec();
+        let mut per_iteration: Vec<Vec<Array>> = vec![Vec::new(); r.count];
+        for k in 0..r.count {
+            let i = if r.reverse { r.count - 1 - k } else { k };
+            let mut given = carried;
+            given.extend_from_slice(invariants);
+            given.extend(stacks.iter().map(|s| s.element(i)));
+            given.extend(rows.chunks(r.count).map(|slot| slot[i].clone()));
+            self.rows.push(i);
+            let mut results = self.function(body, given)?;
+            self.rows.pop();
+            per_iteration[i] = results.split_off(r.carried);
+            carried = results;
+        }
+        let column = |j: usize| per_iteration.iter().map(|out| out[j].clone()).collect::<Vec<_>>();
+        carried.extend((0..r.stacked).map(|j| Array::stack(&column(j))));
+        carried.extend((r.stacked..r.stacked + r.row_results).flat_map(column));
+        Ok(carried)
+    }
+}
+
+/// A value for one of its users; the last one gets it for good.
+fn take(values: &mut [Vec<Option<Array>>], uses: &mut [Vec<usize>], v: super::Value) -> Array {
+    let (left, slot) = (&mut uses[v.node as usize][v.port as usize], &mut values[v.node as usize][v.port as usize]);
+    *left -= 1;
+    let array = if *left == 0 { slot.take() } else { slot.clone() };
+    array.expect("a value is kept until its last use")
+}
+
+impl From<Tensor> for Array {
+    fn from(t: Tensor) -> Array {
+        Array::new(t.shape, t.data)
+    }
+}
+
+impl From<Array> for Tensor {
+    fn from(a: Array) -> Tensor {
+        let a = a.compact();
+        let data = Rc::try_unwrap(a.data).unwrap_or_else(|shared| shared.to_vec());
+        Tensor { shape: a.shape, data }
+    }
+}
