@@ -42,6 +42,13 @@ impl Buf {
             Buf::Bytes(bytes) => bytes.as_mut_ptr(),
         }
     }
+
+    fn len(&self) -> u64 {
+        match self {
+            Buf::Words(words) => words.len() as u64,
+            Buf::Bytes(bytes) => bytes.len() as u64,
+        }
+    }
 }
 
 /// What a kernel is called with, as owned memory.
@@ -66,11 +73,15 @@ impl Memory {
     pub unsafe fn call(&mut self, code: KernelFn, rows: Range<u64>) {
         let bufs: Vec<*mut u8> = self.bufs.iter_mut().map(Buf::address).collect();
         let folds: Vec<*mut u8> = self.folds.iter_mut().map(|fold| fold.as_mut_ptr().cast()).collect();
+        let lens: Vec<u64> = self.bufs.iter().map(Buf::len).collect();
+        let fold_lens: Vec<u64> = self.folds.iter().map(|fold| fold.len() as u64).collect();
         let args = Args {
             bufs: bufs.as_ptr(),
             uniforms: self.uniforms.as_ptr(),
             exts: self.exts.as_ptr(),
             folds: folds.as_ptr(),
+            lens: lens.as_ptr(),
+            fold_lens: fold_lens.as_ptr(),
         };
         // SAFETY: the pointers are to live memory that nothing else uses meanwhile; the rest is the caller's promise.
         unsafe { code(&args, rows.start, rows.end) }
