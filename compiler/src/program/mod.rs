@@ -303,13 +303,12 @@ impl Ty {
         Size::product(&self.shape)
     }
 
-    /// How many rows of random bits a sample has, where the first axis numbers the samples of a batch: where it is a
-    /// dynamic size. Rows are all axes but the last, end to end; a tensor with one axis has a row for each element.
+    /// How many rows of random bits a sample has, where the first axis numbers the samples of a batch: where it is not
+    /// known from the spec. Rows are all axes but the last, end to end; a tensor with one axis has a row for each element.
     pub fn rows_per_sample(&self) -> Option<Size> {
         let (first, rest) = self.shape.split_first()?;
         let inner = rest.split_last().map_or(&[][..], |(_, inner)| inner);
-        let dynamic = matches!(first.dims().as_slice(), [d] if *first == Size::dim(*d));
-        dynamic.then(|| Size::product(inner))
+        first.known().is_none().then(|| Size::product(inner))
     }
 
     /// The same axes with another type of elements.
