@@ -372,6 +372,23 @@ pub struct Kernel {
     pub phases: Vec<Phase>,
 }
 
+impl Kernel {
+    /// What the runtime checks of a kernel whose code is elsewhere: its buffers, with whether it stores to them, its
+    /// scalars, and its numbers of extents and folds.
+    pub fn signature(bufs: &[(Elem, bool)], uniforms: &[Kind], exts: u16, folds: u16) -> Kernel {
+        Kernel {
+            rows: Vec::new(),
+            cols: Vec::new(),
+            bufs: bufs.iter().map(|(elem, written)| BufTy { elem: *elem, written: *written }).collect(),
+            uniforms: uniforms.to_vec(),
+            exts,
+            folds,
+            setup: Vec::new(),
+            phases: Vec::new(),
+        }
+    }
+}
+
 /// What a kernel is called with. All pointers point to as many entries as the kernel says.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]

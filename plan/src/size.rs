@@ -176,6 +176,22 @@ impl Size {
     }
 }
 
+impl std::ops::Add for Size {
+    type Output = Size;
+
+    fn add(self, other: Size) -> Size {
+        self.plus(&other)
+    }
+}
+
+impl std::ops::Mul for Size {
+    type Output = Size;
+
+    fn mul(self, other: Size) -> Size {
+        self.times(&other)
+    }
+}
+
 impl Atom {
     fn eval(&self, dims: &[i64]) -> i64 {
         match self {

@@ -1,0 +1,265 @@
+//! A plan as a Rust expression that makes it again, one line for each thing that a person would point at.
+
+use dlc_plan::kernel::{BufTy, Kernel};
+use dlc_plan::plan::{
+    Buffer, Call, Entry, FoldTo, Gemm, Guard, Matrix, Place, Port, Product, Repeat, Step, Store, Weight,
+};
+use dlc_plan::{Atom, Host, Plan, Size};
+use std::fmt::{Debug, Write};
+
+/// The function `plan` that makes the plan. The kernels' own work is not in it, only what the runtime checks.
+pub fn plan(p: &Plan) -> String {
+    let mut t = Text { out: String::new(), depth: 0, dims: &p.dims };
+    for (i, d) in p.dims.iter().enumerate() {
+        t.line(&format!("/// The size {d}, known at run time."));
+        t.line(&format!("const {}: u16 = {i};", dim(&p.dims, i as u16)));
+    }
+    t.line("");
+    t.line("fn plan() -> Plan {");
+    t.depth += 1;
+    t.line("Plan {");
+    t.depth += 1;
+    t.line(&format!("dims: {},", strings(&p.dims)));
+    t.list("kernels", &p.kernels, |t, k| t.line(&format!("{},", kernel(k))));
+    t.list("weights", &p.weights, |t, w| t.line(&format!("{},", weight(w))));
+    t.line(&format!("states: {},", strings(&p.states)));
+    t.list("entries", &p.entries, Text::entry);
+    t.depth -= 1;
+    t.line("}");
+    t.depth -= 1;
+    t.line("}");
+    t.out
+}
+
+struct Text<'a> {
+    out: String,
+    depth: usize,
+    dims: &'a [String],
+}
+
+/// The constant that numbers a dynamic size.
+fn dim(dims: &[String], n: u16) -> String {
+    let name = dims.get(n as usize).map_or("D", String::as_str);
+    format!("DIM_{}", name.to_uppercase())
+}
+
+fn strings(list: &[String]) -> String {
+    let list: Vec<String> = list.iter().map(|s| format!("{s:?}.into()")).collect();
+    format!("vec![{}]", list.join(", "))
+}
+
+fn debug<T: Debug>(list: &[T]) -> String {
+    format!("vec!{list:?}")
+}
+
+/// What the runtime checks of a kernel.
+fn kernel(k: &Kernel) -> String {
+    let buf = |b: &BufTy| format!("(Elem::{:?}, {})", b.elem, b.written);
+    let bufs: Vec<String> = k.bufs.iter().map(buf).collect();
+    let uniforms: Vec<String> = k.uniforms.iter().map(|u| format!("Kind::{u:?}")).collect();
+    format!("Kernel::signature(&[{}], &[{}], {}, {})", bufs.join(", "), uniforms.join(", "), k.exts, k.folds)
+}
+
+fn weight(w: &Weight) -> String {
+    format!(
+        "Weight {{ name: {:?}.into(), aliases: {}, shape: {}, dtype: DType::{:?}, store: {}, offset: {} }}",
+        w.name,
+        strings(&w.aliases),
+        debug(&w.shape),
+        w.dtype,
+        store(w.store),
+        w.offset
+    )
+}
+
+fn store(s: Store) -> String {
+    format!("Store::{s:?}")
+}
+
+impl Text<'_> {
+    fn line(&mut self, s: &str) {
+        let _ = writeln!(self.out, "{:width$}{s}", "", width = if s.is_empty() { 0 } else { self.depth * 4 });
+    }
+
+    fn list<T>(&mut self, name: &str, items: &[T], each: impl Fn(&mut Self, &T)) {
+        if items.is_empty() {
+            return self.line(&format!("{name}: vec![],"));
+        }
+        self.line(&format!("{name}: vec!["));
+        self.depth += 1;
+        for i in items {
+            each(self, i);
+        }
+        self.depth -= 1;
+        self.line("],");
+    }
+
+    fn entry(&mut self, e: &Entry) {
+        self.line("Entry {");
+        self.depth += 1;
+        self.line(&format!("name: {:?}.into(),", e.name));
+        self.list("inputs", &e.inputs, |t, p| t.line(&format!("{},", t.port(p))));
+        self.list("outputs", &e.outputs, |t, p| t.line(&format!("{},", t.port(p))));
+        self.list("guards", &e.guards, |t, g| t.line(&format!("{},", t.guard(g))));
+        self.list("buffers", &e.buffers, |t, b| t.line(&format!("{},", t.buffer(b))));
+        self.list("steps", &e.steps, Text::step);
+        self.depth -= 1;
+        self.line("},");
+    }
+
+    /// A size as an expression of `n` and `d`.
+    fn size(&self, s: &Size) -> String {
+        if let Some(k) = s.known() {
+            return format!("n({k})");
+        }
+        let term = |t: &dlc_plan::Term| {
+            let atoms = t.atoms.iter().map(|a| match a {
+                Atom::Dim(n) => format!("d({})", dim(self.dims, *n)),
+                Atom::Quot(a, b) => format!("quot({}, {})", self.size(a), self.size(b)),
+            });
+            let mut parts: Vec<String> = atoms.collect();
+            if t.factor != 1 || parts.is_empty() {
+                parts.push(format!("n({})", t.factor));
+            }
+            parts.join(" * ")
+        };
+        s.terms().iter().map(term).collect::<Vec<_>>().join(" + ")
+    }
+
+    fn sizes(&self, list: &[Size]) -> String {
+        let list: Vec<String> = list.iter().map(|s| self.size(s)).collect();
+        format!("vec![{}]", list.join(", "))
+    }
+
+    fn host(&self, h: &Host) -> String {
+        let many = |list: &[Host]| list.iter().map(|h| self.host(h)).collect::<Vec<_>>().join(", ");
+        match h {
+            Host::Const(x) if x.is_nan() => "Host::Const(f64::NAN)".into(),
+            Host::Const(x) if x.is_infinite() => {
+                format!("Host::Const({}f64::INFINITY)", if *x < 0.0 { "-" } else { "" })
+            }
+            Host::Const(x) => format!("Host::Const({x:?})"),
+            Host::Var(v) => format!("Host::Var(HostVar::{v:?})"),
+            Host::Size(s) => format!("Host::Size({})", self.size(s)),
+            Host::Prim(dlc_plan::Prim::Cast(d), args) => {
+                format!("Host::Prim(Prim::Cast(DType::{d:?}), vec![{}])", many(args))
+            }
+            Host::Prim(p, args) => format!("Host::Prim(Prim::{p:?}, vec![{}])", many(args)),
+            Host::Row(depth, cells) => format!("Host::Row({depth}, vec![{}])", many(cells)),
+            Host::Segment(cells) => format!("Host::Segment(vec![{}])", many(cells)),
+        }
+    }
+
+    fn port(&self, p: &Port) -> String {
+        let limit = p.limit.as_ref().map_or("None".into(), |s| format!("Some({})", self.size(s)));
+        format!(
+            "Port {{ name: {:?}.into(), dtype: DType::{:?}, shape: {}, buffer: {}, limit: {limit} }}",
+            p.name,
+            p.dtype,
+            self.sizes(&p.shape),
+            p.buffer
+        )
+    }
+
+    fn guard(&self, g: &Guard) -> String {
+        format!("Guard {{ holds: {}, message: {:?}.into() }}", self.host(&g.holds), g.message)
+    }
+
+    fn buffer(&self, b: &Buffer) -> String {
+        let place = match &b.place {
+            Place::Arena { first, last } => format!("Place::Arena {{ first: {first}, last: {last} }}"),
+            Place::Weight { store: s, weight } => {
+                format!("Place::Weight {{ store: {}, weight: {weight} }}", store(*s))
+            }
+            Place::Store(s) => format!("Place::Store({})", store(*s)),
+            Place::Part { of, offset } => format!("Place::Part {{ of: {of}, offset: {} }}", self.size(offset)),
+            Place::Slot { of, stride, depth, ahead, slots } => format!(
+                "Place::Slot {{ of: {of}, stride: {}, depth: {depth}, ahead: {ahead}, slots: {slots} }}",
+                self.size(stride)
+            ),
+            Place::Row { depth, cells } => format!("Place::Row {{ depth: {depth}, cells: {} }}", debug(cells)),
+        };
+        format!("buffer(Elem::{:?}, {}, {place}, {:?})", b.elem, self.size(&b.len), b.note)
+    }
+
+    fn step(&mut self, s: &Step) {
+        match s {
+            Step::Kernel(c) => {
+                let call = self.call(c);
+                self.line(&format!("Step::Kernel({call}),"));
+            }
+            Step::Gemm(g) => self.gemm(g),
+            Step::Copy { from, to } => self.line(&format!("Step::Copy {{ from: {from}, to: {to} }},")),
+            Step::Scatter { ids, count, from, to, rows, width } => {
+                let [count, rows, width] = [count, rows, width].map(|s| self.size(s));
+                let text = format!("ids: {ids}, count: {count}, from: {from}, to: {to}, rows: {rows}, width: {width}");
+                self.line(&format!("Step::Scatter {{ {text} }},"));
+            }
+            Step::Repeat(r) => self.repeat(r),
+        }
+    }
+
+    fn repeat(&mut self, r: &Repeat) {
+        self.line("Step::Repeat(Box::new(Repeat {");
+        self.depth += 1;
+        self.line(&format!("count: {}, reverse: {}, note: {:?}.into(),", r.count, r.reverse, r.note));
+        self.list("steps", &r.steps, Text::step);
+        self.depth -= 1;
+        self.line("})),");
+    }
+
+    fn call(&self, c: &Call) -> String {
+        let uniform = |u: &(dlc_plan::kernel::Kind, Host)| format!("(Kind::{:?}, {})", u.0, self.host(&u.1));
+        let uniforms: Vec<String> = c.uniforms.iter().map(uniform).collect();
+        let folds: Vec<String> = c.folds.iter().map(|f| self.fold(f)).collect();
+        format!(
+            "Call {{ kernel: {}, bufs: {}, uniforms: vec![{}], exts: {}, rows: {}, folds: vec![{}], segments: {} }}",
+            c.kernel,
+            debug(&c.bufs),
+            uniforms.join(", "),
+            self.sizes(&c.exts),
+            self.size(&c.rows),
+            folds.join(", "),
+            c.segments
+        )
+    }
+
+    fn fold(&self, f: &FoldTo) -> String {
+        format!(
+            "FoldTo {{ op: FoldOp::{:?}, kind: Kind::{:?}, len: {}, partial: {}, to: {} }}",
+            f.op,
+            f.kind,
+            self.size(&f.len),
+            f.partial,
+            f.to
+        )
+    }
+
+    fn gemm(&mut self, g: &Gemm) {
+        self.line("Step::Gemm(Box::new(Gemm {");
+        self.depth += 1;
+        let (m, n) = (self.size(&g.m), self.size(&g.n));
+        self.line(&format!("note: {:?}.into(), m: {m}, n: {n},", g.note));
+        self.list("terms", &g.terms, |t, p: &Product| {
+            let (a, b) = (t.matrix(&p.a), t.matrix(&p.b));
+            t.line(&format!("Product {{ k: {}, a: {a}, b: {b} }},", t.size(&p.k)));
+        });
+        let c = self.matrix(&g.c);
+        self.line(&format!("c: {c}, batch: {}, accumulate: {},", self.sizes(&g.batch), g.accumulate));
+        let then = g.then.as_ref().map_or("None".into(), |c| format!("Some({})", self.call(c)));
+        self.line(&format!("then: {then},"));
+        self.depth -= 1;
+        self.line("})),");
+    }
+
+    fn matrix(&self, m: &Matrix) -> String {
+        format!(
+            "Matrix {{ buf: {}, offset: {}, row: {}, col: {}, batch: {} }}",
+            m.buf,
+            self.size(&m.offset),
+            self.size(&m.row),
+            self.size(&m.col),
+            self.sizes(&m.batch)
+        )
+    }
+}
