@@ -3,6 +3,7 @@
 pub mod call;
 pub mod gemm;
 pub mod isa;
+pub mod lanes;
 pub mod map;
 pub mod pool;
 pub mod tensor;
