@@ -6,6 +6,7 @@ pub mod glob;
 mod host;
 pub mod kernel;
 pub mod layout;
+mod outline;
 pub mod plan;
 mod prim;
 pub mod random;

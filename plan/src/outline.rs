@@ -1,0 +1,173 @@
+//! A plan as text: its stored tensors, its entries with their steps and buffers, and its kernels.
+
+use crate::plan::{Buffer, Call, Entry, Gemm, Matrix, Place, Plan, Port, Step, Store};
+use crate::{Host, Size};
+use std::fmt::{self, Display, Formatter};
+
+impl Display for Plan {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(f, "weights")?;
+        for w in &self.weights {
+            let aliases: String = w.aliases.iter().map(|a| format!(" = {a}")).collect();
+            writeln!(f, "  {}{aliases}: {}{:?} in {} at {}", w.name, w.dtype, w.shape, Show(w.store), w.offset)?;
+        }
+        if !self.states.is_empty() {
+            writeln!(f, "states {}", self.states.join(", "))?;
+        }
+        for e in &self.entries {
+            writeln!(f, "\nentry {}", e.name)?;
+            Outline { plan: self, entry: e }.write(f)?;
+        }
+        for (i, k) in self.kernels.iter().enumerate() {
+            write!(f, "\nkernel {i}\n{k}")?;
+        }
+        Ok(())
+    }
+}
+
+struct Show(Store);
+
+impl Display for Show {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Store::Trained => write!(f, "trained"),
+            Store::Grads => write!(f, "grads"),
+            Store::State(k) => write!(f, "state {k}"),
+            Store::Frozen => write!(f, "frozen"),
+            Store::Ints => write!(f, "ints"),
+        }
+    }
+}
+
+struct Outline<'a> {
+    plan: &'a Plan,
+    entry: &'a Entry,
+}
+
+impl Outline<'_> {
+    fn write(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        for (what, ports) in [("in", &self.entry.inputs), ("out", &self.entry.outputs)] {
+            for p in ports {
+                writeln!(f, "  {what} {} = b{}", self.port(p), p.buffer)?;
+            }
+        }
+        for g in &self.entry.guards {
+            writeln!(f, "  require {}: {}", self.host(&g.holds), g.message)?;
+        }
+        for s in &self.entry.steps {
+            self.step(f, s, 1)?;
+        }
+        for (i, b) in self.entry.buffers.iter().enumerate() {
+            writeln!(f, "  b{i}: {}", self.buffer(b))?;
+        }
+        Ok(())
+    }
+
+    fn size(&self, s: &Size) -> String {
+        s.show(&self.plan.dims).to_string()
+    }
+
+    fn sizes(&self, list: &[Size]) -> String {
+        list.iter().map(|s| self.size(s)).collect::<Vec<_>>().join(", ")
+    }
+
+    fn port(&self, p: &Port) -> String {
+        let limit = p.limit.as_ref().map_or(String::new(), |s| format!(" below {}", self.size(s)));
+        format!("{}: {}[{}]{limit}", p.name, p.dtype, self.sizes(&p.shape))
+    }
+
+    fn host(&self, h: &Host) -> String {
+        let many = |list: &[Host]| list.iter().map(|h| self.host(h)).collect::<Vec<_>>().join(", ");
+        match h {
+            Host::Const(x) => format!("{x}"),
+            Host::Var(v) => format!("{v:?}").to_lowercase(),
+            Host::Size(s) => self.size(s),
+            Host::Prim(p, args) => format!("{}({})", p.name(), many(args)),
+            Host::Row(depth, cells) => format!("row{depth}({})", many(cells)),
+            Host::Segment(cells) => format!("segment({})", many(cells)),
+        }
+    }
+
+    fn buffer(&self, b: &Buffer) -> String {
+        let place = match &b.place {
+            Place::Arena { first, last } => format!("arena {first}..{last}"),
+            Place::Weight { store, weight } => {
+                format!("{} of {}", Show(*store), self.plan.weights[*weight as usize].name)
+            }
+            Place::Store(s) => format!("all of {}", Show(*s)),
+            Place::Part { of, offset } => format!("b{of} from {}", self.size(offset)),
+            Place::Slot { of, stride, depth, ahead, slots } => {
+                format!("b{of}, slot (i{depth} + {ahead}) % {slots} of {}", self.size(stride))
+            }
+            Place::Row { depth, cells } => {
+                let cells: Vec<String> = cells.iter().map(|c| format!("b{c}")).collect();
+                format!("row i{depth} of {}", cells.join(" "))
+            }
+        };
+        let note = if b.note.is_empty() { String::new() } else { format!("  // {}", b.note) };
+        format!("{:?}[{}] {place}{note}", b.elem, self.size(&b.len)).to_lowercase()
+    }
+
+    fn step(&self, f: &mut Formatter<'_>, s: &Step, depth: usize) -> fmt::Result {
+        let pad = "  ".repeat(depth);
+        match s {
+            Step::Kernel(c) => writeln!(f, "{pad}{}", self.call(c)),
+            Step::Gemm(g) => self.gemm(f, g, &pad),
+            Step::Copy { from, to } => writeln!(f, "{pad}copy b{from} to b{to}"),
+            Step::Scatter { ids, count, from, to, rows, width } => {
+                let [count, rows, width] = [count, rows, width].map(|s| self.size(s));
+                writeln!(f, "{pad}scatter {count} rows of {width} from b{from} to b{to} [{rows}] by b{ids}")
+            }
+            Step::Repeat(r) => {
+                let order = if r.reverse { " downwards" } else { "" };
+                writeln!(f, "{pad}repeat {}{order}: {}", r.count, r.note)?;
+                r.steps.iter().try_for_each(|s| self.step(f, s, depth + 1))
+            }
+        }
+    }
+
+    fn call(&self, c: &Call) -> String {
+        let mut text = format!("kernel {}", c.kernel);
+        for b in &c.bufs {
+            text += &format!(" b{b}");
+        }
+        for (kind, h) in &c.uniforms {
+            text += &format!(" {kind:?}({})", self.host(h)).to_lowercase();
+        }
+        if !c.exts.is_empty() {
+            text += &format!(" [{}]", self.sizes(&c.exts));
+        }
+        text += &format!(" rows {}", self.size(&c.rows));
+        for t in &c.folds {
+            text += &format!(" {:?} b{} by b{}", t.op, t.to, t.partial).to_lowercase();
+        }
+        if c.segments {
+            text += " for each segment";
+        }
+        text
+    }
+
+    fn gemm(&self, f: &mut Formatter<'_>, g: &Gemm, pad: &str) -> fmt::Result {
+        write!(f, "{pad}gemm {} x {}", self.size(&g.m), self.size(&g.n))?;
+        if !g.batch.is_empty() {
+            write!(f, " for each of {}", self.sizes(&g.batch))?;
+        }
+        write!(f, ": {} {}=", self.matrix(&g.c), if g.accumulate { "+" } else { "" })?;
+        for (i, t) in g.terms.iter().enumerate() {
+            let plus = if i > 0 { " +" } else { "" };
+            write!(f, "{plus} {} @ {} over {}", self.matrix(&t.a), self.matrix(&t.b), self.size(&t.k))?;
+        }
+        let note = if g.note.is_empty() { String::new() } else { format!("  // {}", g.note) };
+        writeln!(f, "{note}")?;
+        match &g.then {
+            Some(c) => writeln!(f, "{pad}  then {}", self.call(c)),
+            None => Ok(()),
+        }
+    }
+
+    fn matrix(&self, m: &Matrix) -> String {
+        let offset = if m.offset.is(0) { String::new() } else { format!(" + {}", self.size(&m.offset)) };
+        let batch: String = m.batch.iter().map(|s| format!("{}, ", self.size(s))).collect();
+        format!("b{}{offset}[{batch}{}, {}]", m.buf, self.size(&m.row), self.size(&m.col))
+    }
+}
