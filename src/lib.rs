@@ -8,4 +8,5 @@ pub mod weights;
 #[cfg(feature = "cli")]
 pub mod cli;
 
+pub use dlc_runtime::tensor::{DType, Tensor};
 pub use error::{Error, Result};

@@ -5,15 +5,13 @@
 //! says. (Metadata is checked by the crate; the sum of all lengths here, since there it can overflow.)
 
 use crate::error::{Error, Result, code};
-use dlc_plan::DType;
 use dlc_runtime::map::Bytes;
-use safetensors::tensor::{Metadata, TensorInfo};
+use dlc_runtime::tensor::{DType, Tensor};
+use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-
-pub use safetensors::Dtype;
 
 /// The length of the header's length.
 const LENGTH: usize = 8;
@@ -36,14 +34,14 @@ struct Place {
     range: Range<usize>,
 }
 
-/// A tensor as it lies in a file: elements in row-major order, little-endian, at no particular address.
+/// A tensor as it lies in a file.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct RawTensor<'a> {
-    /// The type of its elements.
+pub struct Stored<'a> {
+    /// The type of its elements, in the file's words.
     pub dtype: Dtype,
     /// Its shape.
     pub shape: &'a [usize],
-    /// Its elements.
+    /// Its elements, row after row, each with its low byte first.
     pub bytes: &'a [u8],
 }
 
@@ -78,9 +76,23 @@ impl TensorFile {
     }
 
     /// The tensor of that name.
-    pub fn get(&self, name: &str) -> Option<RawTensor<'_>> {
+    pub fn get(&self, name: &str) -> Option<Stored<'_>> {
         let place = self.tensors.get(name)?;
-        Some(RawTensor { dtype: place.dtype, shape: &place.shape, bytes: &self.bytes[place.range.clone()] })
+        Some(Stored { dtype: place.dtype, shape: &place.shape, bytes: &self.bytes[place.range.clone()] })
+    }
+
+    /// A copy of the tensor of that name; none if the file has no such tensor.
+    pub fn read(&self, name: &str) -> Option<Result<Tensor>> {
+        self.get(name).map(|stored| self.copy(name, stored))
+    }
+
+    fn copy(&self, name: &str, stored: Stored<'_>) -> Result<Tensor> {
+        let refused = |why: String| {
+            let name = name.escape_debug();
+            Error::file(code::BAD_FILE, format!("cannot use `{name}` of {}: {why}", self.path.display()))
+        };
+        let dtype = read_as(stored.dtype).ok_or_else(|| refused(format!("its elements are {}", stored.dtype)))?;
+        Tensor::from_bytes(dtype, stored.shape, stored.bytes).map_err(|error| refused(error.to_string()))
     }
 
     /// What the file says about itself.
@@ -119,22 +131,21 @@ fn bad(path: &Path, why: String) -> Error {
     Error::file(code::BAD_FILE, format!("{} is not a sound safetensors file: {why}", path.display()))
 }
 
-/// Writes a safetensors file with these tensors, in this order within each size of element (wider elements come first, so
-/// that all are aligned), and what it says about itself.
-pub fn write(
-    out: &mut dyn Write,
-    tensors: &[(&str, RawTensor<'_>)],
-    about: &BTreeMap<String, String>,
-) -> io::Result<()> {
-    let mut order: Vec<&(&str, RawTensor<'_>)> = tensors.iter().collect();
-    order.sort_by_key(|(_, tensor)| std::cmp::Reverse(tensor.dtype.bitsize()));
+/// Writes a safetensors file with these tensors and what it says about itself. They keep their order within each size of
+/// element; wider elements come first, so that all are aligned.
+pub fn write(out: &mut dyn Write, tensors: &[(&str, &Tensor)], about: &BTreeMap<String, String>) -> io::Result<()> {
+    let mut order: Vec<&(&str, &Tensor)> = tensors.iter().collect();
+    order.sort_by_key(|(_, tensor)| std::cmp::Reverse(tensor.dtype().bytes()));
     let mut end = 0;
     let mut places = Vec::with_capacity(order.len());
     for (name, tensor) in &order {
         let start = end;
-        end += tensor.bytes.len();
-        let info = TensorInfo { dtype: tensor.dtype, shape: tensor.shape.to_vec(), data_offsets: (start, end) };
-        places.push(((*name).to_owned(), info));
+        end += tensor.bytes().len();
+        let dtype = stored_as(tensor.dtype());
+        places.push((
+            (*name).to_owned(),
+            TensorInfo { dtype, shape: tensor.shape().to_vec(), data_offsets: (start, end) },
+        ));
     }
     let about = (!about.is_empty()).then(|| about.iter().map(|(k, v)| (k.clone(), v.clone())).collect());
     let metadata =
@@ -144,36 +155,47 @@ pub fn write(
     out.write_all(&(json.len() as u64).to_le_bytes())?;
     out.write_all(&json)?;
     for (_, tensor) in order {
-        out.write_all(tensor.bytes)?;
+        out.write_all(tensor.bytes())?;
     }
     Ok(())
 }
 
-/// The type of elements in a file that is ours.
-pub fn stored_as(dtype: DType) -> Dtype {
+/// The name that files have for a type of elements.
+fn stored_as(dtype: DType) -> Dtype {
     match dtype {
+        DType::F64 => Dtype::F64,
         DType::F32 => Dtype::F32,
         DType::F16 => Dtype::F16,
         DType::BF16 => Dtype::BF16,
         DType::I64 => Dtype::I64,
         DType::I32 => Dtype::I32,
+        DType::I16 => Dtype::I16,
+        DType::I8 => Dtype::I8,
+        DType::U64 => Dtype::U64,
+        DType::U32 => Dtype::U32,
+        DType::U16 => Dtype::U16,
         DType::U8 => Dtype::U8,
         DType::Bool => Dtype::BOOL,
     }
 }
 
-/// Our type that holds every value of a file's type of elements: the same, or a wider one. `f64` is rounded to `f32`.
-/// None for what the language has no numbers for.
-pub fn read_as(dtype: Dtype) -> Option<DType> {
+/// The type of elements that a file's name for it means; none for complex numbers and those of less than a byte.
+fn read_as(dtype: Dtype) -> Option<DType> {
     match dtype {
-        Dtype::F32 | Dtype::F64 => Some(DType::F32),
+        Dtype::F64 => Some(DType::F64),
+        Dtype::F32 => Some(DType::F32),
         Dtype::F16 => Some(DType::F16),
         Dtype::BF16 => Some(DType::BF16),
-        Dtype::I64 | Dtype::U32 | Dtype::U64 => Some(DType::I64),
-        Dtype::I32 | Dtype::I16 | Dtype::U16 | Dtype::I8 => Some(DType::I32),
+        Dtype::I64 => Some(DType::I64),
+        Dtype::I32 => Some(DType::I32),
+        Dtype::I16 => Some(DType::I16),
+        Dtype::I8 => Some(DType::I8),
+        Dtype::U64 => Some(DType::U64),
+        Dtype::U32 => Some(DType::U32),
+        Dtype::U16 => Some(DType::U16),
         Dtype::U8 => Some(DType::U8),
         Dtype::BOOL => Some(DType::Bool),
-        // The crate's list may grow; what it adds is not known here.
+        // The crate says that its list may grow.
         _ => None,
     }
 }

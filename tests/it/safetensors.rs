@@ -1,8 +1,9 @@
 //! Safetensors files, sound and hostile.
 
 use crate::scratch::Scratch;
+use dlc::Tensor;
 use dlc::error::Kind;
-use dlc::weights::file::{Dtype, RawTensor, TensorFile, write};
+use dlc::weights::file::{TensorFile, write};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -21,22 +22,31 @@ fn entry(name: &str, dtype: &str, shape: &str, from: u64, to: u64) -> String {
 fn what_is_written_is_read_again() {
     let dir = Scratch::new();
     let path = dir.path("w.safetensors");
-    let (a, b): (Vec<u8>, Vec<u8>) = ((0..3).collect(), (0..24).collect());
-    let tensors = [
-        ("mask", RawTensor { dtype: Dtype::U8, shape: &[3], bytes: &a }),
-        ("fc.weight", RawTensor { dtype: Dtype::F32, shape: &[2, 3], bytes: &b }),
-        ("none", RawTensor { dtype: Dtype::I64, shape: &[0, 4], bytes: &[] }),
-    ];
+    let mask = Tensor::from_bool(vec![3], vec![true, false, true]).expect("three truths");
+    let weight = Tensor::from_f32(vec![2, 3], vec![0.5, -1.0, f32::NAN, 3e-40, 0.0, -0.0]).expect("six numbers");
+    let none = Tensor::from_i64(vec![0, 4], Vec::new()).expect("no numbers");
+    let tensors = [("mask", &mask), ("fc.weight", &weight), ("none", &none)];
     let about = BTreeMap::from([("step".to_owned(), "12".to_owned())]);
     dlc::files::write_whole(&path, |out| write(out, &tensors, &about)).expect("it can be written");
     let read = TensorFile::open(&path).expect("it is sound");
     assert_eq!(read.names().collect::<Vec<_>>(), ["fc.weight", "mask", "none"]);
     for (name, tensor) in tensors {
-        assert_eq!(read.get(name), Some(tensor));
+        assert_eq!(&read.read(name).expect("it is there").expect("it is sound"), tensor);
     }
     assert_eq!(read.about(), &about);
-    assert_eq!(read.get("other"), None);
+    assert!(read.get("other").is_none());
     assert_eq!(std::fs::read(&path).expect("it is there").len() % 8, 3);
+}
+
+#[test]
+fn elements_that_are_no_numbers_of_ours_are_refused() {
+    let dir = Scratch::new();
+    let header = format!("{{{},{}}}", entry("a", "F8_E4M3", "[2]", 0, 2), entry("b", "BOOL", "[2]", 2, 4));
+    let path = dir.file("w.safetensors", file(&header, 4));
+    let read = TensorFile::open(&path).expect("its header is sound");
+    let why = |name| read.read(name).expect("it is there").expect_err("it cannot be used").message;
+    assert_eq!(why("a"), format!("cannot use `a` of {}: its elements are F8_E4M3", path.display()));
+    assert!(why("b").ends_with("element 0 is 7, expected 0 or 1 for a bool"), "{}", why("b"));
 }
 
 #[test]
