@@ -78,7 +78,7 @@ impl Error {
     }
 
     fn new(code: &'static str, kind: Kind, message: impl Into<String>) -> Error {
-        Error { code, kind, message: message.into(), notes: Vec::new(), help: Vec::new() }
+        Error { code, kind, message: plain(message.into()), notes: Vec::new(), help: Vec::new() }
     }
 
     /// The system would not let us read a file.
@@ -93,15 +93,28 @@ impl Error {
 
     /// Adds a fact.
     pub fn note(mut self, text: impl Into<String>) -> Error {
-        self.notes.push(text.into());
+        self.notes.push(plain(text.into()));
         self
     }
 
     /// Adds a way out.
     pub fn help(mut self, text: impl Into<String>) -> Error {
-        self.help.push(text.into());
+        self.help.push(plain(text.into()));
         self
     }
+}
+
+/// A text for a terminal: names come from files, and a file must not be able to move the cursor or change colours.
+fn plain(text: String) -> String {
+    if !text.contains(|letter: char| letter.is_control() && letter != '\n') {
+        return text;
+    }
+    let shown = |letter: char| match letter {
+        '\n' => String::from('\n'),
+        letter if letter.is_control() => letter.escape_default().to_string(),
+        letter => String::from(letter),
+    };
+    text.chars().map(shown).collect()
 }
 
 /// What the system said, in its own words but without the number that Rust adds.

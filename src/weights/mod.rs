@@ -1,3 +1,15 @@
 //! Weights in files: reading, writing, and telling which tensor of a file is which weight of a model.
 
 pub mod file;
+pub mod names;
+
+use crate::error::Result;
+use crate::files::write_whole;
+use dlc_runtime::tensor::Tensor;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Writes tensors to a safetensors file, which appears whole or not at all. `about` is what the file says about itself.
+pub fn save(path: &Path, tensors: &[(&str, &Tensor)], about: &BTreeMap<String, String>) -> Result<()> {
+    write_whole(path, |out| file::write(out, tensors, about))
+}

@@ -1,5 +1,7 @@
 //! The tests of the package `dlc`: data and weights files, training, and the command line through its binary.
 
+mod data;
 mod files;
 mod safetensors;
 mod scratch;
+mod weights;

@@ -1,0 +1,286 @@
+//! Comma-separated values, perhaps gzipped. Takes files, gives columns of numbers.
+//!
+//! The first line names the columns. Where the source has named arguments (`csv("f.csv", pixels = 64, label = 1)`), there is
+//! no such line: they name the columns in order, each with the number of values that it takes from a row. Rows that cannot
+//! be read are all named, up to a limit, with their place, what was found and what was expected.
+
+use super::{Columns, Wanted};
+use crate::error::{Error, Result, code};
+use csv::{ByteRecord, ReaderBuilder};
+use dlc_plan::DType;
+use dlc_plan::recipe::Arg;
+use dlc_runtime::tensor::Tensor;
+use std::path::{Path, PathBuf};
+
+/// How many bad rows are shown.
+const MOST_SHOWN: usize = 10;
+/// How many letters of a bad value are shown.
+const MOST_LETTERS: usize = 24;
+
+/// A column that is being read.
+struct Column {
+    name: String,
+    /// Its first value's place in a row.
+    first: usize,
+    /// How many values it takes from a row. One value has no axis of its own.
+    width: usize,
+    values: Values,
+}
+
+/// What a column has so far.
+enum Values {
+    /// No one asked for it, or it is a text that no one asked for.
+    Skipped,
+    /// Whole numbers.
+    Whole {
+        values: Vec<i64>,
+        /// Whether they must be; otherwise a real number makes all of them real.
+        must: bool,
+        /// Whether the column may turn out to be a text.
+        may_be_text: bool,
+    },
+    /// Real numbers.
+    Real(Vec<f32>),
+}
+
+/// A value that cannot be used, and what was expected.
+type BadValue = (usize, &'static str);
+
+/// The rows that could not be read.
+#[derive(Default)]
+struct BadRows {
+    shown: Vec<String>,
+    count: usize,
+    first_line: bool,
+}
+
+/// Reads files with the same columns, one after the other.
+pub fn read(paths: &[PathBuf], args: &[(String, Arg)], wanted: Option<&[Wanted]>) -> Result<Columns> {
+    let mut columns = named_by(args)?;
+    let mut bad = BadRows::default();
+    for path in paths {
+        read_file(path, args.is_empty(), &mut columns, wanted, &mut bad)?;
+    }
+    if bad.count > 0 {
+        return Err(bad.error(paths, args.is_empty()));
+    }
+    Columns::new(columns.into_iter().filter_map(Column::finish).collect())
+}
+
+/// The columns that named arguments describe.
+fn named_by(args: &[(String, Arg)]) -> Result<Vec<Column>> {
+    let mut columns: Vec<Column> = Vec::new();
+    let mut first = 0_usize;
+    for (name, arg) in args {
+        let Some(width) = as_width(arg) else {
+            let message = format!("column `{name}` takes a whole number of values, 1 or more; this is {arg:?}");
+            return Err(Error::spec(code::NO_COLUMN, message));
+        };
+        if columns.iter().any(|column| column.name == *name) {
+            return Err(Error::spec(code::NO_COLUMN, format!("two columns are called `{name}`")));
+        }
+        columns.push(Column { name: name.clone(), first, width, values: Values::Skipped });
+        first = first.saturating_add(width);
+    }
+    Ok(columns)
+}
+
+fn as_width(arg: &Arg) -> Option<usize> {
+    match arg {
+        Arg::Int(n) => usize::try_from(*n).ok().filter(|&n| n > 0),
+        Arg::Float(_) | Arg::Bool(_) | Arg::Text(_) => None,
+    }
+}
+
+fn read_file(
+    path: &Path,
+    has_names: bool,
+    columns: &mut Vec<Column>,
+    wanted: Option<&[Wanted]>,
+    bad: &mut BadRows,
+) -> Result<()> {
+    let mut reader = ReaderBuilder::new().has_headers(false).flexible(true).from_reader(super::open(path)?);
+    let mut row = ByteRecord::new();
+    let new = columns.iter().all(|column| matches!(column.values, Values::Skipped));
+    if has_names {
+        if !next(&mut reader, &mut row, path)? {
+            let message = format!("{} is empty; its first line should name the columns", path.display());
+            return Err(Error::file(code::BAD_FILE, message));
+        }
+        names_of(&row, path, columns)?;
+    }
+    if new {
+        super::expect_names(wanted, columns.iter().map(|column| column.name.as_str()), &[path.to_owned()])?;
+        columns.iter_mut().for_each(|column| column.choose(wanted));
+    }
+    let expected = columns.last().map_or(0, |last| last.first.saturating_add(last.width));
+    while next(&mut reader, &mut row, path)? {
+        if row.len() != expected {
+            let line = row.position().map_or(0, csv::Position::line);
+            bad.add(line, || format!("{}:{line}: {} values, expected {expected}", path.display(), row.len()));
+            continue;
+        }
+        if let Some((column, (at, kind))) = columns.iter_mut().find_map(|c| c.push(&row).err().map(|bad| (&*c, bad))) {
+            let line = row.position().map_or(0, csv::Position::line);
+            bad.add(line, || {
+                let place = format!("{}:{line}: {}", path.display(), column.place(at));
+                format!("{place} has {}, expected {kind}", shown(&row[at]))
+            });
+        }
+    }
+    Ok(())
+}
+
+fn next(reader: &mut csv::Reader<impl std::io::Read>, row: &mut ByteRecord, path: &Path) -> Result<bool> {
+    reader.read_byte_record(row).map_err(|error| match error.into_kind() {
+        csv::ErrorKind::Io(error) => Error::reading(path, &error),
+        other => Error::file(code::BAD_FILE, format!("{}: {other:?}", path.display())),
+    })
+}
+
+/// Takes the columns from a line of names, or checks that it has the same names as an earlier file's.
+fn names_of(row: &ByteRecord, path: &Path, columns: &mut Vec<Column>) -> Result<()> {
+    let names: Vec<String> = row.iter().map(|name| String::from_utf8_lossy(name).trim().to_owned()).collect();
+    if !columns.is_empty() {
+        if columns.iter().map(|column| &column.name).eq(&names) {
+            return Ok(());
+        }
+        let message = format!("{} has other columns than the file before it", path.display());
+        return Err(Error::file(code::NO_COLUMN, message).note(format!("its columns are {}", names.join(", "))));
+    }
+    for (first, name) in names.iter().enumerate() {
+        if names[..first].contains(name) {
+            let message = format!("{}:1: two columns are called `{name}`", path.display());
+            let error = Error::file(code::NO_COLUMN, message);
+            let numbers = names.iter().all(|name| name.parse::<f64>().is_ok());
+            let help = "a file whose first line is numbers needs names: `csv(\"..\", pixels = 64, label = 1)`";
+            return Err(if numbers { error.help(help) } else { error });
+        }
+        columns.push(Column { name: name.clone(), first, width: 1, values: Values::Skipped });
+    }
+    Ok(())
+}
+
+impl Column {
+    /// Decides what the column is to have.
+    fn choose(&mut self, wanted: Option<&[Wanted]>) {
+        let whole = |must, may_be_text| Values::Whole { values: Vec::new(), must, may_be_text };
+        self.values = match wanted.map(|wanted| wanted.iter().find(|wanted| wanted.name == self.name)) {
+            None => whole(false, true),
+            Some(None) => Values::Skipped,
+            Some(Some(Wanted { dtype: None, .. })) => whole(false, false),
+            Some(Some(Wanted { dtype: Some(dtype), .. })) => match dtype {
+                DType::F32 | DType::F16 | DType::BF16 => Values::Real(Vec::new()),
+                DType::I64 | DType::I32 | DType::U8 | DType::Bool => whole(true, false),
+            },
+        };
+    }
+
+    /// Takes its values from a row.
+    fn push(&mut self, row: &ByteRecord) -> std::result::Result<(), BadValue> {
+        (self.first..self.first + self.width)
+            .try_for_each(|at| self.values.push(row[at].trim_ascii()).map_err(|kind| (at, kind)))
+    }
+
+    /// Which value of a row, for people.
+    fn place(&self, at: usize) -> String {
+        match self.width {
+            1 => format!("column `{}`", self.name),
+            _ => format!("column `{}`, value {},", self.name, at - self.first + 1),
+        }
+    }
+
+    /// The column with its name; none if it was skipped.
+    fn finish(self) -> Option<(String, Tensor)> {
+        let shape = |values: usize| match self.width {
+            1 => vec![values],
+            width => vec![values / width, width],
+        };
+        let tensor = match self.values {
+            Values::Skipped => return None,
+            Values::Whole { values, .. } => Tensor::from_slice(&shape(values.len()), &values),
+            Values::Real(values) => Tensor::from_slice(&shape(values.len()), &values),
+        };
+        Some((self.name, tensor.expect("every row gave as many values as the shape says")))
+    }
+}
+
+impl Values {
+    /// Takes a value, or says what was expected.
+    fn push(&mut self, text: &[u8]) -> std::result::Result<(), &'static str> {
+        match self {
+            Values::Skipped => Ok(()),
+            Values::Real(values) => {
+                values.push(real(text).ok_or("a number")?);
+                Ok(())
+            }
+            Values::Whole { values, must, may_be_text } => {
+                if let Some(value) = whole(text) {
+                    values.push(value);
+                    return Ok(());
+                }
+                if *must {
+                    return Err("a whole number");
+                }
+                match real(text) {
+                    Some(value) => {
+                        let earlier = values.iter().map(|&value| value as f32);
+                        *self = Values::Real(earlier.chain([value]).collect());
+                        Ok(())
+                    }
+                    None if *may_be_text && values.is_empty() => {
+                        *self = Values::Skipped;
+                        Ok(())
+                    }
+                    None => Err("a number"),
+                }
+            }
+        }
+    }
+}
+
+fn whole(text: &[u8]) -> Option<i64> {
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+/// A finite number: a value that says `nan` or `inf` stands for one that is not there.
+fn real(text: &[u8]) -> Option<f32> {
+    std::str::from_utf8(text).ok()?.parse().ok().filter(|value: &f32| value.is_finite())
+}
+
+/// A value as it is in the file, or the start of it.
+fn shown(value: &[u8]) -> String {
+    let text = String::from_utf8_lossy(value);
+    match text.chars().count() {
+        0 => "nothing".to_owned(),
+        n if n > MOST_LETTERS => format!("`{}..`", text.chars().take(MOST_LETTERS).collect::<String>()),
+        _ => format!("`{text}`"),
+    }
+}
+
+impl BadRows {
+    fn add(&mut self, line: u64, what: impl FnOnce() -> String) {
+        self.count += 1;
+        self.first_line |= line == 1;
+        if self.shown.len() < MOST_SHOWN {
+            self.shown.push(what());
+        }
+    }
+
+    fn error(mut self, paths: &[PathBuf], has_names: bool) -> Error {
+        let mut error = if self.count == 1 {
+            Error::file(code::BAD_ROWS, self.shown.remove(0))
+        } else {
+            let more = self.count - self.shown.len();
+            if more > 0 {
+                self.shown.push(format!("and {more} more"));
+            }
+            let message = format!("{} rows of {} cannot be read", self.count, super::names(paths));
+            Error::file(code::BAD_ROWS, message).note(self.shown.join("\n"))
+        };
+        if self.first_line && !has_names {
+            error = error.help("if the first line names the columns, leave the widths out: `csv(\"..\")`");
+        }
+        error
+    }
+}

@@ -1,0 +1,187 @@
+//! Samples in files. Takes a source of a `data` item, gives its columns: tensors with a row for each sample, along axis 0.
+
+mod csv;
+mod idx;
+mod tensors;
+
+pub mod batches;
+pub mod split;
+
+use crate::error::{Error, Result, code};
+use dlc_plan::recipe::{Source, SourceKind};
+use dlc_runtime::tensor::{DType, Tensor, TensorError};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+/// Columns of samples: tensors with the same number of rows along axis 0.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Columns {
+    columns: Vec<(String, Tensor)>,
+    rows: usize,
+}
+
+/// A column that is asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wanted {
+    /// Its name.
+    pub name: String,
+    /// The type that its elements shall have; none for what the file suggests.
+    pub dtype: Option<dlc_plan::DType>,
+}
+
+impl Columns {
+    /// Columns of the same number of rows.
+    pub fn new(columns: Vec<(String, Tensor)>) -> Result<Columns> {
+        let mut rows = None;
+        for (name, tensor) in &columns {
+            let Some((&length, rest)) = tensor.shape().split_first() else {
+                return Err(Error::file(code::NO_COLUMN, format!("`{name}` is a single number; a column has rows")));
+            };
+            if length > 0 && rest.contains(&0) {
+                let message = format!("`{name}` has the shape {:?}: rows without elements", tensor.shape());
+                return Err(Error::file(code::NO_COLUMN, message));
+            }
+            let (first, first_rows) = *rows.get_or_insert((name, length));
+            if first_rows != length {
+                let message = format!("`{first}` has {first_rows} rows and `{name}` has {length}");
+                return Err(Error::file(code::NO_COLUMN, message));
+            }
+        }
+        let rows = rows.map_or(0, |(_, rows)| rows);
+        Ok(Columns { columns, rows })
+    }
+
+    /// The number of samples.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// The columns with their names.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Tensor)> {
+        self.columns.iter().map(|(name, tensor)| (name.as_str(), tensor))
+    }
+
+    /// The column of that name.
+    pub fn get(&self, name: &str) -> Option<&Tensor> {
+        self.columns.iter().find(|(known, _)| known == name).map(|(_, tensor)| tensor)
+    }
+
+    /// The columns of some rows, in the order given.
+    pub fn select(&self, rows: &[u32]) -> Columns {
+        let select = |(name, tensor): &(String, Tensor)| (name.clone(), select_rows(tensor, rows));
+        Columns { columns: self.columns.iter().map(select).collect(), rows: rows.len() }
+    }
+}
+
+/// Some rows of a tensor, in the order given.
+fn select_rows(tensor: &Tensor, rows: &[u32]) -> Tensor {
+    let mut shape = tensor.shape().to_vec();
+    let width = tensor.bytes().len() / shape[0].max(1);
+    shape[0] = rows.len();
+    let mut bytes = Vec::with_capacity(rows.len() * width);
+    for &row in rows {
+        let start = row as usize * width;
+        bytes.extend_from_slice(&tensor.bytes()[start..start + width]);
+    }
+    Tensor::from_bytes(tensor.dtype(), &shape, &bytes).expect("whole rows of a sound tensor are a sound tensor")
+}
+
+/// Reads the columns of a source whose files are relative to `folder`. With `wanted`, only those columns, in that order
+/// and with those types of elements; without, all that are numbers.
+pub fn read(source: &Source, folder: &Path, wanted: Option<&[Wanted]>) -> Result<Columns> {
+    let paths: Vec<PathBuf> = source.paths.iter().map(|path| folder.join(path)).collect();
+    let columns = match source.kind {
+        SourceKind::Csv => csv::read(&paths, &source.args, wanted)?,
+        SourceKind::Safetensors => tensors::read(&paths, wanted)?,
+        SourceKind::Idx => idx::read(&paths, wanted)?,
+    };
+    let columns = match wanted {
+        Some(wanted) => convert(columns, wanted, &paths)?,
+        None => columns,
+    };
+    match u32::try_from(columns.rows) {
+        Ok(_) => Ok(columns),
+        Err(_) => Err(Error::file(code::BAD_FILE, format!("{} has 2^32 rows or more", names(&paths)))),
+    }
+}
+
+/// The wanted columns in the wanted types.
+fn convert(columns: Columns, wanted: &[Wanted], paths: &[PathBuf]) -> Result<Columns> {
+    let mut found = Vec::with_capacity(wanted.len());
+    for Wanted { name, dtype } in wanted {
+        let tensor = columns.get(name).expect("readers check that what is wanted is there");
+        let tensor = match dtype {
+            Some(dtype) => cast(tensor, *dtype).map_err(|error| {
+                let message = format!("column `{name}` of {} cannot be {dtype}: {error}", names(paths));
+                Error::file(code::NO_COLUMN, message)
+            })?,
+            None => tensor.clone(),
+        };
+        found.push((name.clone(), tensor));
+    }
+    Columns::new(found)
+}
+
+/// Checks that every wanted column is among the known ones.
+fn expect_names<'a>(wanted: Option<&[Wanted]>, known: impl Iterator<Item = &'a str>, paths: &[PathBuf]) -> Result<()> {
+    let known: Vec<&str> = known.collect();
+    let absent: Vec<String> = wanted
+        .iter()
+        .flat_map(|wanted| wanted.iter())
+        .filter(|wanted| !known.contains(&wanted.name.as_str()))
+        .map(|wanted| format!("`{}`", wanted.name))
+        .collect();
+    if absent.is_empty() {
+        return Ok(());
+    }
+    let error = Error::file(code::NO_COLUMN, format!("{} has no column {}", names(paths), absent.join(" and no ")));
+    Err(error.note(format!("its columns are {}", known.join(", "))))
+}
+
+/// The same numbers in another type. Integers and truths become real numbers; real numbers never become integers.
+pub fn cast(tensor: &Tensor, dtype: dlc_plan::DType) -> std::result::Result<Tensor, TensorError> {
+    let target = DType::from(dtype);
+    if tensor.dtype() == target {
+        return Ok(tensor.clone());
+    }
+    let shape = tensor.shape();
+    match dtype {
+        dlc_plan::DType::F32 => Tensor::from_slice(shape, &tensor.to_f32_vec()),
+        dlc_plan::DType::F16 | dlc_plan::DType::BF16 => tensor.to_float(target),
+        dlc_plan::DType::I64 => {
+            let wide: Vec<i64> = tensor.to_i32_vec()?.into_iter().map(i64::from).collect();
+            Tensor::from_slice(shape, &wide)
+        }
+        dlc_plan::DType::I32 => Tensor::from_slice(shape, &tensor.to_i32_vec()?),
+        dlc_plan::DType::U8 | dlc_plan::DType::Bool => {
+            Err(TensorError::Type { found: tensor.dtype(), expected: target.name() })
+        }
+    }
+}
+
+fn names(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" and ")
+}
+
+/// A file's bytes in order; what is gzipped, whatever it is called, comes unpacked.
+fn open(path: &Path) -> Result<Box<dyn BufRead>> {
+    let cannot = |error: std::io::Error| Error::reading(path, &error);
+    let file = File::open(path).map_err(cannot)?;
+    if file.metadata().map_err(cannot)?.is_dir() {
+        return Err(Error::file(code::CANNOT_READ, format!("cannot read {}: this is a folder", path.display())));
+    }
+    let mut plain = BufReader::with_capacity(1 << 16, file);
+    let start = plain.fill_buf().map_err(cannot)?;
+    if start.starts_with(&[0x1F, 0x8B]) {
+        return Ok(Box::new(BufReader::with_capacity(1 << 16, flate2::bufread::MultiGzDecoder::new(plain))));
+    }
+    Ok(Box::new(plain))
+}
+
+/// At most `limit` bytes of a file from where it is.
+fn read_at_most(file: &mut dyn BufRead, limit: u64, path: &Path) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(limit).read_to_end(&mut bytes).map_err(|error| Error::reading(path, &error))?;
+    Ok(bytes)
+}
