@@ -1,8 +1,10 @@
 //! The compiler's tests, in one binary.
 #![expect(clippy::unwrap_used, reason = "a test that unwraps a surprise has failed, as it should")]
 
+mod fusion;
 mod interp;
 mod print;
+mod simulate;
 mod verify;
 
 mod support;

@@ -1,0 +1,218 @@
+//! Runs a plan's entry step by step on the reference evaluator of kernels: what the plan means, without the runtime.
+
+use dlc_compiler::back::reference::{self, Buf, Memory};
+use dlc_compiler::program::interp::Tensor;
+use dlc_plan::kernel::{Elem, FoldOp, Kind};
+use dlc_plan::plan::{BufId, Call, Entry, FoldTo, Gemm, Matrix, Place, Step};
+use dlc_plan::{HostState, Plan, Size};
+use std::collections::HashMap;
+
+/// The memory of an entry that is being run.
+struct Run<'a> {
+    plan: &'a Plan,
+    entry: &'a Entry,
+    dims: Vec<i64>,
+    host: &'a HostState,
+    /// Elements as bits, for each buffer that is memory of its own, and for each store.
+    memory: HashMap<Owner, Vec<u32>>,
+    rows: Vec<usize>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum Owner {
+    Buffer(BufId),
+    Store(dlc_plan::plan::Store),
+}
+
+/// The outputs of an entry for inputs in the order of its ports.
+pub fn run(plan: &Plan, name: &str, inputs: &[Tensor], host: &HostState) -> Vec<Tensor> {
+    let entry = plan.entries.iter().find(|e| e.name == name).expect("the entry exists");
+    let mut dims = vec![0; plan.dims.len()];
+    for (p, t) in entry.inputs.iter().zip(inputs) {
+        for (s, n) in p.shape.iter().zip(&t.shape) {
+            for (d, dim) in dims.iter_mut().enumerate() {
+                if *s == Size::dim(d as u16) {
+                    *dim = *n as i64;
+                }
+            }
+        }
+    }
+    let mut r = Run { plan, entry, dims, host, memory: HashMap::new(), rows: Vec::new() };
+    for (p, t) in entry.inputs.iter().zip(inputs) {
+        let elem = entry.buffers[p.buffer as usize].elem;
+        let bits = t.data.iter().map(|x| if elem == Elem::F32 { (*x as f32).to_bits() } else { *x as i64 as u32 });
+        r.write(p.buffer, &bits.collect::<Vec<_>>());
+    }
+    for s in &entry.steps {
+        r.step(s);
+    }
+    let output = |p: &dlc_plan::plan::Port| {
+        let elem = entry.buffers[p.buffer as usize].elem;
+        let shape: Vec<usize> = p.shape.iter().map(|s| s.eval(&r.dims) as usize).collect();
+        let number = |b: &u32| if elem == Elem::F32 { f64::from(f32::from_bits(*b)) } else { f64::from(*b as i32) };
+        Tensor::new(shape, r.read(p.buffer).iter().map(number).collect::<Vec<_>>())
+    };
+    entry.outputs.iter().map(output).collect()
+}
+
+impl Run<'_> {
+    fn size(&self, s: &Size) -> i64 {
+        s.eval(&self.dims)
+    }
+
+    fn find(&self, b: BufId) -> (Owner, usize) {
+        let buffer = &self.entry.buffers[b as usize];
+        match &buffer.place {
+            Place::Arena { .. } => (Owner::Buffer(b), 0),
+            Place::Weight { store, weight } => (Owner::Store(*store), self.plan.weights[*weight as usize].offset),
+            Place::Store(s) => (Owner::Store(*s), 0),
+            Place::Part { of, offset } => {
+                let (owner, at) = self.find(*of);
+                (owner, at + self.size(offset) as usize)
+            }
+            Place::Slot { of, stride, depth, ahead, slots } => {
+                let (owner, at) = self.find(*of);
+                let slot = (self.rows[*depth as usize] + *ahead as usize) % *slots as usize;
+                (owner, at + slot * self.size(stride) as usize)
+            }
+            Place::Row { depth, cells } => self.find(cells[self.rows[*depth as usize]]),
+        }
+    }
+
+    fn len(&self, b: BufId) -> usize {
+        self.size(&self.entry.buffers[b as usize].len) as usize
+    }
+
+    fn read(&self, b: BufId) -> Vec<u32> {
+        let (owner, at) = self.find(b);
+        let len = self.len(b);
+        let mut bits = self.memory.get(&owner).map_or(Vec::new(), |m| m[at.min(m.len())..].to_vec());
+        bits.resize(len, 0);
+        bits
+    }
+
+    fn write(&mut self, b: BufId, bits: &[u32]) {
+        let (owner, at) = self.find(b);
+        let m = self.memory.entry(owner).or_default();
+        if m.len() < at + bits.len() {
+            m.resize(at + bits.len(), 0);
+        }
+        m[at..at + bits.len()].copy_from_slice(bits);
+    }
+
+    fn step(&mut self, s: &Step) {
+        match s {
+            Step::Kernel(c) => self.call(c),
+            Step::Gemm(g) => self.gemm(g),
+            Step::Copy { from, to } => {
+                let bits = self.read(*from);
+                self.write(*to, &bits);
+            }
+            Step::Scatter { ids, count, from, to, rows, width } => {
+                let [count, rows, width] = [count, rows, width].map(|s| self.size(s) as usize);
+                let (ids, from) = (self.read(*ids), self.read(*from));
+                let mut sum = vec![0f32; rows * width];
+                for p in 0..count {
+                    for w in 0..width {
+                        sum[ids[p] as usize * width + w] += f32::from_bits(from[p * width + w]);
+                    }
+                }
+                self.write(*to, &sum.iter().map(|x| x.to_bits()).collect::<Vec<_>>());
+            }
+            Step::Repeat(r) => {
+                for i in 0..r.count as usize {
+                    self.rows.push(if r.reverse { r.count as usize - 1 - i } else { i });
+                    r.steps.iter().for_each(|s| self.step(s));
+                    self.rows.pop();
+                }
+            }
+        }
+    }
+
+    fn call(&mut self, c: &Call) {
+        let k = &self.plan.kernels[c.kernel as usize];
+        let bufs = c.bufs.iter().zip(&k.bufs).map(|(b, ty)| match ty.elem {
+            Elem::F32 | Elem::I32 => Buf::Words(self.read(*b)),
+            Elem::U8 => Buf::Bytes(self.read(*b).iter().map(|x| *x as u8).collect()),
+        });
+        let uniform = |(kind, h): &(Kind, dlc_plan::Host)| {
+            let x = h.eval(self.host, &self.dims, &self.rows, 0);
+            if *kind == Kind::F32 { (x as f32).to_bits() } else { x as i64 as u32 }
+        };
+        let folds = c.folds.iter().map(|f| vec![identity(f); self.size(&f.len) as usize]);
+        let mut memory = Memory {
+            bufs: bufs.collect(),
+            uniforms: c.uniforms.iter().map(uniform).collect(),
+            exts: c.exts.iter().map(|s| self.size(s)).collect(),
+            folds: folds.collect(),
+        };
+        reference::run(k, &mut memory, 0..self.size(&c.rows) as u64);
+        for ((b, ty), buf) in c.bufs.iter().zip(&k.bufs).zip(&memory.bufs) {
+            if ty.written {
+                match buf {
+                    Buf::Words(w) => self.write(*b, w),
+                    Buf::Bytes(w) => self.write(*b, &w.iter().map(|x| u32::from(*x)).collect::<Vec<_>>()),
+                }
+            }
+        }
+        for (f, bits) in c.folds.iter().zip(&memory.folds) {
+            self.write(f.to, bits);
+        }
+    }
+
+    fn gemm(&mut self, g: &Gemm) {
+        let batch: Vec<i64> = g.batch.iter().map(|s| self.size(s)).collect();
+        let mut c = self.read(g.c.buf);
+        let points: i64 = batch.iter().product();
+        for p in 0..points {
+            let mut rest = p;
+            let mut at = vec![0; batch.len()];
+            for (i, n) in batch.iter().enumerate().rev() {
+                at[i] = rest % n;
+                rest /= n;
+            }
+            self.product(g, &at, &mut c);
+        }
+        self.write(g.c.buf, &c);
+        if let Some(call) = &g.then {
+            self.call(call);
+        }
+    }
+
+    fn product(&self, g: &Gemm, batch: &[i64], c: &mut [u32]) {
+        let start = |m: &Matrix| -> i64 {
+            self.size(&m.offset) + m.batch.iter().zip(batch).map(|(s, i)| self.size(s) * i).sum::<i64>()
+        };
+        let strides = |m: &Matrix| (self.size(&m.row), self.size(&m.col));
+        let (m, n) = (self.size(&g.m), self.size(&g.n));
+        let (c0, (cr, cc)) = (start(&g.c), strides(&g.c));
+        let terms: Vec<_> = g.terms.iter().map(|t| (self.read(t.a.buf), self.read(t.b.buf), t)).collect();
+        for i in 0..m {
+            for j in 0..n {
+                let to = (c0 + i * cr + j * cc) as usize;
+                let mut sum = if g.accumulate { f64::from(f32::from_bits(c[to])) } else { 0.0 };
+                for (a, b, t) in &terms {
+                    let ((ar, ac), (br, bc)) = (strides(&t.a), strides(&t.b));
+                    for k in 0..self.size(&t.k) {
+                        let x = f32::from_bits(a[(start(&t.a) + i * ar + k * ac) as usize]);
+                        let y = f32::from_bits(b[(start(&t.b) + k * br + j * bc) as usize]);
+                        sum += f64::from(x) * f64::from(y);
+                    }
+                }
+                c[to] = (sum as f32).to_bits();
+            }
+        }
+    }
+}
+
+fn identity(f: &FoldTo) -> u32 {
+    match (f.op, f.kind == Kind::F32) {
+        (FoldOp::Sum, _) => 0,
+        (FoldOp::Prod, true) => 1f32.to_bits(),
+        (FoldOp::Prod, false) => 1,
+        (FoldOp::Max, true) => f32::NEG_INFINITY.to_bits(),
+        (FoldOp::Max, false) => i32::MIN as u32,
+        (FoldOp::Min, true) => f32::INFINITY.to_bits(),
+        (FoldOp::Min, false) => i32::MAX as u32,
+    }
+}
