@@ -270,6 +270,7 @@ impl Lexer<'_> {
                     let span = self.span(start, start + 2);
                     let error = Diagnostic::error("E0007", span, "this comment is never closed");
                     self.report(error.help("close it with `*/`; comments nest"));
+                    deepest = 0;
                     break self.bytes.len();
                 }
             }

@@ -13,6 +13,8 @@ mod grammar;
 mod build;
 mod expected;
 pub mod parse;
+pub mod print;
+pub mod tree;
 
 pub mod diagnostic;
 #[cfg(feature = "render")]

@@ -7,6 +7,7 @@
 //! For a right text the cut is exact: outside brackets, two names stand side by side only where an item begins.
 
 use crate::diagnostic::{Diagnostic, nearest};
+use crate::expected::no_item;
 use crate::lex::{Lexed, MOST_ERRORS, Token, TokenKind};
 use crate::span::Span;
 
@@ -92,11 +93,7 @@ impl<'t> Scan<'t> {
     fn begin(&mut self, at: usize) {
         self.pieces.push(Piece { first: at, past: at + 1, broken: false });
         let Some(word) = self.word(at).filter(|word| !ITEM_KEYWORDS.contains(word)) else { return };
-        let error = Diagnostic::error("E0003", self.span(self.tokens[at]), format!("no item is called `{word}`"));
-        let error = match nearest(word, ITEM_KEYWORDS) {
-            Some(near) => error.did_you_mean(Some(near)).edit(self.span(self.tokens[at]), near),
-            None => error.help(format!("items are {}", ITEM_KEYWORDS.join(", "))),
-        };
+        let error = no_item(word, self.span(self.tokens[at]));
         self.report(error);
     }
 
@@ -129,22 +126,21 @@ impl<'t> Scan<'t> {
 
     /// Whether an item begins at the word `at`.
     fn begins_item(&self, at: usize) -> bool {
-        if !self.ends_something(at) {
-            return false;
-        }
         let word = self.tokens[at].text(self.text);
         let named = self.word(at + 1).is_some_and(|name| !RESERVED.contains(&name) && !joins(name));
         let known = ITEM_KEYWORDS.contains(&word);
         let next = self.mark(at + 2);
-        if !self.open.is_empty() {
-            // Inside brackets only an item that someone forgot to close the one before of.
-            let known = known && word != "import";
-            return known && named && matches!(next, "(" | "[" | "{" | "=") && self.first_on_line(at);
-        }
+        let (outside, ends) = (self.open.is_empty(), self.ends_something(at));
         match word {
-            "import" => self.mark(at + 1) == "{" || self.mark(at + 1).starts_with('"'),
-            _ if known => named,
-            _ if RESERVED.contains(&word) || joins(word) || !named => false,
+            "import" => outside && ends && (self.mark(at + 1) == "{" || self.mark(at + 1).starts_with('"')),
+            _ if known && outside && ends => named,
+            // What stands before is unfinished, or a bracket was forgotten. The marks are those that no right text
+            // has there: inside brackets a name may be followed by a statement or a section that begins with one.
+            _ if known && named && self.first_on_line(at) && self.word(at + 1) != Some("import") => match ends {
+                true => matches!(next, "(" | "[" | "{" | "="),
+                false => next == "(" || outside && matches!(next, "[" | "{" | "="),
+            },
+            _ if known || !outside || !ends || !named || RESERVED.contains(&word) || joins(word) => false,
             _ => matches!(next, "(" | "{") || matches!(next, "[" | "=") && nearest(word, ITEM_KEYWORDS).is_some(),
         }
     }
