@@ -7,4 +7,8 @@ mod print;
 mod simulate;
 mod verify;
 
+mod generate;
+#[cfg(feature = "jit")]
+mod machine_code;
+
 mod support;

@@ -1,0 +1,233 @@
+//! Loads and stores: which form an access takes. An access along the vector axis that can fail nowhere is a stream of the
+//! sweep; one that is the same for all lanes is a single load; all others ask lane by lane, unless a test of the first
+//! and last lane shows that the whole block lies inside its bounds.
+
+use cranelift_codegen::ir::types::{I32, I64};
+use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, Value};
+use dlc_plan::kernel::{Access, Affine, Bound, Ext, LANES, Val};
+
+use super::emit::{Emit, Live};
+use super::lanes::{Lanes, vector};
+use super::memory::{kind, plain};
+use super::num::Num;
+
+/// Values as arguments of a block.
+pub fn block_args(values: &[Value]) -> Vec<BlockArg> {
+    values.iter().map(|value| BlockArg::Value(*value)).collect()
+}
+
+impl Emit<'_> {
+    /// Whether an affine function differs from lane to lane.
+    pub fn along(&self, affine: &Affine) -> bool {
+        affine.terms.iter().any(|(axis, _)| Some(*axis) == self.lane_axis)
+    }
+
+    /// A load, in the form that fits.
+    pub fn load(&mut self, val: Val, access: &Access) -> Lanes {
+        if let Some(stream) = self.streams.iter().find(|stream| stream.values.contains(&val)) {
+            let (elem, now, step) = (stream.elem, stream.now, stream.now_step);
+            return self.load_along(elem, now, step);
+        }
+        let scattered = access.base.is_some_and(|(val, _)| matches!(self.values[val as usize], Lanes::Each(_)));
+        if scattered || self.along(&access.at) || access.bounds.iter().any(|bound| self.along(&bound.index)) {
+            return self.load_guarded(access, scattered);
+        }
+        self.load_scalar(access)
+    }
+
+    /// The address of element number `at` of a buffer.
+    pub fn element(&mut self, buf: u16, at: Num) -> Value {
+        let bytes = self.kernel.bufs[usize::from(buf)].elem.bytes() as i64;
+        let offset = self.mul(at, Num::Known(bytes));
+        let address = self.add(Num::Code(self.bufs[usize::from(buf)]), offset);
+        self.materialise(address)
+    }
+
+    /// What a base that is the same for all lanes adds to an element's number.
+    pub fn base(&mut self, base: Option<(Val, Ext)>) -> Num {
+        let Some((val, factor)) = base else { return Num::Known(0) };
+        let number = match self.values[val as usize] {
+            Lanes::Known(_, bits) => Num::Known(i64::from(bits as i32)),
+            lanes @ (Lanes::Same(_) | Lanes::Each(_)) => {
+                let scalar = self.scalar(lanes);
+                Num::Code(self.b.ins().sextend(I64, scalar))
+            }
+        };
+        let factor = self.ext(factor);
+        self.mul(number, factor)
+    }
+
+    /// Whether all of the bounds hold, at the block's first element moved on by `ahead` lanes.
+    fn all_inside<'b>(&mut self, bounds: impl Iterator<Item = &'b Bound>, ahead: Num) -> Option<Value> {
+        let mut all = None;
+        for bound in bounds {
+            let inside = self.inside(bound, ahead);
+            all = Some(self.and(all, inside));
+        }
+        all
+    }
+
+    fn and(&mut self, all: Option<Value>, next: Value) -> Value {
+        all.map_or(next, |all| self.b.ins().band(all, next))
+    }
+
+    /// A load that is the same for all lanes.
+    fn load_scalar(&mut self, access: &Access) -> Lanes {
+        let elem = self.kernel.bufs[usize::from(access.buf)].elem;
+        let ty = vector(kind(elem));
+        let Some(inside) = self.all_inside(access.bounds.iter(), Num::Known(0)) else {
+            let address = self.address(access);
+            let scalar = self.load_element(elem, address, 0);
+            return Lanes::Same(self.b.ins().splat(ty, scalar));
+        };
+        let [there, join] = [self.b.create_block(), self.b.create_block()];
+        let result = self.b.append_block_param(join, ty);
+        let zero = self.zeros(kind(elem))[0];
+        self.b.ins().brif(inside, there, [], join, &block_args(&[zero]));
+        self.enter(there);
+        let address = self.address(access);
+        let scalar = self.load_element(elem, address, 0);
+        let all = self.b.ins().splat(ty, scalar);
+        self.b.ins().jump(join, &block_args(&[all]));
+        self.enter(join);
+        Lanes::Same(result)
+    }
+
+    /// The address of the block's first element, where the base is the same for all lanes.
+    fn address(&mut self, access: &Access) -> Value {
+        let at = self.affine(&access.at, true, |_| true);
+        let base = self.base(access.base);
+        let at = self.add(at, base);
+        self.element(access.buf, at)
+    }
+
+    /// A store of a row phase.
+    pub fn store_scalar(&mut self, to: &Access, value: Val) {
+        let elem = self.kernel.bufs[usize::from(to.buf)].elem;
+        let address = self.address(to);
+        let value = self.scalar(self.values[value as usize]);
+        self.store_element(elem, value, address, 0);
+    }
+
+    /// A load that differs from lane to lane and must ask where it may read.
+    fn load_guarded(&mut self, access: &Access, scattered: bool) -> Lanes {
+        let elem = self.kernel.bufs[usize::from(access.buf)].elem;
+        let join = self.b.create_block();
+        let vectors = self.live.quads();
+        let mut result = self.zeros(kind(elem));
+        let zeros = block_args(&result[..vectors]);
+        for value in &mut result[..vectors] {
+            *value = self.b.append_block_param(join, vector(kind(elem)));
+        }
+        let (varying, fixed): (Vec<&Bound>, Vec<&Bound>) =
+            access.bounds.iter().partition(|bound| self.along(&bound.index));
+        if let Some(inside) = self.all_inside(fixed.into_iter(), Num::Known(0)) {
+            let there = self.b.create_block();
+            self.b.ins().brif(inside, there, [], join, &zeros);
+            self.enter(there);
+        }
+        if scattered {
+            let lanes = self.load_one_by_one(access, &varying, true);
+            self.b.ins().jump(join, &block_args(&lanes[..vectors]));
+        } else {
+            self.load_whole_or_parts(access, &varying, join);
+        }
+        self.enter(join);
+        Lanes::Each(result)
+    }
+
+    /// Loads the whole block at once where the first and the last lane are inside all bounds, as then the lanes between
+    /// are; each lane by itself where they are not. Both go to `join`.
+    fn load_whole_or_parts(&mut self, access: &Access, bounds: &[&Bound], join: Block) {
+        let vectors = self.live.quads();
+        let (mut inside, last) = match self.live {
+            Live::Known(n) => (None, n - 1),
+            Live::Code { full, .. } => (Some(full), LANES - 1),
+        };
+        for ahead in [0, last as i64] {
+            if let Some(there) = self.all_inside(bounds.iter().copied(), Num::Known(ahead)) {
+                inside = Some(self.and(inside, there));
+            }
+        }
+        if let Some(inside) = inside {
+            let [whole, parts] = [self.b.create_block(), self.b.create_block()];
+            self.b.ins().brif(inside, whole, [], parts, []);
+            self.enter(parts);
+            let lanes = self.load_one_by_one(access, bounds, false);
+            self.b.ins().jump(join, &block_args(&lanes[..vectors]));
+            self.enter(whole);
+        }
+        let elem = self.kernel.bufs[usize::from(access.buf)].elem;
+        let address = self.address(access);
+        let step = self.lane_step(&access.at);
+        let step = self.mul(step, Num::Known(elem.bytes() as i64));
+        let lanes = self.load_along(elem, address, step);
+        let lanes: Vec<Value> = (0..vectors).map(|q| self.quad(lanes, q)).collect();
+        self.b.ins().jump(join, &block_args(&lanes));
+    }
+
+    /// Loads each lane by itself, where the bounds that differ from lane to lane hold.
+    fn load_one_by_one(&mut self, access: &Access, bounds: &[&Bound], scattered: bool) -> [Value; 4] {
+        let elem = self.kernel.bufs[usize::from(access.buf)].elem;
+        let bases = scattered.then(|| self.spread_base(access));
+        let memory = self.scratch(1);
+        let count = self.live_count();
+        self.count_some(count, 1, &mut |e, lane| {
+            let to = e.word(memory, lane);
+            let join = e.b.create_block();
+            let ty = vector(kind(elem)).lane_type();
+            let element = e.b.append_block_param(join, ty);
+            if let Some(inside) = e.all_inside(bounds.iter().copied(), Num::Code(lane)) {
+                let there = e.b.create_block();
+                let zero = if ty == I32 { e.b.ins().iconst(I32, 0) } else { e.b.ins().f32const(0.0) };
+                e.b.ins().brif(inside, there, [], join, &block_args(&[zero]));
+                e.enter(there);
+            }
+            let address = e.lane_address(access, bases, lane);
+            let scalar = e.load_element(elem, address, 0);
+            e.b.ins().jump(join, &block_args(&[scalar]));
+            e.enter(join);
+            e.b.ins().store(plain(), element, to, 0);
+        });
+        self.gather(kind(elem), memory)
+    }
+
+    /// Puts the lanes of a base into memory.
+    fn spread_base(&mut self, access: &Access) -> Value {
+        let (val, _) = access.base.expect("a scattered access has a base");
+        self.spread(0, self.values[val as usize])
+    }
+
+    /// The address of a lane's element; `bases` is the memory of a base that differs from lane to lane.
+    fn lane_address(&mut self, access: &Access, bases: Option<Value>, lane: Value) -> Value {
+        let at = self.at_lane(&access.at, Num::Code(lane));
+        let base = match (bases, access.base) {
+            (Some(bases), Some((_, factor))) => {
+                let from = self.word(bases, lane);
+                let number = self.b.ins().sload32(plain(), from, 0);
+                let factor = self.ext(factor);
+                self.mul(Num::Code(number), factor)
+            }
+            (None, base) => self.base(base),
+            (Some(_), None) => unreachable!("only a base differs from lane to lane"),
+        };
+        let at = self.add(at, base);
+        self.element(access.buf, at)
+    }
+
+    /// Stores lane by lane, in order.
+    pub fn store_one_by_one(&mut self, to: &Access, value: Val) {
+        let elem = self.kernel.bufs[usize::from(to.buf)].elem;
+        let scattered = to.base.is_some_and(|(val, _)| matches!(self.values[val as usize], Lanes::Each(_)));
+        let bases = scattered.then(|| self.spread_base(to));
+        let values = self.spread(1, self.values[value as usize]);
+        let count = self.live_count();
+        self.count_some(count, 1, &mut |e, lane| {
+            let from = e.word(values, lane);
+            let ty = vector(kind(elem)).lane_type();
+            let scalar = e.b.ins().load(ty, plain(), from, 0);
+            let address = e.lane_address(to, bases, lane);
+            e.store_element(elem, scalar, address, 0);
+        });
+    }
+}

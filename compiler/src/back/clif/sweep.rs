@@ -1,0 +1,472 @@
+//! The loops of a sweep: over the outer column axes, then block by block along the vector axis.
+//!
+//! Where the extent is a known multiple of sixteen there are only whole blocks, and where it is at most sixteen there is
+//! one block and no loop. Otherwise the last block may be a part: its elements are copied to the stack, the one body runs
+//! on the copies, and what it stored there is copied back.
+
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::types::{F32X4, I32X4, I64};
+use cranelift_codegen::ir::{Block, InstBuilder, MemFlagsData, StackSlot, Value};
+use cranelift_frontend::Variable;
+use dlc_plan::kernel::{Access, Axis, Def, Elem, Fold, FoldOp, Kind, LANES, Op, Over, Phase, Val};
+
+use super::access::block_args;
+use super::emit::{Emit, Live, stack_slot};
+use super::lanes::{Lanes, QUADS, WIDTH, vector};
+use super::num::Num;
+
+/// What a stream goes through.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Source<'k> {
+    /// Elements of a buffer.
+    Access(&'k Access),
+    /// A row fold's results.
+    Slot(u16),
+}
+
+/// Elements in memory along the vector axis that can be touched without asking.
+pub struct Stream<'k> {
+    source: Source<'k>,
+    pub elem: Elem,
+    /// Bytes from one element to the next.
+    step: Num,
+    /// The address without the column axes.
+    row: Num,
+    /// The address at the first element of the line.
+    line: Value,
+    /// Where the body reads and writes, and the bytes from one element to the next there.
+    pub now: Value,
+    pub now_step: Num,
+    /// Memory for a part of a block.
+    slot: Option<StackSlot>,
+    /// The values that are loaded from it.
+    pub values: Vec<Val>,
+    loads: bool,
+    stores: bool,
+}
+
+/// What is known of a sweep before its loops are written.
+struct Shape<'k> {
+    phase: &'k Phase,
+    /// The values that are the same along the line, computed before its loop.
+    ahead: Vec<&'k Def>,
+    /// The other values.
+    inside: Vec<&'k Def>,
+    /// For each fold over columns, its partial results.
+    partials: Vec<(&'k Fold, [Variable; QUADS])>,
+}
+
+impl<'a> Emit<'a> {
+    /// A phase that goes over the columns.
+    pub fn sweep(&mut self, phase: &'a Phase) {
+        let inner = self.kernel.cols.len().checked_sub(1).expect("a kernel with a sweep has columns");
+        self.lane_axis = Some(Axis::Col(inner as u8));
+        let mut shape = Shape { phase, ahead: vec![], inside: vec![], partials: vec![] };
+        self.sort(&mut shape);
+        for fold in &phase.folds {
+            if matches!(fold.over, Over::Cols(_)) {
+                shape.partials.push((fold, self.start(fold)));
+            }
+        }
+        self.outer(&shape);
+        for (fold, partials) in &shape.partials {
+            if let Over::Cols(val) = fold.over {
+                self.values[val as usize] = self.halve(fold, *partials);
+            }
+        }
+        self.streams.clear();
+        self.lane_axis = None;
+        self.live = Live::Known(1);
+    }
+
+    /// Sorts the sweep's values by where they are computed, and finds its streams.
+    fn sort(&mut self, shape: &mut Shape<'a>) {
+        let mut varying: Vec<Val> = vec![];
+        for def in &shape.phase.defs {
+            if let Op::Load(access) = &def.op
+                && access.bounds.is_empty()
+                && self.along(&access.at)
+                && access.base.is_none_or(|(val, _)| !varying.contains(&val))
+            {
+                let stream = self.stream(Source::Access(access));
+                self.streams[stream].loads = true;
+                self.streams[stream].values.push(def.val);
+            }
+            if self.varies(&def.op, &varying) {
+                varying.push(def.val);
+                shape.inside.push(def);
+            } else {
+                shape.ahead.push(def);
+            }
+        }
+        for store in &shape.phase.stores {
+            if store.to.base.is_none_or(|(val, _)| !varying.contains(&val)) {
+                let stream = self.stream(Source::Access(&store.to));
+                self.streams[stream].stores = true;
+            }
+        }
+        for fold in &shape.phase.folds {
+            if let Over::Rows(slot) = fold.over {
+                let stream = self.stream(Source::Slot(slot));
+                self.streams[stream].loads = true;
+                self.streams[stream].stores = true;
+            }
+        }
+    }
+
+    /// Whether a value changes along the line. A load from a buffer that the kernel writes stays in its place.
+    fn varies(&self, op: &Op, varying: &[Val]) -> bool {
+        match op {
+            Op::Float(_) | Op::Int(_) | Op::Uniform(_) => false,
+            Op::Index(axis) => Some(*axis) == self.lane_axis,
+            Op::Instr(_, args) => args.iter().any(|arg| varying.contains(arg)),
+            Op::Bits(bits) => self.along(&bits.row) || self.along(&bits.col),
+            Op::Load(access) => {
+                self.kernel.bufs[usize::from(access.buf)].written
+                    || self.along(&access.at)
+                    || access.bounds.iter().any(|bound| self.along(&bound.index))
+                    || access.base.is_some_and(|(val, _)| varying.contains(&val))
+            }
+        }
+    }
+
+    /// The number of the stream of a source; a new one if there is none.
+    fn stream(&mut self, source: Source<'a>) -> usize {
+        if let Some(number) = self.streams.iter().position(|stream| stream.source == source) {
+            return number;
+        }
+        let (elem, step, row) = match source {
+            Source::Access(access) => {
+                let elem = self.kernel.bufs[usize::from(access.buf)].elem;
+                let bytes = Num::Known(elem.bytes() as i64);
+                let step = self.lane_step(&access.at);
+                let step = self.mul(step, bytes);
+                let row = self.affine(&access.at, true, |axis| matches!(axis, Axis::Row(_)));
+                let row = self.element(access.buf, row);
+                (elem, step, row)
+            }
+            // Folds are F32 or I32, which memory does not tell apart.
+            Source::Slot(slot) => (Elem::F32, Num::Known(4), self.folds[usize::from(slot)]),
+        };
+        self.streams.push(Stream {
+            source,
+            elem,
+            step,
+            row: Num::Code(row),
+            line: row,
+            now: row,
+            now_step: step,
+            slot: None,
+            values: vec![],
+            loads: false,
+            stores: false,
+        });
+        self.streams.len() - 1
+    }
+
+    /// A fold's partial results, at their start.
+    fn start(&mut self, fold: &Fold) -> [Variable; QUADS] {
+        let ty = vector(fold.kind);
+        let start = self.vconst(ty, [fold.op.start(fold.kind); WIDTH]);
+        std::array::from_fn(|_| {
+            let variable = self.b.declare_var(ty);
+            self.b.def_var(variable, start);
+            variable
+        })
+    }
+
+    /// Joins a fold's sixteen partial results: i with i + 8, then 4, 2, 1.
+    fn halve(&mut self, fold: &Fold, partials: [Variable; QUADS]) -> Lanes {
+        let op = fold.op.instr(fold.kind);
+        let p = partials.map(|variable| self.b.use_var(variable));
+        let low = self.vector_operation(op, &[p[0], p[2]]);
+        let high = self.vector_operation(op, &[p[1], p[3]]);
+        let four = self.vector_operation(op, &[low, high]);
+        let upper = self.shuffle(four, four, [2, 3, 2, 3]);
+        let two = self.vector_operation(op, &[four, upper]);
+        let upper = self.shuffle(two, two, [1, 1, 1, 1]);
+        let one = self.vector_operation(op, &[two, upper]);
+        Lanes::Same(self.shuffle(one, one, [0, 0, 0, 0]))
+    }
+
+    /// The loops over the outer column axes that are not entered yet, and the line inside them.
+    fn outer(&mut self, shape: &Shape<'a>) {
+        let axis = self.cols.len();
+        let extent = self.ext(self.kernel.cols[axis]);
+        if axis + 1 == self.kernel.cols.len() {
+            match extent {
+                Num::Known(n) if n <= 0 => {}
+                Num::Known(_) => self.line(shape, extent),
+                Num::Code(n) => self.when_positive(n, &mut |e| e.line(shape, extent)),
+            }
+            return;
+        }
+        self.count(extent, &mut |e, index| {
+            e.cols.push(index);
+            e.outer(shape);
+            e.cols.pop();
+        });
+    }
+
+    /// A line along the vector axis, of at least one element.
+    fn line(&mut self, shape: &Shape<'a>, extent: Num) {
+        self.live = Live::Known(1);
+        for def in &shape.ahead {
+            self.define(def);
+        }
+        for stream in 0..self.streams.len() {
+            self.streams[stream].line = self.line_address(stream);
+        }
+        match extent {
+            Num::Known(n) if n <= LANES as i64 => {
+                let first = self.b.ins().iconst(I64, 0);
+                self.block(shape, first, n as usize);
+            }
+            Num::Known(n) if n % LANES as i64 == 0 => {
+                self.count_some(extent, LANES as i64, &mut |e, first| e.block(shape, first, LANES));
+            }
+            Num::Known(_) | Num::Code(_) => {
+                self.count_some(extent, LANES as i64, &mut |e, first| e.block_or_part(shape, first, extent));
+            }
+        }
+    }
+
+    /// Where a stream's line begins.
+    fn line_address(&mut self, stream: usize) -> Value {
+        let Stream { source, row, elem, .. } = self.streams[stream];
+        let columns = match source {
+            Source::Access(access) => {
+                let lane_axis = self.lane_axis;
+                let outer = |axis| matches!(axis, Axis::Col(_)) && Some(axis) != lane_axis;
+                let columns = self.affine(&access.at, false, outer);
+                let base = self.base(access.base);
+                self.add(columns, base)
+            }
+            Source::Slot(_) => {
+                let mut column = Num::Known(0);
+                for axis in 0..self.kernel.cols.len() {
+                    let extent = self.ext(self.kernel.cols[axis]);
+                    column = self.mul(column, extent);
+                    if let Some(index) = self.cols.get(axis) {
+                        column = self.add(column, Num::Code(*index));
+                    }
+                }
+                column
+            }
+        };
+        let offset = self.mul(columns, Num::Known(elem.bytes() as i64));
+        let address = self.add(row, offset);
+        self.materialise(address)
+    }
+
+    /// Where a stream's block begins.
+    fn block_address(&mut self, stream: usize, first: Value) -> Value {
+        let Stream { line, step, .. } = self.streams[stream];
+        let offset = self.mul(Num::Code(first), step);
+        let address = self.add(Num::Code(line), offset);
+        self.materialise(address)
+    }
+
+    /// A block of a number of elements that is known.
+    fn block(&mut self, shape: &Shape<'a>, first: Value, elements: usize) {
+        self.live = Live::Known(elements);
+        for stream in 0..self.streams.len() {
+            let address = self.block_address(stream, first);
+            let Stream { now, now_step, step, .. } = &mut self.streams[stream];
+            (*now, *now_step) = (address, *step);
+        }
+        let folded = self.at_block(shape, first);
+        let part = elements % WIDTH;
+        for ((fold, partials), lanes) in shape.partials.iter().zip(folded) {
+            for (q, partial) in partials.iter().enumerate().take(self.live.quads()) {
+                let mut element = self.quad(lanes, q);
+                if part != 0 && q == elements / WIDTH {
+                    let mask = std::array::from_fn(|lane| if lane < part { !0 } else { 0 });
+                    let mask = self.vconst(I32X4, mask);
+                    element = self.or_neutral(fold, mask, element);
+                }
+                self.accumulate(fold, *partial, element);
+            }
+        }
+    }
+
+    fn accumulate(&mut self, fold: &Fold, partial: Variable, element: Value) {
+        let old = self.b.use_var(partial);
+        let new = self.vector_operation(fold.op.instr(fold.kind), &[old, element]);
+        self.b.def_var(partial, new);
+    }
+
+    /// Where the mask is false, what a fold leaves any partial result as it is by.
+    fn or_neutral(&mut self, fold: &Fold, mask: Value, element: Value) -> Value {
+        let ty = vector(fold.kind);
+        let bits = match (fold.op, fold.kind) {
+            // Adding a positive zero would change a negative one.
+            (FoldOp::Sum, Kind::F32) => (-0.0f32).to_bits(),
+            (op, kind) => op.start(kind),
+        };
+        let neutral = self.vconst(ty, [bits; WIDTH]);
+        let mask = if ty == F32X4 { self.b.ins().bitcast(F32X4, MemFlagsData::new(), mask) } else { mask };
+        self.b.ins().bitselect(mask, element, neutral)
+    }
+
+    /// What happens at a block: values, stores, row folds. Gives the elements of the column folds.
+    fn at_block(&mut self, shape: &Shape<'a>, first: Value) -> Vec<Lanes> {
+        self.cols.push(first);
+        for def in &shape.inside {
+            self.define(def);
+        }
+        for store in &shape.phase.stores {
+            match self.streams.iter().find(|stream| stream.source == Source::Access(&store.to)) {
+                Some(Stream { elem, now, now_step, .. }) => {
+                    let value = self.values[store.value as usize];
+                    self.store_along(*elem, *now, *now_step, value);
+                }
+                None => self.store_one_by_one(&store.to, store.value),
+            }
+        }
+        for fold in &shape.phase.folds {
+            let Over::Rows(slot) = fold.over else { continue };
+            let found = self.streams.iter().find(|stream| stream.source == Source::Slot(slot));
+            let address = found.expect("each row fold has its stream").now;
+            let elem = if fold.kind == Kind::F32 { Elem::F32 } else { Elem::I32 };
+            let old = self.load_along(elem, address, Num::Known(4));
+            let element = self.values[fold.value as usize];
+            let new = self.lift(&[old, element], |e, x| e.vector_operation(fold.op.instr(fold.kind), x));
+            self.store_along(elem, address, Num::Known(4), new);
+        }
+        self.cols.pop();
+        shape.partials.iter().map(|(fold, _)| self.values[fold.value as usize]).collect()
+    }
+
+    /// A block of a line whose extent is no known multiple of sixteen.
+    fn block_or_part(&mut self, shape: &Shape<'a>, first: Value, extent: Num) {
+        let extent = self.materialise(extent);
+        let left = self.b.ins().isub(extent, first);
+        let full = self.b.ins().icmp_imm_s(IntCC::SignedGreaterThanOrEqual, left, LANES as i64);
+        let [part, body] = [self.b.create_block(), self.b.create_block()];
+        self.b.set_cold_block(part);
+        let whole = self.whole_places(first);
+        self.b.ins().brif(full, body, &block_args(&whole), part, []);
+        self.enter(part);
+        self.copy(first, left, true);
+        let places = self.part_places();
+        self.b.ins().jump(body, &block_args(&places));
+        self.take_places(body);
+        self.enter(body);
+        self.live = Live::Code { left, full };
+        let folded = self.at_block(shape, first);
+        let mut elements = vec![];
+        for lanes in folded {
+            elements.extend((0..QUADS).map(|q| self.quad(lanes, q)));
+        }
+        if !elements.is_empty() || self.streams.iter().any(|stream| stream.stores) {
+            self.after_part(shape, first, left, full, &mut elements);
+        }
+        for ((fold, partials), quads) in shape.partials.iter().zip(elements.chunks(QUADS)) {
+            for (partial, element) in partials.iter().zip(quads) {
+                self.accumulate(fold, *partial, *element);
+            }
+        }
+    }
+
+    /// After a part of a block: copies back what it stored, and leaves out of the folds what is not there.
+    fn after_part(&mut self, shape: &Shape<'a>, first: Value, left: Value, full: Value, elements: &mut [Value]) {
+        let [part, join] = [self.b.create_block(), self.b.create_block()];
+        self.b.set_cold_block(part);
+        self.b.ins().brif(full, join, &block_args(elements), part, []);
+        self.enter(part);
+        self.copy(first, left, false);
+        let mut masked = vec![];
+        let left = self.splat_index(left);
+        for ((fold, _), quads) in shape.partials.iter().zip(elements.chunks(QUADS)) {
+            for (q, element) in quads.iter().enumerate() {
+                let numbers = self.lane_numbers(q);
+                let there = self.b.ins().icmp(IntCC::SignedLessThan, numbers, left);
+                masked.push(self.or_neutral(fold, there, *element));
+            }
+        }
+        self.b.ins().jump(join, &block_args(&masked));
+        for element in elements {
+            let ty = self.b.func.dfg.value_type(*element);
+            *element = self.b.append_block_param(join, ty);
+        }
+        self.enter(join);
+    }
+
+    /// Where the streams are in a whole block: the address, and the step if it is not that of neighbours.
+    fn whole_places(&mut self, first: Value) -> Vec<Value> {
+        let mut places = vec![];
+        for stream in 0..self.streams.len() {
+            places.push(self.block_address(stream, first));
+            if !self.streams[stream].neighbours() {
+                places.push(self.materialise(self.streams[stream].step));
+            }
+        }
+        places
+    }
+
+    /// Where the streams are in a part: on the stack, as neighbours.
+    fn part_places(&mut self) -> Vec<Value> {
+        let mut places = vec![];
+        for stream in 0..self.streams.len() {
+            let slot = self.slot(stream);
+            places.push(self.b.ins().stack_addr(I64, slot, 0));
+            if !self.streams[stream].neighbours() {
+                places.push(self.b.ins().iconst(I64, self.streams[stream].elem.bytes() as i64));
+            }
+        }
+        places
+    }
+
+    /// Makes the places the parameters of the body.
+    fn take_places(&mut self, body: Block) {
+        for stream in &mut self.streams {
+            stream.now = self.b.append_block_param(body, I64);
+            stream.now_step = if stream.neighbours() {
+                Num::Known(stream.elem.bytes() as i64)
+            } else {
+                Num::Code(self.b.append_block_param(body, I64))
+            };
+        }
+    }
+
+    fn slot(&mut self, stream: usize) -> StackSlot {
+        let slot = &mut self.streams[stream].slot;
+        *slot.get_or_insert_with(|| stack_slot(&mut self.b))
+    }
+
+    /// Copies the elements of a part to the stack, or back.
+    fn copy(&mut self, first: Value, left: Value, inwards: bool) {
+        let wanted = |stream: &Stream| if inwards { stream.loads } else { stream.stores };
+        let chosen: Vec<usize> = (0..self.streams.len()).filter(|i| wanted(&self.streams[*i])).collect();
+        if chosen.is_empty() {
+            return;
+        }
+        let mut places = vec![];
+        for stream in &chosen {
+            let there = self.block_address(*stream, first);
+            let slot = self.slot(*stream);
+            places.push((there, self.b.ins().stack_addr(I64, slot, 0)));
+        }
+        self.count_some(Num::Code(left), 1, &mut |e, lane| {
+            for (stream, (there, here)) in chosen.iter().zip(&places) {
+                let Stream { elem, step, .. } = e.streams[*stream];
+                let [there, here] = [(there, step), (here, Num::Known(elem.bytes() as i64))].map(|(address, step)| {
+                    let offset = e.mul(Num::Code(lane), step);
+                    let place = e.add(Num::Code(*address), offset);
+                    e.materialise(place)
+                });
+                let (from, to) = if inwards { (there, here) } else { (here, there) };
+                let element = e.load_element(elem, from, 0);
+                e.store_element(elem, element, to, 0);
+            }
+        });
+    }
+}
+
+impl Stream<'_> {
+    /// Whether its elements lie side by side.
+    fn neighbours(&self) -> bool {
+        matches!(self.step, Num::Known(bytes) if bytes == self.elem.bytes() as i64)
+    }
+}

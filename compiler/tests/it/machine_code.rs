@@ -1,0 +1,217 @@
+//! Machine code against the reference evaluator, bit by bit; a NaN equals any NaN.
+
+use dlc_compiler::back::clif;
+use dlc_compiler::back::reference::{self, Buf, Memory};
+use dlc_plan::Kernel;
+use dlc_plan::kernel::{Access, Affine, Axis, BufTy, Def, Elem, Ext, Instr, Kind, Op, Over, Phase, Store};
+
+use crate::generate::{self, Case, FLOATS, INSTRS, INTS};
+
+/// What the kernel does to the memory by machine code, in two chunks of rows.
+fn by_machine(kernel: &Kernel, memory: &Memory, code: dlc_plan::kernel::KernelFn, rows: u64) -> Memory {
+    let mut memory = memory.clone();
+    let cut = rows / 3;
+    for part in [0..cut, cut..rows] {
+        // SAFETY: the caller holds the code, which was compiled from this kernel, and the memory was made for it.
+        unsafe { memory.call(code, part) };
+    }
+    assert_eq!(memory.bufs.len(), kernel.bufs.len());
+    memory
+}
+
+fn by_reference(kernel: &Kernel, memory: &Memory, rows: u64) -> Memory {
+    let mut memory = memory.clone();
+    reference::run(kernel, &mut memory, 0..rows);
+    memory
+}
+
+fn same(float: bool, a: u32, b: u32) -> bool {
+    a == b || (float && f32::from_bits(a).is_nan() && f32::from_bits(b).is_nan())
+}
+
+/// The first difference between what machine code and the evaluator leave behind.
+fn difference(kernel: &Kernel, machine: &Memory, reference: &Memory) -> Option<String> {
+    let words = |name: String, float: bool, a: &[u32], b: &[u32]| {
+        let at = (0..a.len()).find(|i| !same(float, a[*i], b[*i]))?;
+        Some(format!("{name}[{at}] is {:#x}, not {:#x}", a[at], b[at]))
+    };
+    for (i, (a, b)) in machine.bufs.iter().zip(&reference.bufs).enumerate() {
+        let found = match (a, b) {
+            (Buf::Words(a), Buf::Words(b)) => words(format!("b{i}"), kernel.bufs[i].elem == Elem::F32, a, b),
+            (Buf::Bytes(a), Buf::Bytes(b)) => (a != b).then(|| format!("b{i} differs: {a:?} not {b:?}")),
+            (Buf::Words(_), Buf::Bytes(_)) | (Buf::Bytes(_), Buf::Words(_)) => panic!("both have the kernel's sorts"),
+        };
+        if found.is_some() {
+            return found;
+        }
+    }
+    kernel.phases.iter().flat_map(|phase| &phase.folds).find_map(|fold| match fold.over {
+        Over::Cols(_) => None,
+        Over::Rows(slot) | Over::All(slot) => {
+            let slot = usize::from(slot);
+            words(format!("fold{slot}"), fold.kind == Kind::F32, &machine.folds[slot], &reference.folds[slot])
+        }
+    })
+}
+
+/// Compiles all cases at once and compares each.
+fn check(cases: &[Case]) {
+    let kernels: Vec<Kernel> = cases.iter().map(|case| case.kernel.clone()).collect();
+    let code = clif::compile(&kernels).expect("random kernels compile");
+    for (i, Case { kernel, memory, rows }) in cases.iter().enumerate() {
+        let machine = by_machine(kernel, memory, code.function(i), *rows);
+        let reference = by_reference(kernel, memory, *rows);
+        if let Some(what) = difference(kernel, &machine, &reference) {
+            panic!("case {i}: {what}\nextents {:?}\n{kernel}", memory.exts);
+        }
+    }
+}
+
+#[test]
+fn random_kernels_give_the_reference_bits() {
+    let cases: Vec<Case> = (0..2000).map(generate::case).collect();
+    // The generator reaches what it should.
+    let text: String = cases.iter().map(|case| case.kernel.to_string()).collect();
+    for part in ["load", " if 0 <=", "bits(", "over cols", "over rows", "over all", "u8", "setup", "  row\n", "store"] {
+        assert!(text.contains(part), "no kernel has {part}");
+    }
+    for op in INSTRS {
+        assert!(text.contains(&format!("= {op} ")), "no kernel has {op}");
+    }
+    check(&cases);
+}
+
+/// `to[col0 * step] = from[col0 * step]`, both of one sort.
+fn copy(elem: Elem, cols: Ext, step: Ext) -> Kernel {
+    let at = |buf| Access {
+        buf,
+        at: Affine { offset: Ext::Const(0), terms: vec![(Axis::Col(0), step)] },
+        base: None,
+        bounds: vec![],
+    };
+    let kind = if elem == Elem::F32 { Kind::F32 } else { Kind::I32 };
+    Kernel {
+        rows: vec![],
+        cols: vec![cols],
+        bufs: vec![BufTy { elem, written: false }, BufTy { elem, written: true }],
+        uniforms: vec![],
+        exts: 2,
+        folds: 0,
+        setup: vec![],
+        phases: vec![Phase {
+            sweep: true,
+            defs: vec![Def { val: 0, kind, op: Op::Load(at(0)) }],
+            stores: vec![Store { to: at(1), value: 0 }],
+            folds: vec![],
+        }],
+    }
+}
+
+#[test]
+fn every_length_of_every_sort_is_copied_whole() {
+    let mut cases = vec![];
+    let mut random = generate::Random::new(7);
+    for len in (0..=34).chain([48, 63, 64, 65, 257]) {
+        for (elem, step) in [Elem::F32, Elem::I32, Elem::U8].into_iter().flat_map(|e| [(e, 1), (e, 3)]) {
+            for cols in [Ext::Const(len), Ext::Arg(0)] {
+                for by in [Ext::Const(step), Ext::Arg(1)] {
+                    let size = (len * step) as usize + 20;
+                    let bufs = vec![random.data(elem, size), random.data(elem, size)];
+                    let memory = Memory { bufs, uniforms: vec![], exts: vec![len, step], folds: vec![] };
+                    cases.push(Case { kernel: copy(elem, cols, by), memory, rows: 1 });
+                }
+            }
+        }
+    }
+    check(&cases);
+}
+
+fn element(buf: u16) -> Access {
+    let at = Affine { offset: Ext::Const(0), terms: vec![(Axis::Col(0), Ext::Const(1))] };
+    Access { buf, at, base: None, bounds: vec![] }
+}
+
+/// `op` over buffers of operands, to a last buffer.
+fn one_instr(op: Instr, cols: Ext) -> Kernel {
+    let (kinds, kind) = op.signature();
+    let elem = |kind: &Kind| if *kind == Kind::F32 { Elem::F32 } else { Elem::I32 };
+    let mut bufs: Vec<BufTy> = kinds.iter().map(|kind| BufTy { elem: elem(kind), written: false }).collect();
+    bufs.push(BufTy { elem: elem(&kind), written: true });
+    let mut defs = vec![];
+    let mut define = |kind: Kind, op: Op| {
+        let val = defs.len() as u32;
+        defs.push(Def { val, kind, op });
+        val
+    };
+    let mut args = vec![];
+    for (i, kind) in kinds.iter().enumerate() {
+        let load_kind = if *kind == Kind::Mask { Kind::I32 } else { *kind };
+        let mut arg = define(load_kind, Op::Load(element(i as u16)));
+        if *kind == Kind::Mask {
+            let zero = define(Kind::I32, Op::Int(0));
+            arg = define(Kind::Mask, Op::Instr(Instr::INe, vec![arg, zero]));
+        }
+        args.push(arg);
+    }
+    let mut value = define(kind, Op::Instr(op, args));
+    if kind == Kind::Mask {
+        let [one, two] = [1, 2].map(|n| define(Kind::I32, Op::Int(n)));
+        value = define(Kind::I32, Op::Instr(Instr::ISelect, vec![value, one, two]));
+    }
+    let stores = vec![Store { to: element(kinds.len() as u16), value }];
+    Kernel {
+        rows: vec![],
+        cols: vec![cols],
+        bufs,
+        uniforms: vec![],
+        exts: 1,
+        folds: 0,
+        setup: vec![],
+        phases: vec![Phase { sweep: true, defs, stores, folds: vec![] }],
+    }
+}
+
+/// All tuples of edge values for the operands of `op`, one buffer an operand.
+fn edges(op: Instr) -> Vec<Vec<u32>> {
+    let mut tuples: Vec<Vec<u32>> = vec![vec![]];
+    for kind in op.signature().0 {
+        let values: &[u32] = match kind {
+            Kind::F32 => &FLOATS,
+            Kind::I32 => &INTS,
+            Kind::Mask => &[0, 1],
+        };
+        tuples = values
+            .iter()
+            .flat_map(|value| tuples.iter().map(|tuple| tuple.iter().copied().chain([*value]).collect()))
+            .collect();
+    }
+    let operands = op.signature().0.len();
+    (0..operands).map(|i| tuples.iter().map(|tuple| tuple[i]).collect()).collect()
+}
+
+#[test]
+fn every_instruction_is_right_at_the_edges() {
+    let cases = INSTRS.iter().flat_map(|op| {
+        let mut operands = edges(*op);
+        let len = operands[0].len();
+        operands.push(vec![0; len]);
+        let memory = Memory {
+            bufs: operands.into_iter().map(Buf::Words).collect(),
+            uniforms: vec![],
+            exts: vec![len as i64],
+            folds: vec![],
+        };
+        [Ext::Arg(0), Ext::Const(len as i64)].map(|cols| Case {
+            kernel: one_instr(*op, cols),
+            memory: memory.clone(),
+            rows: 1,
+        })
+    });
+    check(&cases.collect::<Vec<Case>>());
+}
+
+#[test]
+fn no_kernels_are_no_code() {
+    let code = clif::compile(&[]).expect("nothing compiles");
+    assert_eq!((code.len(), code.size(), code.is_empty()), (0, 0, true));
+}
