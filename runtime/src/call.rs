@@ -4,56 +4,186 @@
 //! comparison for sixteen elements. The only trust is in whoever makes an [`Args`]: the engine, from a plan it checked.
 
 use crate::isa::Isa;
-use dlc_plan::kernel::{Args, KernelFn, LANES};
+#[cfg(target_arch = "x86_64")]
+use crate::lanes::{Avx2, Avx512};
+use crate::lanes::{Baseline, Int, LANES, Mask, Simd};
+use dlc_plan::kernel::{Args, KernelFn};
 use std::ops::Range;
 
 /// A kernel in Rust.
 pub trait Code {
     /// Runs some rows. To be marked `#[inline(always)]`, so that it is compiled for each instruction set.
-    fn run(x: &Call, rows: Range<i64>);
+    fn run<S: Simd>(x: &Call<S>, rows: Range<i64>);
 }
 
-/// A call of a kernel.
-pub struct Call<'a> {
+/// A call of a kernel, and the registers that it computes in.
+pub struct Call<'a, S> {
     args: &'a Args,
+    simd: S,
 }
 
-/// What a buffer may hold.
-pub trait Element: Copy + Default {}
-impl Element for f32 {}
-impl Element for i32 {}
-impl Element for u8 {}
+/// What a buffer may hold, and what sixteen elements are in registers.
+pub trait Element: Copy + Default {
+    /// Sixteen elements.
+    type Many<S: Simd>: Copy;
+    /// One of the sixteen: bytes become integers.
+    type Lane: Copy;
+    /// The element in every lane.
+    fn splat<S: Simd>(simd: S, x: Self::Lane) -> Self::Many<S>;
+    /// At most sixteen elements, zeros behind them.
+    fn load<S: Simd>(simd: S, from: &[Self]) -> Self::Many<S>;
+    /// The first lanes to at most sixteen elements; bytes keep the low eight bits.
+    fn store<S: Simd>(simd: S, lanes: Self::Many<S>, to: &mut [Self]);
+    /// The lanes as an array.
+    fn array<S: Simd>(simd: S, lanes: Self::Many<S>) -> [Self::Lane; LANES];
+    /// Lanes of `a` where true, else of `b`.
+    fn select<S: Simd>(mask: S::M, a: Self::Many<S>, b: Self::Many<S>) -> Self::Many<S>;
+}
+
+/// Implements [`Element`] for what is in registers as it is in memory.
+macro_rules! element {
+    ($one:ty, $many:ident, $make:ident, $load:ident, $store:ident, $array:ident, $select:ident) => {
+        impl Element for $one {
+            type Many<S: Simd> = S::$many;
+            type Lane = $one;
+
+            #[inline(always)]
+            fn splat<S: Simd>(simd: S, x: $one) -> S::$many {
+                simd.$make(x)
+            }
+
+            #[inline(always)]
+            fn load<S: Simd>(simd: S, from: &[$one]) -> S::$many {
+                simd.$load(from)
+            }
+
+            #[inline(always)]
+            fn store<S: Simd>(simd: S, lanes: S::$many, to: &mut [$one]) {
+                simd.$store(lanes, to);
+            }
+
+            #[inline(always)]
+            fn array<S: Simd>(simd: S, lanes: S::$many) -> [$one; LANES] {
+                simd.$array(lanes)
+            }
+
+            #[inline(always)]
+            fn select<S: Simd>(mask: S::M, a: S::$many, b: S::$many) -> S::$many {
+                mask.$select(a, b)
+            }
+        }
+    };
+}
+
+element!(f32, F, float, load_floats, store_floats, to_floats, fselect);
+element!(i32, I, int, load_ints, store_ints, to_ints, iselect);
+
+impl Element for u8 {
+    type Many<S: Simd> = S::I;
+    type Lane = i32;
+
+    #[inline(always)]
+    fn splat<S: Simd>(simd: S, x: i32) -> S::I {
+        simd.int(x)
+    }
+
+    #[inline(always)]
+    fn load<S: Simd>(simd: S, from: &[u8]) -> S::I {
+        simd.ints(std::array::from_fn(|l| from.get(l).map_or(0, |x| i32::from(*x))))
+    }
+
+    #[inline(always)]
+    fn store<S: Simd>(simd: S, lanes: S::I, to: &mut [u8]) {
+        for (to, x) in to.iter_mut().zip(simd.to_ints(lanes)) {
+            *to = x as u8;
+        }
+    }
+
+    #[inline(always)]
+    fn array<S: Simd>(simd: S, lanes: S::I) -> [i32; LANES] {
+        simd.to_ints(lanes)
+    }
+
+    #[inline(always)]
+    fn select<S: Simd>(mask: S::M, a: S::I, b: S::I) -> S::I {
+        mask.iselect(a, b)
+    }
+}
+
+/// A value of a row, as sixteen equal ones.
+pub trait Splat {
+    /// Sixteen of them.
+    type Many<S: Simd>;
+    /// The value in every lane.
+    fn splat<S: Simd>(self, simd: S) -> Self::Many<S>;
+}
+
+impl Splat for f32 {
+    type Many<S: Simd> = S::F;
+    #[inline(always)]
+    fn splat<S: Simd>(self, simd: S) -> S::F {
+        simd.float(self)
+    }
+}
+
+impl Splat for i32 {
+    type Many<S: Simd> = S::I;
+    #[inline(always)]
+    fn splat<S: Simd>(self, simd: S) -> S::I {
+        simd.int(self)
+    }
+}
+
+impl Splat for bool {
+    type Many<S: Simd> = S::M;
+    #[inline(always)]
+    fn splat<S: Simd>(self, simd: S) -> S::M {
+        simd.mask(self)
+    }
+}
 
 /// The code of a kernel for the best instruction set of this machine.
 pub fn code<K: Code>() -> KernelFn {
-    match Isa::best() {
+    code_for::<K>(Isa::best()).unwrap_or(baseline::<K>)
+}
+
+/// The code of a kernel for an instruction set, where this machine has it.
+pub fn code_for<K: Code>(isa: Isa) -> Option<KernelFn> {
+    if !isa.is_here() {
+        return None;
+    }
+    match isa {
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => avx512::<K>,
+        Isa::Avx512 => Some(avx512::<K>),
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => avx2::<K>,
+        Isa::Avx2 => Some(avx2::<K>),
         #[cfg(not(target_arch = "x86_64"))]
-        Isa::Avx512 | Isa::Avx2 => baseline::<K>,
-        Isa::Baseline => baseline::<K>,
+        Isa::Avx512 | Isa::Avx2 => None,
+        Isa::Baseline => Some(baseline::<K>),
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
 unsafe extern "C" fn avx512<K: Code>(args: *const Args, first: u64, last: u64) {
-    // SAFETY: the engine calls with arguments that fit the kernel, for the duration of the call.
-    K::run(&Call { args: unsafe { &*args } }, first as i64..last as i64);
+    // SAFETY: the engine calls with arguments that fit the kernel, for the duration of the call, and took this code only
+    // where the instructions are.
+    let (args, simd) = unsafe { (&*args, Avx512::assume()) };
+    K::run(&Call { args, simd }, first as i64..last as i64);
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 unsafe extern "C" fn avx2<K: Code>(args: *const Args, first: u64, last: u64) {
-    // SAFETY: the engine calls with arguments that fit the kernel, for the duration of the call.
-    K::run(&Call { args: unsafe { &*args } }, first as i64..last as i64);
+    // SAFETY: as above.
+    let (args, simd) = unsafe { (&*args, Avx2::assume()) };
+    K::run(&Call { args, simd }, first as i64..last as i64);
 }
 
 unsafe extern "C" fn baseline<K: Code>(args: *const Args, first: u64, last: u64) {
     // SAFETY: the engine calls with arguments that fit the kernel, for the duration of the call.
-    K::run(&Call { args: unsafe { &*args } }, first as i64..last as i64);
+    let args = unsafe { &*args };
+    K::run(&Call { args, simd: Baseline }, first as i64..last as i64);
 }
 
 #[cold]
@@ -61,7 +191,7 @@ fn outside(buf: usize, at: i64, len: u64) -> ! {
     panic!("element {at} of buffer {buf} is outside its {len} elements: this is a bug in dlc")
 }
 
-impl Call<'_> {
+impl<S: Simd> Call<'_, S> {
     /// A scalar of the call, as its bits.
     #[inline(always)]
     pub fn bits(&self, i: usize) -> u32 {
@@ -120,30 +250,63 @@ impl Call<'_> {
         unsafe { *self.place::<T>(buf, at, at) = v }
     }
 
+    /// A row's value as sixteen.
+    #[inline(always)]
+    pub fn splat<T: Splat>(&self, x: T) -> T::Many<S> {
+        x.splat(self.simd)
+    }
+
+    /// `first`, `first + 1`, and so on.
+    #[inline(always)]
+    pub fn ramp(&self, first: i32) -> S::I {
+        self.simd.ramp().iadd(self.simd.int(first))
+    }
+
+    /// Sixteen integers as an array.
+    #[inline(always)]
+    pub fn array(&self, lanes: S::I) -> [i32; LANES] {
+        self.simd.to_ints(lanes)
+    }
+
+    /// Sixteen integers by their lanes.
+    #[inline(always)]
+    pub fn each(&self, f: impl Fn(usize) -> i32) -> S::I {
+        self.simd.ints(std::array::from_fn(f))
+    }
+
+    /// Random bits of the columns `16 * group ..` of a row.
+    #[inline(always)]
+    pub fn bits16(&self, key: [u32; 2], step: u32, seed_hi: u32, row: u32, group: u32) -> S::I {
+        self.simd.random(key, step, seed_hi, row, group)
+    }
+
     /// The first `n` of sixteen elements, `stride` apart; zeros behind them.
     #[inline(always)]
-    pub fn load<T: Element>(&self, buf: usize, at: i64, stride: i64, n: usize) -> [T; LANES] {
+    pub fn load<T: Element<Lane: From<T>>>(&self, buf: usize, at: i64, stride: i64, n: usize) -> T::Many<S> {
         if stride == 0 {
-            return [self.get(buf, at); LANES];
+            return T::splat(self.simd, self.get::<T>(buf, at).into());
         }
         let p = self.place::<T>(buf, at, at + stride * (n as i64 - 1));
-        if stride == 1 && n == LANES {
-            // SAFETY: `place` checked all sixteen.
-            return unsafe { p.cast::<[T; LANES]>().read() };
+        if stride == 1 {
+            // SAFETY: `place` checked all `n`, and nothing writes them while they are read: in a block, loads come first.
+            return T::load(self.simd, unsafe { std::slice::from_raw_parts(p, n) });
         }
         // SAFETY: `place` checked the first and the last of the `n` elements, so those between are inside too.
-        std::array::from_fn(|l| if l < n { unsafe { *p.offset(l as isize * stride as isize) } } else { T::default() })
+        let lane = |l: usize| if l < n { unsafe { *p.offset(l as isize * stride as isize) } } else { T::default() };
+        T::load(self.simd, &std::array::from_fn::<T, LANES, _>(lane))
     }
 
     /// Writes the first `n` of sixteen elements, `stride` apart.
     #[inline(always)]
-    pub fn store<T: Element>(&self, buf: usize, at: i64, stride: i64, v: [T; LANES], n: usize) {
+    pub fn store<T: Element>(&self, buf: usize, at: i64, stride: i64, v: T::Many<S>, n: usize) {
         let p = self.place::<T>(buf, at, at + stride * (n as i64 - 1));
-        if stride == 1 && n == LANES {
-            // SAFETY: `place` checked all sixteen; rows are handed out to one thread each.
-            return unsafe { p.cast::<[T; LANES]>().write(v) };
+        if stride == 1 {
+            // SAFETY: `place` checked all `n`; rows are handed out to one thread each.
+            return T::store(self.simd, v, unsafe { std::slice::from_raw_parts_mut(p, n) });
         }
-        for (l, x) in v.iter().enumerate().take(n) {
+        let mut lanes = [T::default(); LANES];
+        T::store(self.simd, v, &mut lanes);
+        for (l, x) in lanes.iter().enumerate().take(n) {
             // SAFETY: `place` checked the first and the last of the `n` elements, so those between are inside too.
             unsafe { *p.offset(l as isize * stride as isize) = *x }
         }
@@ -151,34 +314,64 @@ impl Call<'_> {
 
     /// The first `n` of sixteen elements at places of their own; zeros where there is none, and behind them.
     #[inline(always)]
-    pub fn pick<T: Element>(&self, buf: usize, n: usize, at: impl Fn(usize) -> Option<i64>) -> [T; LANES] {
-        std::array::from_fn(|l| match if l < n { at(l) } else { None } {
+    pub fn pick<T: Element>(&self, buf: usize, n: usize, at: impl Fn(usize) -> Option<i64>) -> T::Many<S> {
+        let lane = |l: usize| match if l < n { at(l) } else { None } {
             Some(at) => self.get(buf, at),
             None => T::default(),
-        })
+        };
+        T::load(self.simd, &std::array::from_fn::<T, LANES, _>(lane))
+    }
+
+    /// Joins the first `n` of sixteen elements to a column fold's partial results.
+    #[inline(always)]
+    pub fn fold<T: Element>(
+        &self,
+        partial: T::Many<S>,
+        v: T::Many<S>,
+        n: usize,
+        join: impl Fn(T::Many<S>, T::Many<S>) -> T::Many<S>,
+    ) -> T::Many<S> {
+        let joined = join(partial, v);
+        if n == LANES { joined } else { T::select::<S>(self.simd.first(n), joined, partial) }
+    }
+
+    /// A column fold's result from its partial results.
+    #[inline(always)]
+    pub fn halve<T: Element>(&self, partial: T::Many<S>, join: impl Fn(T::Lane, T::Lane) -> T::Lane) -> T::Lane {
+        crate::lanes::halve(T::array(self.simd, partial), join)
     }
 
     /// Joins `n` elements to a row fold's partial results, from the one with number `at` on.
     #[inline(always)]
-    pub fn fold<T: Element>(&self, slot: usize, at: i64, v: [T; LANES], n: usize, join: impl Fn(T, T) -> T) {
+    pub fn fold_rows<T: Element>(
+        &self,
+        slot: usize,
+        at: i64,
+        v: T::Many<S>,
+        n: usize,
+        join: impl Fn(T::Many<S>, T::Many<S>) -> T::Many<S>,
+    ) {
         // SAFETY: the engine checked that there are as many fold slots as the kernel names.
         let (start, len) = unsafe { (*self.args.folds.add(slot), *self.args.fold_lens.add(slot)) };
         if at < 0 || at as u64 + n as u64 > len {
             outside(slot, at, len);
         }
         // SAFETY: the `n` elements are inside, and every chunk has partial results of its own.
-        let p = unsafe { start.cast::<T>().add(at as usize) };
-        if n == LANES {
-            // SAFETY: as above, for all sixteen.
-            unsafe {
-                let old = p.cast::<[T; LANES]>().read();
-                p.cast::<[T; LANES]>().write(std::array::from_fn(|l| join(old[l], v[l])));
-            }
-            return;
+        let partial = unsafe { std::slice::from_raw_parts_mut(start.cast::<T>().add(at as usize), n) };
+        let joined = join(T::load(self.simd, partial), v);
+        T::store(self.simd, joined, partial);
+    }
+
+    /// Joins a row's value to an all fold's partial result.
+    #[inline(always)]
+    pub fn fold_all<T: Element>(&self, slot: usize, v: T, join: impl Fn(T, T) -> T) {
+        // SAFETY: the engine checked that there are as many fold slots as the kernel names.
+        let (start, len) = unsafe { (*self.args.folds.add(slot), *self.args.fold_lens.add(slot)) };
+        if len == 0 {
+            outside(slot, 0, len);
         }
-        for (l, x) in v.iter().enumerate().take(n) {
-            // SAFETY: as above.
-            unsafe { *p.add(l) = join(*p.add(l), *x) }
-        }
+        // SAFETY: there is one element, and every chunk has partial results of its own.
+        let partial = unsafe { &mut *start.cast::<T>() };
+        *partial = join(*partial, v);
     }
 }

@@ -3,7 +3,7 @@
 /// An instruction set; what is compiled for it may run only where [`Isa::is_here`] holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isa {
-    /// x86-64 with AVX-512F, AVX2 and FMA.
+    /// x86-64 with AVX-512 F, BW, DQ and VL, AVX2 and FMA: every AVX-512 machine but the first.
     Avx512,
     /// x86-64 with AVX2 and FMA.
     Avx2,
@@ -21,7 +21,13 @@ impl Isa {
         let avx2 = || is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
         match self {
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => is_x86_feature_detected!("avx512f") && avx2(),
+            Isa::Avx512 => {
+                is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512dq")
+                    && is_x86_feature_detected!("avx512vl")
+                    && avx2()
+            }
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => avx2(),
             #[cfg(not(target_arch = "x86_64"))]

@@ -8,7 +8,7 @@ use crate::isa::Isa;
 use std::arch::x86_64::*;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
-/// The registers of a machine with AVX2 and FMA.
+/// The registers of a machine that has [`Isa::Avx2`].
 #[derive(Clone, Copy, Debug)]
 pub struct Avx2(());
 
@@ -32,6 +32,15 @@ impl Avx2 {
     #[inline]
     pub fn here() -> Option<Avx2> {
         Isa::Avx2.is_here().then_some(Avx2(()))
+    }
+
+    /// The registers, without a look at the machine.
+    ///
+    /// # Safety
+    /// The machine must have them.
+    #[inline(always)]
+    pub(crate) unsafe fn assume() -> Avx2 {
+        Avx2(())
     }
 }
 

@@ -1,4 +1,4 @@
-//! Sixteen lanes in registers of AVX-512F.
+//! Sixteen lanes in registers of AVX-512.
 //!
 //! The private fields are the proof behind every `unsafe` here: a value of these types is made by an [`Avx512`], and that by
 //! [`Avx512::here`], which has seen the instructions.
@@ -8,7 +8,7 @@ use crate::isa::Isa;
 use std::arch::x86_64::*;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
-/// The registers of a machine with AVX-512F, AVX2 and FMA.
+/// The registers of a machine that has [`Isa::Avx512`].
 #[derive(Clone, Copy, Debug)]
 pub struct Avx512(());
 
@@ -30,13 +30,22 @@ impl Avx512 {
     pub fn here() -> Option<Avx512> {
         Isa::Avx512.is_here().then_some(Avx512(()))
     }
+
+    /// The registers, without a look at the machine.
+    ///
+    /// # Safety
+    /// The machine must have them.
+    #[inline(always)]
+    pub(crate) unsafe fn assume() -> Avx512 {
+        Avx512(())
+    }
 }
 
 /// Does some work with these instructions.
 ///
 /// # Safety
 /// The machine must have them.
-#[target_feature(enable = "avx512f,avx2,fma")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
 pub unsafe fn run<W: Work>(work: W, simd: Avx512) -> W::Output {
     work.run(simd)
 }

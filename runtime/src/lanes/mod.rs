@@ -5,16 +5,15 @@
 //! instruction set that was asked for. Numbers side by side are made by the `Simd` value that the work is given, which
 //! exists only where the machine has the instructions; so everything here is safe.
 //!
-//! | kernel operation | here |
-//! |---|---|
-//! | add, sub, mul, div, neg of f32 | operators |
-//! | every other one | the method of [`Float`], [`Int`] or [`Mask`] with its name |
+//! Operations are operators and methods of [`Float`], [`Int`] and [`Mask`], and functions under the kernels' names in
+//! [`ops`].
 
 mod array;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+pub mod ops;
 mod scalar;
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! A kernel as a Rust type: loops that a person can read, and that compile to vector code for each instruction set.
 //!
-//! A scalar is a variable, a value of a sweep is an array of sixteen; the functions on arrays and scalars, and all
-//! access to memory, are the runtime's.
+//! A scalar is a variable, a value of a sweep is sixteen in a register; the functions, which are the same for both, and
+//! all access to memory, are the runtime's.
 
 use dlc_plan::kernel::{
     Access, Affine, Axis, Bits, Def, Elem, Ext, Fold, FoldOp, Instr, Kernel, Kind, Op, Over, Phase, Store, Val,
@@ -19,7 +19,7 @@ pub fn kernel(name: &str, k: &Kernel) -> String {
     t.line(&format!("struct {name};"));
     t.open(&format!("impl Code for {name} {{"));
     t.line("#[inline(always)]");
-    t.open("fn run(x: &Call, rows: Range<i64>) {");
+    t.open("fn run<S: Simd>(x: &Call<S>, rows: Range<i64>) {");
     t.body();
     t.close();
     t.close();
@@ -117,8 +117,7 @@ impl Text<'_> {
         }
         for f in &p.folds {
             let Over::All(slot) = f.over else { continue };
-            let join = join(f.op, f.kind);
-            self.line(&format!("x.fold({slot}, 0, splat(v{}), 1, {join});", f.value));
+            self.line(&format!("x.fold_all({slot}, v{}, {});", f.value, join(f.op, f.kind)));
         }
     }
 
@@ -126,7 +125,7 @@ impl Text<'_> {
         let cols = self.k.cols.len();
         for f in &p.folds {
             if let Over::Cols(v) = f.over {
-                self.line(&format!("let mut f{v} = splat({});", identity(f.op, f.kind)));
+                self.line(&format!("let mut f{v} = x.splat({});", identity(f.op, f.kind)));
             }
         }
         for c in 0..cols - 1 {
@@ -153,25 +152,25 @@ impl Text<'_> {
         }
         for f in &p.folds {
             if let Over::Cols(v) = f.over {
-                self.line(&format!("let v{v} = halve(f{v}, {});", join(f.op, f.kind)));
+                self.line(&format!("let v{v} = x.halve::<{}>(f{v}, {});", ty(f.kind), join(f.op, f.kind)));
             }
         }
     }
 
     /// A value as lanes.
     fn lanes(&self, v: Val) -> String {
-        if self.lane[v as usize] { format!("v{v}") } else { format!("splat(v{v})") }
+        if self.lane[v as usize] { format!("v{v}") } else { format!("x.splat(v{v})") }
     }
 
     fn fold(&mut self, f: &Fold) {
-        let (v, join) = (self.lanes(f.value), join(f.op, f.kind));
+        let (v, join, ty) = (self.lanes(f.value), join(f.op, f.kind), ty(f.kind));
         match f.over {
-            Over::Cols(to) => self.line(&format!("f{to} = fold(f{to}, {v}, n, {join});")),
+            Over::Cols(to) => self.line(&format!("f{to} = x.fold::<{ty}>(f{to}, {v}, n, {join});")),
             Over::Rows(slot) => {
                 let at = self.column();
-                self.line(&format!("x.fold({slot}, {at}, {v}, n, {join});"));
+                self.line(&format!("x.fold_rows::<{ty}>({slot}, {at}, {v}, n, {join});"));
             }
-            Over::All(slot) => self.line(&format!("x.fold({slot}, 0, {v}, 1, {join});")),
+            Over::All(slot) => self.line(&format!("x.fold_rows::<{ty}>({slot}, 0, {v}, 1, {join});")),
         }
     }
 
@@ -190,8 +189,8 @@ impl Text<'_> {
     fn store(&mut self, s: &Store) {
         let (base, stride) = self.split(&s.to.at);
         let v = self.lanes(s.value);
-        let v = if self.k.bufs[s.to.buf as usize].elem == Elem::U8 { format!("bytes({v})") } else { v };
-        self.line(&format!("x.store({}, {base}, {stride}, {v}, n);", s.to.buf));
+        let ty = element(self.k.bufs[s.to.buf as usize].elem);
+        self.line(&format!("x.store::<{ty}>({}, {base}, {stride}, {v}, n);", s.to.buf));
     }
 
     /// An affine index without the vector axis, and the vector axis' factor.
@@ -224,20 +223,20 @@ impl Text<'_> {
 
     fn def(&mut self, d: &Def, lane: bool) {
         let rhs = match &d.op {
-            Op::Float(bits) if lane => format!("splat({})", float(*bits)),
+            Op::Float(bits) if lane => format!("x.splat({})", float(*bits)),
             Op::Float(bits) => float(*bits),
-            Op::Int(n) if lane => format!("splat({n}i32)"),
+            Op::Int(n) if lane => format!("x.splat({n}i32)"),
             Op::Int(n) => format!("{n}i32"),
             Op::Uniform(i) => match (d.kind, lane) {
                 (Kind::F32, false) => format!("x.real({i})"),
-                (Kind::F32, true) => format!("splat(x.real({i}))"),
+                (Kind::F32, true) => format!("x.splat(x.real({i}))"),
                 (Kind::I32 | Kind::Mask, false) => format!("x.whole({i})"),
-                (Kind::I32 | Kind::Mask, true) => format!("splat(x.whole({i}))"),
+                (Kind::I32 | Kind::Mask, true) => format!("x.splat(x.whole({i}))"),
             },
-            Op::Index(Axis::Row(i)) if lane => format!("splat(r{i} as i32)"),
+            Op::Index(Axis::Row(i)) if lane => format!("x.splat(r{i} as i32)"),
             Op::Index(Axis::Row(i)) => format!("r{i} as i32"),
-            Op::Index(Axis::Col(i)) if *i as usize + 1 == self.k.cols.len() => format!("ramp(c{i} as i32)"),
-            Op::Index(Axis::Col(i)) => format!("splat(c{i} as i32)"),
+            Op::Index(Axis::Col(i)) if *i as usize + 1 == self.k.cols.len() => format!("x.ramp(c{i} as i32)"),
+            Op::Index(Axis::Col(i)) => format!("x.splat(c{i} as i32)"),
             Op::Load(a) => self.load(a, lane),
             Op::Instr(i, args) => self.instr(*i, args, lane),
             Op::Bits(b) => self.bits(b, lane),
@@ -247,12 +246,8 @@ impl Text<'_> {
 
     fn load(&self, a: &Access, lane: bool) -> String {
         let elem = self.k.bufs[a.buf as usize].elem;
-        let ty = match elem {
-            Elem::F32 => "f32",
-            Elem::I32 => "i32",
-            Elem::U8 => "u8",
-        };
-        let (one, many) = if elem == Elem::U8 { (" as i32", ".map(i32::from)") } else { ("", "") };
+        let ty = element(elem);
+        let one = if elem == Elem::U8 { " as i32" } else { "" };
         if !lane {
             let base = a.base.map_or(String::new(), |(v, s)| format!(" + i64::from(v{v}) * {}", ext(s)));
             let at = self.at(&a.at, None) + &base;
@@ -265,10 +260,10 @@ impl Text<'_> {
         if a.bounds.is_empty() && (a.base.is_none() || row_base) {
             let (base, stride) = self.split(&a.at);
             let gather = a.base.map_or(String::new(), |(v, s)| format!(" + i64::from(v{v}) * {}", ext(s)));
-            return format!("x.load::<{ty}>({}, {base}{gather}, {stride}, n){many}", a.buf);
+            return format!("x.load::<{ty}>({}, {base}{gather}, {stride}, n)", a.buf);
         }
         let gather = a.base.map_or(String::new(), |(v, s)| match self.lane[v as usize] {
-            true => format!(" + i64::from(v{v}[l]) * {}", ext(s)),
+            true => format!(" + i64::from(from[l]) * {}", ext(s)),
             false => format!(" + i64::from(v{v}) * {}", ext(s)),
         });
         let at = self.at(&a.at, Some("l as i64")) + &gather;
@@ -276,7 +271,11 @@ impl Text<'_> {
             true => format!("Some({at})"),
             false => format!("({}).then_some({at})", self.inside(a, Some("l as i64"))),
         };
-        format!("x.pick::<{ty}>({}, n, |l| {at}){many}", a.buf)
+        let pick = format!("x.pick::<{ty}>({}, n, |l| {at})", a.buf);
+        match a.base {
+            Some((v, _)) if self.lane[v as usize] => format!("{{ let from = x.array(v{v}); {pick} }}"),
+            Some(_) | None => pick,
+        }
     }
 
     fn inside(&self, a: &Access, lane: Option<&str>) -> String {
@@ -297,21 +296,35 @@ impl Text<'_> {
         let steady = b.row.terms.iter().all(|t| t.0 != vector);
         if aligned && steady {
             let Axis::Col(c) = vector else { return String::new() };
-            return format!("bits16({head}, {}, c{c} as u32 / 16).map(|b| b as i32)", row(self.at(&b.row, None)));
+            return format!("x.bits16({head}, {}, c{c} as u32 / 16)", row(self.at(&b.row, None)));
         }
         let l = Some("l as i64");
-        format!(
-            "std::array::from_fn(|l| bits({head}, {}, ({}) as u32) as i32)",
-            row(self.at(&b.row, l)),
-            self.at(&b.col, l)
-        )
+        format!("x.each(|l| bits({head}, {}, ({}) as u32) as i32)", row(self.at(&b.row, l)), self.at(&b.col, l))
     }
 
     fn instr(&self, i: Instr, args: &[Val], lane: bool) -> String {
         let (name, shift) = name(i);
         let mut list: Vec<String> = args.iter().map(|v| if lane { self.lanes(*v) } else { format!("v{v}") }).collect();
         list.extend(shift.map(|s| s.to_string()));
-        if lane { format!("{name}({})", list.join(", ")) } else { format!("one::{name}({})", list.join(", ")) }
+        format!("{name}({})", list.join(", "))
+    }
+}
+
+/// What a kind is on its own.
+fn ty(kind: Kind) -> &'static str {
+    match kind {
+        Kind::F32 => "f32",
+        Kind::I32 => "i32",
+        Kind::Mask => "bool",
+    }
+}
+
+/// What a buffer holds.
+fn element(elem: Elem) -> &'static str {
+    match elem {
+        Elem::F32 => "f32",
+        Elem::I32 => "i32",
+        Elem::U8 => "u8",
     }
 }
 
@@ -349,14 +362,14 @@ fn identity(op: FoldOp, kind: Kind) -> &'static str {
 
 fn join(op: FoldOp, kind: Kind) -> &'static str {
     match (op, kind == Kind::F32) {
-        (FoldOp::Sum, true) => "one::fadd",
-        (FoldOp::Sum, false) => "one::iadd",
-        (FoldOp::Prod, true) => "one::fmul",
-        (FoldOp::Prod, false) => "one::imul",
-        (FoldOp::Max, true) => "one::fmax",
-        (FoldOp::Max, false) => "one::imax",
-        (FoldOp::Min, true) => "one::fmin",
-        (FoldOp::Min, false) => "one::imin",
+        (FoldOp::Sum, true) => "fadd",
+        (FoldOp::Sum, false) => "iadd",
+        (FoldOp::Prod, true) => "fmul",
+        (FoldOp::Prod, false) => "imul",
+        (FoldOp::Max, true) => "fmax",
+        (FoldOp::Max, false) => "imax",
+        (FoldOp::Min, true) => "fmin",
+        (FoldOp::Min, false) => "imin",
     }
 }
 

@@ -1,0 +1,94 @@
+//! The machine operations as functions, under the names that kernels know them by: for one number or sixteen.
+
+use super::{Float, Int, Mask};
+
+/// `a + b`.
+#[inline(always)]
+pub fn fadd<T: Float>(a: T, b: T) -> T {
+    a + b
+}
+
+/// `a - b`.
+#[inline(always)]
+pub fn fsub<T: Float>(a: T, b: T) -> T {
+    a - b
+}
+
+/// `a * b`.
+#[inline(always)]
+pub fn fmul<T: Float>(a: T, b: T) -> T {
+    a * b
+}
+
+/// `a / b`.
+#[inline(always)]
+pub fn fdiv<T: Float>(a: T, b: T) -> T {
+    a / b
+}
+
+/// `-a`.
+#[inline(always)]
+pub fn fneg<T: Float>(a: T) -> T {
+    -a
+}
+
+/// `a * b + c`, rounded once.
+#[inline(always)]
+pub fn fmuladd<T: Float>(a: T, b: T, c: T) -> T {
+    a.fma(b, c)
+}
+
+/// Functions that are the method of the same name.
+macro_rules! methods {
+    ($($trait:ident { $($name:ident ($($arg:ident: $ty:ty),*) -> $result:ty;)* })*) => {$($(
+        #[doc = concat!("[`", stringify!($trait), "::", stringify!($name), "`].")]
+        #[inline(always)]
+        pub fn $name<T: $trait>(a: T, $($arg: $ty),*) -> $result {
+            a.$name($($arg),*)
+        }
+    )*)*};
+}
+
+methods! {
+    Float {
+        fmax(b: T) -> T;
+        fmin(b: T) -> T;
+        fsqrt() -> T;
+        fabs() -> T;
+        ffloor() -> T;
+        fround() -> T;
+        flt(b: T) -> T::Mask;
+        fle(b: T) -> T::Mask;
+        feq(b: T) -> T::Mask;
+        fne(b: T) -> T::Mask;
+        ftoi() -> T::Int;
+        fbits() -> T::Int;
+    }
+    Int {
+        iadd(b: T) -> T;
+        isub(b: T) -> T;
+        imul(b: T) -> T;
+        ineg() -> T;
+        imax(b: T) -> T;
+        imin(b: T) -> T;
+        iand(b: T) -> T;
+        ior(b: T) -> T;
+        ixor(b: T) -> T;
+        ishl(by: u32) -> T;
+        ishr(by: u32) -> T;
+        isar(by: u32) -> T;
+        ilt(b: T) -> T::Mask;
+        ile(b: T) -> T::Mask;
+        ieq(b: T) -> T::Mask;
+        ine(b: T) -> T::Mask;
+        itof() -> T::Float;
+        ibits() -> T::Float;
+    }
+    Mask {
+        mand(b: T) -> T;
+        mor(b: T) -> T;
+        mnot() -> T;
+        fselect(x: T::Float, y: T::Float) -> T::Float;
+        iselect(x: T::Int, y: T::Int) -> T::Int;
+    }
+}
