@@ -46,6 +46,9 @@ fn fill_and_rename(
     fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> io::Result<()> {
     let file = OpenOptions::new().write(true).create_new(true).open(temporary)?;
+    if let Ok(old) = fs::metadata(path) {
+        file.set_permissions(old.permissions())?;
+    }
     let mut out = BufWriter::with_capacity(1 << 16, file);
     fill(&mut out)?;
     let file = out.into_inner().map_err(|error| error.into_error())?;

@@ -54,7 +54,8 @@ fn places_that_cannot_be_written_are_named() {
 
 #[cfg(unix)]
 #[test]
-fn links_stay_and_devices_are_written_to() {
+fn links_and_permissions_stay_and_devices_are_written_to() {
+    use std::os::unix::fs::PermissionsExt;
     let dir = Scratch::new();
     let target = dir.file("target.txt", "old");
     let link = dir.path("link.txt");
@@ -62,6 +63,10 @@ fn links_stay_and_devices_are_written_to() {
     write_whole(&link, |out| out.write_all(b"new")).expect("the folder can be written");
     assert_eq!(std::fs::read(&target).expect("it is there"), b"new");
     assert!(link.is_symlink());
+    std::fs::set_permissions(&target, std::fs::Permissions::from_mode(0o640)).expect("it is ours");
+    write_whole(&target, |out| out.write_all(b"newer")).expect("the folder can be written");
+    let mode = std::fs::metadata(&target).expect("it is there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o640);
     write_whole("/dev/null".as_ref(), |out| out.write_all(b"gone")).expect("it takes all");
     let about = std::fs::metadata("/dev/null").expect("it is still there");
     assert!(!about.is_file());

@@ -1,0 +1,144 @@
+//! What can be written on the command line. Gives the one description from which arguments are parsed and help is printed.
+
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use std::path::PathBuf;
+
+/// The whole, with these commands.
+pub fn command(commands: impl Iterator<Item = Command>) -> Command {
+    Command::new("dlc")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Checks, trains, runs and compiles descriptions of neural networks")
+        .after_help("Exit codes: 0 fine, 1 the spec, 2 data or weights, 3 failed while running, 130 interrupted.")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .disable_help_subcommand(true)
+        .arg(flag("json", "Print errors and warnings as JSON, one to a line").global(true))
+        .subcommands(commands)
+}
+
+/// A folder to begin with.
+pub fn new() -> Command {
+    Command::new("new")
+        .about("Make a folder with a small spec and its data, ready to be trained")
+        .arg(path("FOLDER", "The folder to make").required(true))
+}
+
+/// The mistakes of a spec.
+pub fn check() -> Command {
+    Command::new("check").about("Find the mistakes in a spec").arg(spec()).arg(set())
+}
+
+/// The stages of a spec.
+pub fn compile() -> Command {
+    Command::new("compile")
+        .about("Print what becomes of a spec, at any stage")
+        .arg(spec())
+        .arg(text("ITEM", "The model or training, where the spec has several"))
+        .arg(option("emit", "STAGE", "What to print").required(true).value_parser(super::compile::STAGES))
+        .arg(path("output", "Write to a file [default: standard output]").short('o').long("output").value_name("FILE"))
+        .arg(set())
+}
+
+/// A training.
+pub fn train() -> Command {
+    Command::new("train")
+        .about("Train a model on its data")
+        .arg(spec())
+        .arg(text("TRAIN", "The training, where the spec has several"))
+        .arg(path("out", "Where the results go [default: runs/TRAIN]").long("out").value_name("DIR"))
+        .arg(set())
+        .arg(threads())
+}
+
+/// A model on tensors.
+pub fn run() -> Command {
+    Command::new("run")
+        .about("Run a model on tensors")
+        .arg(spec())
+        .arg(text("MODEL", "The model, where the spec has several"))
+        .arg(tensors("weights", "The model's weights"))
+        .arg(tensors("in", "The inputs, under the names that the model gives them"))
+        .arg(tensors("out", "Where the outputs go, under the names that the model gives them"))
+        .arg(
+            option("engine", "ENGINE", "Machine code, or the plain interpreter that it is tested against")
+                .value_parser(["jit", "interp"])
+                .default_value("jit"),
+        )
+        .arg(flag("training", "Run as in training: with dropout, and statistics of the batch"))
+        .arg(option("seed", "N", "The seed of random numbers").value_parser(value_parser!(u64)).default_value("0"))
+        .arg(set())
+        .arg(threads())
+}
+
+/// Gradients of a batch.
+pub fn grad() -> Command {
+    Command::new("grad")
+        .about("Compute the loss of a batch and the gradient of every trained weight")
+        .arg(spec())
+        .arg(text("TRAIN", "The training, where the spec has several"))
+        .arg(tensors("weights", "The model's weights"))
+        .arg(tensors("in", "The batch: the model's inputs and what else the loss speaks of"))
+        .arg(tensors("out", "Where the gradients go, under the weights' names, and the loss as `loss`"))
+        .arg(
+            option("seed", "N", "The seed of random numbers [default: the training's]")
+                .value_parser(value_parser!(u64)),
+        )
+        .arg(set())
+        .arg(threads())
+}
+
+/// The one style.
+pub fn fmt() -> Command {
+    Command::new("fmt")
+        .about("Rewrite specs in the one style")
+        .arg(path("FILE", "The specs, or - for standard input").required(true).num_args(1..))
+        .arg(flag("check", "Only tell which files would change; exit code 1 if there are any"))
+}
+
+fn spec() -> Arg {
+    path("SPEC", "The spec").required(true)
+}
+
+fn set() -> Arg {
+    option("set", "ITEM.NAME=VALUE", "Give a parameter or entry of an item another value").action(ArgAction::Append)
+}
+
+fn threads() -> Arg {
+    option("threads", "N", "How many threads to use [default: all cores, or DLC_THREADS]")
+        .value_parser(value_parser!(u16).range(1..=1024))
+}
+
+fn tensors(name: &'static str, help: &'static str) -> Arg {
+    path(name, help).long(name).value_name("FILE.safetensors").required(true)
+}
+
+fn path(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).help(help).value_parser(value_parser!(PathBuf))
+}
+
+fn text(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).help(help)
+}
+
+fn option(name: &'static str, value: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).value_name(value).help(help)
+}
+
+fn flag(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).help(help).action(ArgAction::SetTrue)
+}
+
+/// A path that the command requires.
+pub fn required_path<'a>(args: &'a ArgMatches, name: &str) -> &'a PathBuf {
+    args.get_one(name).expect("the command line requires this argument")
+}
+
+/// A text, if it was given.
+pub fn text_of<'a>(args: &'a ArgMatches, name: &str) -> Option<&'a str> {
+    args.get_one::<String>(name).map(String::as_str)
+}
+
+/// All values of `--set`.
+pub fn sets(args: &ArgMatches) -> Vec<String> {
+    args.get_many("set").into_iter().flatten().cloned().collect()
+}
