@@ -1,7 +1,7 @@
 //! Plans against the interpreter: the same numbers, in as few kernels as fusion promises.
 
 use crate::simulate;
-use crate::support::{f32s, function, ty};
+use crate::support::{f32s, function};
 use dlc_compiler::plan::plan;
 use dlc_compiler::program::build::Builder;
 use dlc_compiler::program::interp::{self, Tensor};
