@@ -3,6 +3,7 @@
 mod cli;
 mod data;
 mod files;
+mod house;
 mod safetensors;
 mod scratch;
 mod weights;

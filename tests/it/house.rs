@@ -1,0 +1,106 @@
+//! The house holds together: the arrows between crates, what users depend on, how files open, what documents name.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap()
+}
+
+/// The crates of the workspace that a manifest names among its dependencies.
+fn arrows(manifest: &str) -> BTreeSet<String> {
+    let text = read(manifest);
+    let dependencies = text.split("\n[").find(|s| s.starts_with("dependencies]")).unwrap();
+    let names = dependencies.lines().filter_map(|l| l.split(['.', ' ', '=']).next());
+    names.filter(|n| n.starts_with("dlc-")).map(str::to_string).collect()
+}
+
+#[test]
+fn arrows_between_crates() {
+    let expected = [
+        ("grammar/Cargo.toml", vec![]),
+        ("plan/Cargo.toml", vec![]),
+        ("compiler/Cargo.toml", vec!["dlc-grammar", "dlc-plan"]),
+        ("runtime/Cargo.toml", vec!["dlc-plan"]),
+        ("macros/Cargo.toml", vec!["dlc-compiler", "dlc-grammar"]),
+        ("Cargo.toml", vec!["dlc-compiler", "dlc-grammar", "dlc-macros", "dlc-plan", "dlc-runtime"]),
+    ];
+    for (manifest, crates) in expected {
+        let crates: BTreeSet<String> = crates.into_iter().map(str::to_string).collect();
+        assert_eq!(arrows(manifest), crates, "{manifest}");
+    }
+}
+
+#[test]
+fn a_program_without_default_features_ships_no_compiler() {
+    let tree = Command::new(env!("CARGO"))
+        .args(["tree", "--offline", "--no-default-features", "-e", "normal,no-proc-macro", "--prefix", "none"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    let tree = String::from_utf8(tree.stdout).unwrap();
+    assert!(tree.contains("dlc-runtime"), "{tree}");
+    for name in ["cranelift", "pest", "clap", "dlc-compiler", "dlc-grammar", "indicatif"] {
+        let found = tree.lines().find(|l| l.starts_with(name));
+        assert_eq!(found, None, "a program without default features depends on {name}");
+    }
+}
+
+/// Every Rust file of the repository, by its path from the root.
+fn rust_files() -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![root()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            if path.is_dir() && name != "target" && !name.starts_with('.') {
+                folders.push(path);
+            } else if name.ends_with(".rs") {
+                found.push(path);
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn every_file_says_what_it_is() {
+    for f in rust_files() {
+        let text = std::fs::read_to_string(&f).unwrap();
+        assert!(text.starts_with("//!") || text.starts_with("#!["), "{} opens with no `//!`", f.display());
+    }
+}
+
+#[test]
+fn unsafe_stands_only_where_it_may() {
+    let may = ["runtime/", "compiler/src/back/clif/", "compiler/src/back/reference.rs", "compiler/tests/", "tests/", "src/weights/file.rs"];
+    for f in rust_files() {
+        let path = f.strip_prefix(root()).unwrap().to_string_lossy().into_owned();
+        if may.iter().any(|m| path.starts_with(m)) {
+            continue;
+        }
+        let text = std::fs::read_to_string(&f).unwrap();
+        let code = text.lines().filter(|l| !l.trim_start().starts_with("//"));
+        let found = code.filter(|l| l.contains("unsafe ") && !l.contains('"')).collect::<Vec<_>>();
+        let is_type = |l: &&str| l.contains("unsafe extern \"C\" fn(") || l.contains("unsafe_op");
+        assert!(found.iter().all(|l| is_type(l)), "{path} has unsafe code: {found:?}");
+    }
+}
+
+#[test]
+fn what_the_architecture_names_exists() {
+    let text = read("ARCHITECTURE.md");
+    assert!(text.lines().count() < 200, "ARCHITECTURE.md is a bird's eye view");
+    for word in text.split('`').skip(1).step_by(2) {
+        let is_path = word.contains('/') && !word.contains([' ', '*', '<', ':', '(']);
+        if is_path {
+            assert!(root().join(word).exists(), "ARCHITECTURE.md names `{word}`, which does not exist");
+        }
+    }
+}
