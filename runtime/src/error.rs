@@ -148,7 +148,9 @@ impl fmt::Display for Error {
         match self {
             Error::NoEntry { name, known } => write!(f, "nothing here is called `{name}`; there is {}", list(known)),
             Error::NoInput { name, entry } => write!(f, "`{entry}` needs the input `{name}`, which is not given"),
-            Error::StrayInput { name, known } => write!(f, "no input is called `{name}`; the inputs are {}", list(known)),
+            Error::StrayInput { name, known } => {
+                write!(f, "no input is called `{name}`; the inputs are {}", list(known))
+            }
             Error::PortCount { what, found, expected } => write!(f, "{found} {what} are given, expected {expected}"),
             Error::InputType { name, found, expected } => write!(f, "`{name}` is {found} here, expected {expected}"),
             Error::InputShape { name, found, expected } => write!(f, "`{name}` is {found:?} here, expected {expected}"),
@@ -224,6 +226,9 @@ mod tests {
         let shape = Error::InputShape { name: "x".into(), found: vec![3, 65], expected: "[B, 64]".into() };
         assert_eq!(shape.to_string(), "`x` is [3, 65] here, expected [B, 64]");
         assert_eq!((index.exit_code(), shape.exit_code()), (2, 2));
-        assert_eq!(Error::Memory { bytes: 3 << 30 }.to_string(), "the system does not give the 3.0 GiB that are needed");
+        assert_eq!(
+            Error::Memory { bytes: 3 << 30 }.to_string(),
+            "the system does not give the 3.0 GiB that are needed"
+        );
     }
 }

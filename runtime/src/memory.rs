@@ -88,7 +88,8 @@ impl Memory {
 impl Drop for Memory {
     fn drop(&mut self) {
         if self.bytes > 0 {
-            let layout = Layout::from_size_align(self.bytes, ALIGN as usize).expect("the block was made with this layout");
+            let layout =
+                Layout::from_size_align(self.bytes, ALIGN as usize).expect("the block was made with this layout");
             // SAFETY: the block came from the allocator with this layout and is freed once.
             unsafe { dealloc(self.start.as_ptr(), layout) };
         }

@@ -12,8 +12,8 @@ use dlc_plan::plan::{Entry, Store, Weight};
 use dlc_plan::{Atom, Host, Plan, Size};
 use kernel::check_kernel;
 pub use place::MOST_LOOPS;
-use step::Steps;
 use std::collections::HashSet;
+use step::Steps;
 
 /// The result of a check: why the plan is refused.
 type Checked = Result<(), String>;
@@ -76,7 +76,6 @@ fn check_entry(plan: &Plan, entry: &Entry) -> Checked {
     for guard in &entry.guards {
         sizes.host(&guard.holds, &[], None).map_err(|e| format!("guard `{}`: {e}", guard.message))?;
     }
-    let last = step::count(&entry.steps).saturating_sub(1);
     for (what, ports) in [("input", &entry.inputs), ("output", &entry.outputs)] {
         for port in ports {
             let place = || format!("{what} `{}`", port.name);
@@ -85,9 +84,6 @@ fn check_entry(plan: &Plan, entry: &Entry) -> Checked {
             for size in port.shape.iter().chain(&port.limit) {
                 sizes.size(size).map_err(|e| format!("{}: {e}", place()))?;
             }
-            // Inputs are copied in before the first step, outputs copied out after the last.
-            let step = if what == "input" { 0 } else { last };
-            place::check_use(entry, port.buffer, step, &[]).map_err(|e| format!("{}: {e}", place()))?;
         }
     }
     let names: HashSet<&String> = entry.inputs.iter().map(|p| &p.name).collect();
@@ -132,7 +128,8 @@ impl Sizes<'_> {
                 args
             }
             Host::Row(depth, cells) => {
-                let count = counts.get(*depth as usize).ok_or_else(|| format!("a row of loop {depth}, which is not there"))?;
+                let count =
+                    counts.get(*depth as usize).ok_or_else(|| format!("a row of loop {depth}, which is not there"))?;
                 ensure!(cells.len() >= *count as usize, "{} cells for {count} iterations", cells.len());
                 cells
             }

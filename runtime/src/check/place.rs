@@ -1,4 +1,4 @@
-//! Checks where buffers are, and that a step uses a buffer only while it lives.
+//! Checks where buffers are, and that those that are needed at the same time never share memory.
 //!
 //! A loop's body runs again and again, so what lives before the loop and is used in it must live to its end, and what is
 //! chosen by the iteration must live through all of the loop.
@@ -110,49 +110,78 @@ pub struct Around {
     pub count: u32,
 }
 
-/// Checks the use of a buffer by a step inside of some loops, outermost first.
-pub fn check_use(entry: &Entry, id: BufId, step: u32, loops: &[Around]) -> Checked {
-    let b = entry.buffers.get(id as usize).ok_or_else(|| format!("there is no buffer {id}"))?;
-    match &b.place {
-        Place::Arena { first, last } => {
-            let alive = *first <= step && step <= *last;
-            ensure!(alive, "buffer {id} ({}) lives from step {first} to {last}", b.note);
-            let early = loops.iter().find(|l| *first < l.own && *last < l.end);
-            ensure!(early.is_none(), "buffer {id} ({}) ends at step {last}, within a loop that needs it again", b.note);
-            Ok(())
-        }
-        Place::Weight { .. } | Place::Store(_) => Ok(()),
-        Place::Part { of, .. } => check_use(entry, *of, step, loops),
-        Place::Slot { of, depth, .. } => {
-            if let Some(l) = loops.get(usize::from(*depth)) {
-                covers(entry, *of, l)?;
-            }
-            check_use(entry, *of, step, loops)
-        }
-        Place::Row { depth, cells } => {
-            let l = loops.get(usize::from(*depth));
-            let l = l.ok_or_else(|| format!("buffer {id} ({}) is used outside of its loop", b.note))?;
-            ensure!(cells.len() >= l.count as usize, "buffer {id} has {} cells for {} iterations", cells.len(), l.count);
-            for &cell in cells {
-                covers(entry, cell, l)?;
-                check_use(entry, cell, step, loops)?;
-            }
-            Ok(())
-        }
-    }
+/// From which step to which each buffer in the arena is needed, both included, as its uses say.
+pub struct Needed<'a> {
+    entry: &'a Entry,
+    spans: Vec<Option<(u32, u32)>>,
 }
 
-/// A buffer lives through all of a loop.
-fn covers(entry: &Entry, id: BufId, l: &Around) -> Checked {
-    let b = &entry.buffers[id as usize];
-    match &b.place {
-        Place::Arena { first, last } => {
-            let note = &b.note;
-            ensure!(*first <= l.own && l.end <= *last, "buffer {id} ({note}) does not live through the loop at {}", l.own);
-            Ok(())
+impl Needed<'_> {
+    pub fn new(entry: &Entry) -> Needed<'_> {
+        Needed { entry, spans: vec![None; entry.buffers.len()] }
+    }
+
+    /// Notes the use of a buffer by a step inside of some loops, outermost first. Steps come in order.
+    pub fn note(&mut self, id: BufId, step: u32, loops: &[Around]) -> Checked {
+        self.note_span(id, (step, step), loops)
+    }
+
+    fn note_span(&mut self, id: BufId, (from, to): (u32, u32), loops: &[Around]) -> Checked {
+        let b = self.entry.buffers.get(id as usize).ok_or_else(|| format!("there is no buffer {id}"))?;
+        match &b.place {
+            Place::Arena { .. } => {
+                let span = self.spans[id as usize].get_or_insert((from, to));
+                *span = (span.0.min(from), span.1.max(to));
+                for l in loops.iter().filter(|l| l.own > span.0) {
+                    span.1 = span.1.max(l.end);
+                }
+                Ok(())
+            }
+            Place::Weight { .. } | Place::Store(_) => Ok(()),
+            Place::Part { of, .. } => self.note_span(*of, (from, to), loops),
+            Place::Slot { of, depth, .. } => match loops.get(usize::from(*depth)) {
+                None => self.note_span(*of, (from, to), loops),
+                Some(l) => self.note_span(*of, (l.own, l.end), &loops[..usize::from(*depth)]),
+            },
+            Place::Row { depth, cells } => {
+                let l = loops.get(usize::from(*depth));
+                let l = l.ok_or_else(|| format!("buffer {id} ({}) is used outside of its loop", b.note))?;
+                let (found, expected) = (cells.len(), l.count as usize);
+                ensure!(found >= expected, "buffer {id} has {found} cells for {expected} iterations");
+                let outer = &loops[..usize::from(*depth)];
+                cells.iter().try_for_each(|&cell| self.note_span(cell, (l.own, l.end), outer))
+            }
         }
-        Place::Weight { .. } | Place::Store(_) | Place::Part { .. } | Place::Slot { .. } | Place::Row { .. } => {
-            parts(b).iter().try_for_each(|&part| covers(entry, part, l))
+    }
+
+    /// Checks that buffers that are needed at the same time live at the same time in the plan, so that they get memory of
+    /// their own. Whether the plan's steps have the same numbers as here does not matter, only which buffers meet.
+    pub fn check(&self) -> Checked {
+        let lives = self.entry.buffers.iter().zip(&self.spans).enumerate().filter_map(|(i, (b, span))| match b.place {
+            Place::Arena { first, last } => span.map(|span| (i, (first, last), span)),
+            Place::Weight { .. } | Place::Store(_) => None,
+            Place::Part { .. } | Place::Slot { .. } | Place::Row { .. } => None,
+        });
+        let mut by_first: Vec<_> = lives.collect();
+        let mut by_last = by_first.clone();
+        by_first.sort_by_key(|(_, life, _)| life.0);
+        by_last.sort_by_key(|(_, life, _)| life.1);
+        // Of the buffers that are dead when the next one begins, the one that is needed longest.
+        let mut dead = by_last.iter().peekable();
+        let mut longest: Option<(usize, u32)> = None;
+        for (b, life, span) in by_first {
+            while let Some((a, _, span)) = dead.next_if(|(_, other, _)| other.1 < life.0) {
+                if longest.is_none_or(|(_, last)| last < span.1) {
+                    longest = Some((*a, span.1));
+                }
+            }
+            if let Some((a, last)) = longest.filter(|(_, last)| *last >= span.0) {
+                let [x, y] = [a, b].map(|i| &self.entry.buffers[i].note);
+                return Err(format!(
+                    "buffers {a} ({x}) and {b} ({y}) may share memory, and both are needed at step {last}"
+                ));
+            }
         }
+        Ok(())
     }
 }

@@ -2,14 +2,14 @@
 //! calls give a kernel as much as it takes.
 
 use super::kernel::fold_of;
-use super::place::{Around, MOST_LOOPS, check_use};
+use super::place::{Around, MOST_LOOPS, Needed};
 use super::{Checked, Sizes, ensure};
 use dlc_plan::kernel::{Elem, Kind, Over};
 use dlc_plan::plan::{BufId, Call, Entry, FoldTo, Gemm, Matrix, Repeat, Step, Store};
 use dlc_plan::{Plan, Size};
 
 /// Counts steps as they are numbered: a loop itself, then those of its body.
-pub fn count(steps: &[Step]) -> u32 {
+fn count(steps: &[Step]) -> u32 {
     let of = |s: &Step| match s {
         Step::Kernel(_) | Step::Gemm(_) | Step::Copy { .. } | Step::Scatter { .. } => 1,
         Step::Repeat(r) => count(&r.steps).saturating_add(1),
@@ -22,7 +22,8 @@ pub struct Steps<'a> {
     entry: &'a Entry,
     sizes: &'a Sizes<'a>,
     segments: usize,
-    /// The number of the step being checked.
+    needed: Needed<'a>,
+    /// The number of the step being checked; inputs are filled at 0, and the first step is 1.
     now: u32,
     loops: Vec<Around>,
 }
@@ -30,11 +31,16 @@ pub struct Steps<'a> {
 impl<'a> Steps<'a> {
     pub fn new(plan: &'a Plan, entry: &'a Entry, sizes: &'a Sizes<'a>) -> Steps<'a> {
         let segments = plan.weights.iter().filter(|w| w.store == Store::Trained).count();
-        Steps { plan, entry, sizes, segments, now: 0, loops: Vec::new() }
+        let needed = Needed::new(entry);
+        Steps { plan, entry, sizes, segments, needed, now: 0, loops: Vec::new() }
     }
 
     pub fn check(mut self) -> Checked {
-        self.steps(&self.entry.steps)
+        self.entry.inputs.iter().try_for_each(|port| self.needed.note(port.buffer, 0, &[]))?;
+        self.now = 1;
+        self.steps(&self.entry.steps)?;
+        self.entry.outputs.iter().try_for_each(|port| self.needed.note(port.buffer, self.now, &[]))?;
+        self.needed.check()
     }
 
     fn steps(&mut self, steps: &[Step]) -> Checked {
@@ -82,18 +88,18 @@ impl<'a> Steps<'a> {
     }
 
     /// The type of a buffer that may be used by this step.
-    fn elem(&self, id: BufId) -> Result<Elem, String> {
-        check_use(self.entry, id, self.now, &self.loops)?;
+    fn elem(&mut self, id: BufId) -> Result<Elem, String> {
+        self.needed.note(id, self.now, &self.loops)?;
         Ok(self.entry.buffers[id as usize].elem)
     }
 
-    fn expect(&self, id: BufId, elem: Elem) -> Checked {
+    fn expect(&mut self, id: BufId, elem: Elem) -> Checked {
         let found = self.elem(id)?;
         ensure!(found == elem, "buffer {id} is {found:?}, expected {elem:?}");
         Ok(())
     }
 
-    fn gemm(&self, gemm: &Gemm) -> Checked {
+    fn gemm(&mut self, gemm: &Gemm) -> Checked {
         ensure!(!gemm.terms.is_empty(), "a sum of no products");
         self.all_sizes([&gemm.m, &gemm.n].into_iter().chain(&gemm.batch))?;
         self.matrix(&gemm.c, gemm.batch.len())?;
@@ -111,13 +117,13 @@ impl<'a> Steps<'a> {
         }
     }
 
-    fn matrix(&self, m: &Matrix, batch: usize) -> Checked {
+    fn matrix(&mut self, m: &Matrix, batch: usize) -> Checked {
         self.expect(m.buf, Elem::F32)?;
         ensure!(m.batch.len() == batch, "{} batch strides for {batch} batch axes", m.batch.len());
         self.all_sizes([&m.offset, &m.row, &m.col].into_iter().chain(&m.batch))
     }
 
-    fn call(&self, call: &Call) -> Checked {
+    fn call(&mut self, call: &Call) -> Checked {
         let kernel = self.plan.kernels.get(call.kernel as usize);
         let kernel = kernel.ok_or_else(|| format!("there is no kernel {}", call.kernel))?;
         let fits = |what: &str, found: usize, expected: usize| {
@@ -153,7 +159,7 @@ impl<'a> Steps<'a> {
         Ok(())
     }
 
-    fn fold(&self, to: &FoldTo) -> Checked {
+    fn fold(&mut self, to: &FoldTo) -> Checked {
         let elem = match to.kind {
             Kind::F32 => Elem::F32,
             Kind::I32 => Elem::I32,

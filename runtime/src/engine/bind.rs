@@ -3,7 +3,7 @@
 //! is a bug of the compiler.
 
 use super::frame::moves;
-use super::node::{CallNode, GemmNode, MatrixNode, Node, ScatterNode};
+use super::node::{CallNode, GemmNode, Known, MatrixNode, Node, ScatterNode};
 use super::segments::{PIECE, Segments};
 use crate::error::Error;
 use dlc_plan::chunks::{Cut, FOLD_CHUNKS};
@@ -74,23 +74,23 @@ impl Facts<'_> {
     fn gemm(&self, gemm: &mut GemmNode) -> Result<usize, String> {
         [&mut gemm.m, &mut gemm.n].into_iter().chain(&mut gemm.batch).for_each(|k| k.set(self.dims));
         let (m, n) = (gemm.m.now, gemm.n.now);
-        let batch: Vec<i64> = gemm.batch.iter().map(|k| k.now).collect();
+        let batch = &gemm.batch;
         let mut longest = 0;
         for (k, a, b) in &mut gemm.terms {
             k.set(self.dims);
             longest = longest.max(k.now);
-            self.matrix(a, [m, k.now], &batch)?;
-            self.matrix(b, [k.now, n], &batch)?;
+            self.matrix(a, [m, k.now], batch)?;
+            self.matrix(b, [k.now, n], batch)?;
         }
-        self.matrix(&mut gemm.c, [m, n], &batch)?;
+        self.matrix(&mut gemm.c, [m, n], batch)?;
         let still = |extent: i64, stride: i64| extent > 1 && stride == 0;
         let repeats = still(m, gemm.c.row.now) || still(n, gemm.c.col.now);
-        if repeats || batch.iter().zip(&gemm.c.batch).any(|(&extent, stride)| still(extent, stride.now)) {
+        if repeats || batch.iter().zip(&gemm.c.batch).any(|(extent, stride)| still(extent.now, stride.now)) {
             return Err(format!("a product writes elements of {} more than once", self.note(gemm.c.buf)));
         }
         if let Some(call) = &mut gemm.then {
             self.call(call)?;
-            let rows = batch.iter().fold(i128::from(m), |rows, &extent| rows.saturating_mul(extent.into()));
+            let rows = batch.iter().fold(i128::from(m), |rows, extent| rows.saturating_mul(extent.now.into()));
             if i128::from(call.rows.now) != rows {
                 return Err(format!("{} rows follow a product of {rows}", call.rows.now));
             }
@@ -99,18 +99,18 @@ impl Facts<'_> {
     }
 
     /// A matrix of this shape, and all others of its batch, lie in its buffer.
-    fn matrix(&self, matrix: &mut MatrixNode, shape: [i64; 2], batch: &[i64]) -> Result<(), String> {
+    fn matrix(&self, matrix: &mut MatrixNode, shape: [i64; 2], batch: &[Known]) -> Result<(), String> {
         matrix.set(self.dims);
-        let extents = || shape.iter().chain(batch);
-        if extents().any(|&n| n < 0) {
+        let extents = || shape.into_iter().chain(batch.iter().map(|extent| extent.now));
+        if extents().any(|n| n < 0) {
             return Err(format!("a matrix of {shape:?} in {}", self.note(matrix.buf)));
         }
-        if extents().any(|&n| n == 0) {
+        if extents().any(|n| n == 0) {
             return Ok(());
         }
         let strides = [&matrix.row, &matrix.col].into_iter().chain(&matrix.batch);
         let (mut low, mut high) = (i128::from(matrix.offset.now), i128::from(matrix.offset.now));
-        for (&n, stride) in extents().zip(strides) {
+        for (n, stride) in extents().zip(strides) {
             let reach = i128::from(n - 1) * i128::from(stride.now);
             low += reach.min(0);
             high += reach.max(0);
@@ -143,8 +143,7 @@ impl Facts<'_> {
         }
         call.cut = Cut::new(rows, kernel.row_work(&call.exts), !call.folds.is_empty());
         if cfg!(debug_assertions) && rows > 0 {
-            let lens: Vec<u64> = call.bufs.iter().map(|&b| self.lens[b]).collect();
-            self.accesses(call, kernel, &call.exts, &lens)?;
+            self.accesses(call.kernel, &call.bufs, &call.exts, &|i| self.lens[call.bufs[i]])?;
         }
         Ok(())
     }
@@ -153,25 +152,25 @@ impl Facts<'_> {
         let exts = [PIECE as i64];
         let work = kernel.row_work(&exts).saturating_mul(kernel.row_count(&exts));
         call.cut = Cut::new(self.segments.pieces.len() as u64, work, !call.folds.is_empty());
-        let lens: Vec<u64> = call.bufs.iter().map(|&b| self.lens[b]).collect();
         let Some(classes) = &mut call.segments else { return Ok(()) };
-        for ((moving, &b), &len) in classes.moving.iter_mut().zip(&call.bufs).zip(&lens) {
-            let buffer = &self.entry.buffers[b];
+        for (moving, &b) in classes.moving.iter_mut().zip(&call.bufs) {
+            let (buffer, len) = (&self.entry.buffers[b], self.lens[b]);
             *moving = if moves(buffer, len, self.store_len) { buffer.elem.bytes() } else { 0 };
             if *moving > 0 && len != self.store_len {
                 return Err(format!("{} is not as long as the store of {}", self.note(b), self.store_len));
             }
         }
         if cfg!(debug_assertions) {
-            let moved = |(&len, &moving)| if moving > 0 { PIECE as u64 } else { len };
-            let lens: Vec<u64> = lens.iter().zip(&classes.moving).map(moved).collect();
-            self.accesses(call, kernel, &exts, &lens)?;
+            let moving = &classes.moving;
+            let len = |i: usize| if moving[i] > 0 { PIECE as u64 } else { self.lens[call.bufs[i]] };
+            self.accesses(call.kernel, &call.bufs, &exts, &len)?;
         }
         Ok(())
     }
 
     /// The accesses of a kernel that neither gather nor have bounds of their own lie in its buffers.
-    fn accesses(&self, call: &CallNode, kernel: &Kernel, exts: &[i64], lens: &[u64]) -> Result<(), String> {
+    fn accesses(&self, number: usize, bufs: &[usize], exts: &[i64], len: &dyn Fn(usize) -> u64) -> Result<(), String> {
+        let kernel = &self.plan.kernels[number];
         let defs = kernel.setup.iter().chain(kernel.phases.iter().flat_map(|p| &p.defs));
         let loads = defs.filter_map(|d| match &d.op {
             Op::Load(access) => Some(access),
@@ -181,9 +180,9 @@ impl Facts<'_> {
         for access in loads.chain(stores).filter(|a| a.base.is_none() && a.bounds.is_empty()) {
             let buf = usize::from(access.buf);
             let Some((low, high)) = range(kernel, access, exts) else { continue };
-            if low < 0 || high >= i128::from(lens[buf]) {
-                let note = self.note(call.bufs[buf]);
-                return Err(format!("kernel {} touches elements {low} to {high} of {note}", call.kernel));
+            if low < 0 || high >= i128::from(len(buf)) {
+                let note = self.note(bufs[buf]);
+                return Err(format!("kernel {number} touches elements {low} to {high} of {note}"));
             }
         }
         Ok(())

@@ -15,12 +15,16 @@ pub const SMALL: usize = 16;
 pub struct Scratch {
     pub uniforms: Vec<u32>,
     pub bufs: Vec<Ptr>,
+    /// The length of each buffer, and of each fold.
+    pub lens: Vec<u64>,
+    pub fold_lens: Vec<u64>,
     /// For each chunk, where its folds go.
     pub folds: Vec<Ptr>,
     /// The short partial results: for each fold, a line for each chunk.
     pub small: Memory,
-    /// For each thread, a list of buffers.
+    /// For each thread, a list of buffers and one of their lengths.
     pub slot_bufs: Vec<Ptr>,
+    pub slot_lens: Vec<u64>,
     /// What products need.
     pub products: Vec<f32>,
 }
@@ -29,7 +33,9 @@ pub struct Scratch {
 pub struct Job<'a> {
     pub f: KernelFn,
     pub bufs: *const Ptr,
+    pub lens: *const u64,
     pub uniforms: *const u32,
+    pub fold_lens: *const u64,
     exts: *const i64,
     folds: *const Ptr,
     nodes: &'a [FoldNode],
@@ -65,6 +71,8 @@ impl Job<'_> {
             uniforms: self.uniforms,
             exts: self.exts,
             folds: self.folds_of(chunk),
+            lens: self.lens,
+            fold_lens: self.fold_lens,
         };
         // SAFETY: the plan was checked to give the kernel as many buffers, scalars, extents and folds as it takes, of its
         // types; rows are those that the kernel's extents say, and no other chunk has them. That its accesses lie within
@@ -104,12 +112,14 @@ impl Walker<'_> {
 
     /// Lays out the arguments of a call whose rows come in so many chunks, and whose scalars are set.
     pub fn begin<'c>(&mut self, call: &'c CallNode, chunks: usize) -> Job<'c> {
-        for (slot, &b) in self.scratch.bufs.iter_mut().zip(&call.bufs) {
-            *slot = self.ptrs[b];
+        for (i, &b) in call.bufs.iter().enumerate() {
+            self.scratch.bufs[i] = self.ptrs[b];
+            self.scratch.lens[i] = self.lens[b];
         }
         let width = call.folds.len();
         for (i, fold) in call.folds.iter().enumerate() {
             let partials = self.partials(i, fold);
+            self.scratch.fold_lens[i] = fold.len.count() as u64;
             for chunk in 0..chunks {
                 self.scratch.folds[chunk * width + i] = partials.start.plus(4 * chunk * partials.stride);
             }
@@ -117,6 +127,8 @@ impl Walker<'_> {
         Job {
             f: self.fns[call.kernel],
             bufs: self.scratch.bufs.as_ptr(),
+            lens: self.scratch.lens.as_ptr(),
+            fold_lens: self.scratch.fold_lens.as_ptr(),
             uniforms: self.scratch.uniforms.as_ptr(),
             exts: call.exts.as_ptr(),
             folds: self.scratch.folds.as_ptr(),

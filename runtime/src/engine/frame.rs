@@ -89,26 +89,30 @@ impl Frame {
             products.resize(scratch, 0.0);
         }
         if !self.layout.serves(&self.room) {
-            self.layout = self.layout.widened(entry, &self.room);
-            self.arena = Ptr::NULL;
+            let wider = self.layout.widened(entry, &self.room);
+            self.layout = match grow(arena, wider.bytes()) {
+                Ok(()) => wider,
+                // There may be room for these sizes alone.
+                Err(_) => {
+                    let own = Layout::new(entry, &self.room);
+                    grow(arena, own.bytes())?;
+                    own
+                }
+            };
         }
-        if (arena.bytes() as u64) < self.layout.bytes() {
-            // The old one is given back first: nothing in it is needed.
-            *arena = Memory::zeroed(0)?;
-            *arena = Memory::zeroed(self.layout.bytes())?;
-        }
-        self.attach(ground, arena);
+        self.attach(ground, arena)?;
         self.bound = true;
         Ok(())
     }
 
     /// Whether the addresses are those of this arena.
     pub fn is_attached(&self, arena: &Memory) -> bool {
-        self.arena == arena.start()
+        self.arena == arena.start() && self.layout.bytes() <= arena.bytes() as u64
     }
 
-    /// Sets the addresses of the buffers that stay where they are.
-    pub fn attach(&mut self, ground: &Ground, arena: &Memory) {
+    /// Sets the addresses of the buffers that stay where they are, in an arena that is large enough afterwards.
+    pub fn attach(&mut self, ground: &Ground, arena: &mut Memory) -> Result<(), Error> {
+        grow(arena, self.layout.bytes())?;
         let Ground { plan, entry, stores, .. } = *ground;
         self.arena = arena.start();
         for (i, b) in entry.buffers.iter().enumerate() {
@@ -122,6 +126,7 @@ impl Frame {
                 Place::Part { .. } | Place::Slot { .. } | Place::Row { .. } => {}
             }
         }
+        Ok(())
     }
 
     fn set_lens(&mut self, plan: &Plan, entry: &Entry) -> Result<(), Error> {
@@ -159,7 +164,8 @@ impl Frame {
             let len = i128::from(self.lens[i]);
             let within = |from: i128, len: i128, room: i128| {
                 let fits = len == 0 || (from >= 0 && from + len <= room);
-                fits.then_some(()).ok_or_else(|| format!("buffer {i} ({}) does not lie in what it is a piece of", b.note))
+                fits.then_some(())
+                    .ok_or_else(|| format!("buffer {i} ({}) does not lie in what it is a piece of", b.note))
             };
             let room = |of: u32| i128::from(self.lens[of as usize]);
             match &b.place {
@@ -182,6 +188,15 @@ impl Frame {
         }
         Ok(())
     }
+}
+
+/// Makes the arena as large as it must be. Nothing in it is needed, so an old one is given back first.
+fn grow(arena: &mut Memory, bytes: u64) -> Result<(), Error> {
+    if (arena.bytes() as u64) < bytes {
+        *arena = Memory::zeroed(0)?;
+        *arena = Memory::zeroed(bytes)?;
+    }
+    Ok(())
 }
 
 /// Sets the distance in bytes of a part or a slot.

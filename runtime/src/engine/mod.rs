@@ -187,6 +187,7 @@ impl Engine {
             state,
             dims: &self.dims,
             spots: &frame.spots,
+            lens: &frame.lens,
             bytes: &frame.bytes,
             ptrs: &mut frame.ptrs,
             rows: &mut self.rows,
@@ -203,10 +204,8 @@ impl Engine {
     /// Checks the inputs and makes the entry ready to run at their sizes.
     fn prepare(&mut self, entry: usize, state: &HostState, inputs: &[&Tensor], outputs: usize) -> Result<(), Error> {
         let plan = &self.plan;
-        let unknown = || Error::NoEntry {
-            name: entry.to_string(),
-            known: plan.entries.iter().map(|e| e.name.clone()).collect(),
-        };
+        let unknown =
+            || Error::NoEntry { name: entry.to_string(), known: plan.entries.iter().map(|e| e.name.clone()).collect() };
         let ports = plan.entries.get(entry).ok_or_else(unknown)?;
         if outputs != ports.outputs.len() {
             return Err(Error::PortCount { what: "outputs", found: outputs, expected: ports.outputs.len() });
@@ -220,7 +219,7 @@ impl Engine {
             frame.dims.copy_from_slice(&self.dims);
             frame.bind(&ground, &mut self.arena, &mut self.scratch.products)?;
         } else if !frame.is_attached(&self.arena) {
-            frame.attach(&ground, &self.arena);
+            frame.attach(&ground, &mut self.arena)?;
         }
         place(&frame.spots, &mut frame.ptrs, &[], &frame.found);
         Ok(())
@@ -241,9 +240,12 @@ fn scratch(frames: &[Frame], threads: usize) -> Result<Scratch, Error> {
     Ok(Scratch {
         uniforms: vec![0; uniforms],
         bufs: vec![Ptr::NULL; bufs],
+        lens: vec![0; bufs],
+        fold_lens: vec![0; folds],
         folds: vec![Ptr::NULL; chunks * folds],
         small: Memory::zeroed((4 * SMALL * chunks * folds) as u64)?,
         slot_bufs: vec![Ptr::NULL; threads * bufs],
+        slot_lens: vec![0; threads * bufs],
         products: Vec::new(),
     })
 }

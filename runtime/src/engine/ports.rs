@@ -215,9 +215,7 @@ unsafe fn check_limit(port: &Port, input: &Tensor, buffer: Ptr, limit: i64) -> R
     };
     match found {
         None => Ok(()),
-        Some((i, value)) => {
-            Err(Error::Index { name: port.name.clone(), value, at: place(i, input.shape()), limit })
-        }
+        Some((i, value)) => Err(Error::Index { name: port.name.clone(), value, at: place(i, input.shape()), limit }),
     }
 }
 

@@ -38,11 +38,7 @@ impl Segments {
         let mut count = 0;
         for w in plan.weights.iter().filter(|w| w.store == Store::Trained) {
             let cuts = (0..w.len()).step_by(PIECE);
-            pieces.extend(cuts.map(|at| Piece {
-                segment: count,
-                offset: w.offset + at,
-                len: PIECE.min(w.len() - at),
-            }));
+            pieces.extend(cuts.map(|at| Piece { segment: count, offset: w.offset + at, len: PIECE.min(w.len() - at) }));
             count += 1;
         }
         Segments { count, pieces }
@@ -93,7 +89,9 @@ impl Walker<'_> {
         let cut = call.cut;
         let job = self.begin(call, cut.chunks as usize);
         let (pieces, kernel) = (&self.segments.pieces, &self.kernels[call.kernel]);
-        let own = Own { bufs: self.scratch.slot_bufs.as_mut_ptr(), width: call.bufs.len() };
+        let scratch = &mut *self.scratch;
+        let (bufs, lens) = (scratch.slot_bufs.as_mut_ptr(), scratch.slot_lens.as_mut_ptr());
+        let own = Own { bufs, lens, width: call.bufs.len() };
         self.pool.run_in_slots(cut.chunks as usize, &|slot, chunk| {
             let (first, last) = cut.range(chunk as u64);
             job.fill(chunk);
@@ -103,9 +101,10 @@ impl Walker<'_> {
                 // SAFETY: a slot belongs to one thread at a time, and there are as many slots as threads, each wide
                 // enough for the call; moved buffers were checked to be as long as the stores, so the piece is in them.
                 unsafe {
-                    let bufs = own.piece(slot, &job, &classes.moving, piece.offset);
+                    let (bufs, lens) = own.piece(slot, &job, &classes.moving, piece);
                     let uniforms = job.uniforms.add(classes.of[piece.segment] * call.uniforms.len());
-                    let args = Args { bufs: bufs.cast(), uniforms, exts: exts.as_ptr(), folds: job.folds_of(chunk) };
+                    let (exts, folds, fold_lens) = (exts.as_ptr(), job.folds_of(chunk), job.fold_lens);
+                    let args = Args { bufs: bufs.cast(), uniforms, exts, folds, lens, fold_lens };
                     (job.f)(&args, 0, rows);
                 }
             }
@@ -114,28 +113,30 @@ impl Walker<'_> {
     }
 }
 
-/// Each thread's list of buffers.
+/// Each thread's lists of buffers and of their lengths.
 struct Own {
     bufs: *mut Ptr,
+    lens: *mut u64,
     width: usize,
 }
 
-// SAFETY: each thread writes only the list of its slot.
+// SAFETY: each thread writes only the lists of its slot.
 unsafe impl Sync for Own {}
 
 impl Own {
-    /// The slot's list, filled for a piece that begins at element `offset`.
+    /// The slot's lists, filled for a piece.
     ///
     /// # Safety
-    /// No other thread uses the slot, and there is room for its list.
-    unsafe fn piece(&self, slot: usize, job: &Job, moving: &[usize], offset: usize) -> *const Ptr {
-        // SAFETY: the list has `width` places, and so has the job's.
+    /// No other thread uses the slot, and there is room for its lists.
+    unsafe fn piece(&self, slot: usize, job: &Job, moving: &[usize], piece: &Piece) -> (*const Ptr, *const u64) {
+        // SAFETY: the lists have `width` places, and so have the job's.
         unsafe {
-            let list = self.bufs.add(slot * self.width);
+            let (bufs, lens) = (self.bufs.add(slot * self.width), self.lens.add(slot * self.width));
             for (i, &bytes) in moving.iter().enumerate() {
-                list.add(i).write((*job.bufs.add(i)).plus(bytes * offset));
+                bufs.add(i).write((*job.bufs.add(i)).plus(bytes * piece.offset));
+                lens.add(i).write(if bytes > 0 { piece.len as u64 } else { *job.lens.add(i) });
             }
-            list.cast_const()
+            (bufs.cast_const(), lens.cast_const())
         }
     }
 }

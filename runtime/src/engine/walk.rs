@@ -21,7 +21,8 @@ pub struct Walker<'a> {
     pub dims: &'a [i64],
     /// Where buffers are, as far as that does not depend on loops.
     pub spots: &'a [Spot],
-    /// The length of each buffer in bytes.
+    /// The length of each buffer, in elements and in bytes.
+    pub lens: &'a [u64],
     pub bytes: &'a [u64],
     /// Where each buffer is now.
     pub ptrs: &'a mut [Ptr],
