@@ -2,5 +2,6 @@
 
 pub mod back;
 pub mod fuse;
+pub mod grad;
 pub mod plan;
 pub mod program;

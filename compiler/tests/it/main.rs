@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that unwraps a surprise has failed, as it should")]
 
 mod fusion;
+mod grad;
 mod interp;
 mod print;
 mod simulate;
