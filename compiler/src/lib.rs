@@ -1,7 +1,12 @@
 //! Syntax tree -> model -> program -> plan -> machine code, Rust or text.
 
-pub mod back;
-pub mod fuse;
-pub mod grad;
-pub mod plan;
+mod prelude;
+
+pub mod check;
+
 pub mod program;
+
+pub mod fuse;
+pub mod plan;
+
+pub mod back;

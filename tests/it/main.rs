@@ -6,6 +6,4 @@ mod files;
 mod house;
 mod safetensors;
 mod scratch;
-mod toy;
-mod train;
 mod weights;

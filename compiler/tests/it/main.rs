@@ -1,8 +1,8 @@
 //! The compiler's tests, in one binary.
 #![expect(clippy::unwrap_used, reason = "a test that unwraps a surprise has failed, as it should")]
 
+mod check;
 mod fusion;
-mod grad;
 mod interp;
 mod print;
 mod simulate;

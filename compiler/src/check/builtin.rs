@@ -1,0 +1,498 @@
+//! The primitives that text calls by name, and what each does with its arguments.
+//!
+//! Scalar primitives come from the plan's table; the rest are a row here each.
+
+use super::Checker;
+use super::load::FnItem;
+use super::num;
+use super::reduce::Reduction;
+use super::value::{Axis, AxisArgs, Func, Given, Num, NumVal, Tag, Target, Tensor, Val};
+use crate::program::{Op, Ty, Value};
+use dlc_grammar::{Diagnostic, Span};
+use dlc_plan::{DType, PRIMS, Prim, Size, cast};
+use std::rc::Rc;
+
+/// A primitive of the language.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Builtin {
+    /// Its name.
+    pub name: &'static str,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Kind {
+    /// Element by element.
+    Scalar(Prim),
+    /// Element by element with two arguments, a reduction with one.
+    Either(Prim, Reduction),
+    Reduce(Reduction),
+    Cast(DType),
+    Stop,
+    Concat,
+    Stack,
+    Split,
+    Pad,
+    Iota,
+    Positions,
+    Bernoulli,
+    Cached,
+    Numel,
+    /// Whether a tensor was made by a function.
+    MadeBy,
+    /// A warning where a condition does not hold.
+    Advise,
+    /// Known, but of a later version.
+    Later,
+}
+
+const fn row(name: &'static str, kind: Kind) -> Builtin {
+    Builtin { name, kind }
+}
+
+/// All but the scalar primitives and the casts, which have tables of their own.
+const ROWS: [Builtin; 24] = [
+    row("max", Kind::Either(Prim::Max, Reduction::Max)),
+    row("min", Kind::Either(Prim::Min, Reduction::Min)),
+    row("sum", Kind::Reduce(Reduction::Sum)),
+    row("mean", Kind::Reduce(Reduction::Mean)),
+    row("prod", Kind::Reduce(Reduction::Prod)),
+    row("any", Kind::Reduce(Reduction::Any)),
+    row("all", Kind::Reduce(Reduction::All)),
+    row("argmax", Kind::Reduce(Reduction::Argmax)),
+    row("stop", Kind::Stop),
+    row("concat", Kind::Concat),
+    row("stack", Kind::Stack),
+    row("split", Kind::Split),
+    row("pad", Kind::Pad),
+    row("iota", Kind::Iota),
+    row("positions", Kind::Positions),
+    row("bernoulli", Kind::Bernoulli),
+    row("cached", Kind::Cached),
+    row("numel", Kind::Numel),
+    row("made_by", Kind::MadeBy),
+    row("advise", Kind::Advise),
+    row("sort", Kind::Later),
+    row("top_k", Kind::Later),
+    row("top_p", Kind::Later),
+    row("sample", Kind::Later),
+];
+
+/// Scalar primitives that are operators or words of the language and not called by name.
+const OPERATORS: [&str; 5] = ["neg", "cast", "and", "or", "not"];
+
+fn scalars() -> impl Iterator<Item = Builtin> {
+    let called = |name: &str| name.starts_with(|c: char| c.is_ascii_alphabetic()) && !OPERATORS.contains(&name);
+    PRIMS.iter().filter(move |r| called(r.name)).map(|r| row(r.name, Kind::Scalar(r.prim)))
+}
+
+fn casts() -> impl Iterator<Item = Builtin> {
+    DType::ALL.iter().map(|(d, name)| row(name, Kind::Cast(*d)))
+}
+
+impl Builtin {
+    /// The primitive of that name.
+    pub fn named(name: &str) -> Option<Builtin> {
+        ROWS.into_iter().chain(scalars()).chain(casts()).find(|b| b.name == name)
+    }
+
+    /// The names of all primitives.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        ROWS.into_iter().chain(scalars()).chain(casts()).map(|b| b.name)
+    }
+
+    /// Whether it takes axes in brackets, and how many arguments in parentheses.
+    fn takes(&self) -> (bool, std::ops::RangeInclusive<usize>) {
+        match self.kind {
+            Kind::Scalar(p) => (false, p.row().arity..=p.row().arity),
+            Kind::Either(..) => (true, 1..=2),
+            Kind::Reduce(_) => (true, 1..=1),
+            Kind::Cast(_) | Kind::Stop | Kind::Iota | Kind::Numel => (false, 1..=1),
+            Kind::Concat | Kind::Stack => (true, 1..=usize::MAX),
+            Kind::Split | Kind::Bernoulli => (true, 2..=2),
+            Kind::Pad => (true, 3..=3),
+            Kind::Positions => (false, 1..=2),
+            Kind::Cached => (true, 1..=1),
+            Kind::MadeBy => (false, 2..=2),
+            Kind::Advise => (false, 2..=3),
+            Kind::Later => (true, 0..=usize::MAX),
+        }
+    }
+}
+
+impl Checker {
+    /// Calls a function with arguments.
+    pub(super) fn call_func(&mut self, f: &Func, args: Vec<Given>, span: Span) -> Val {
+        match &f.target {
+            Target::Item(item) => self.call_fn(item, f.axes.as_deref(), args, span),
+            Target::Builtin(b) => self.call_builtin(b, f.axes.as_deref(), args, span),
+        }
+    }
+
+    fn call_builtin(&mut self, b: &Builtin, axes: Option<&AxisArgs>, args: Vec<Given>, span: Span) -> Val {
+        if let Some((name, at)) = args.iter().find_map(|a| a.name.clone()) {
+            let message = format!("`{}` has no parameter `{name}`", b.name);
+            return self.error(Diagnostic::error("E0105", at, message).help("its arguments have no names"));
+        }
+        let (takes_axes, count) = b.takes();
+        if let Some(axes) = axes.filter(|_| !takes_axes) {
+            let message = format!("`{}` takes no axes", b.name);
+            return self.error(Diagnostic::error("E0306", axes.span, message));
+        }
+        if !count.contains(&args.len()) {
+            let wants = if count.start() == count.end() {
+                count.start().to_string()
+            } else {
+                format!("{} or more", count.start())
+            };
+            let plural = if wants == "1" { "" } else { "s" };
+            let message = format!("`{}` takes {wants} argument{plural}, got {}", b.name, args.len());
+            return self.error(Diagnostic::error("E0107", span, message));
+        }
+        if args.iter().any(|a| a.val.is_poison()) {
+            return Val::Poison;
+        }
+        self.at(span);
+        match b.kind {
+            Kind::Scalar(p) => self.primitive(p, b.name, span, args.into_iter().map(|a| (a.val, a.span)).collect()),
+            Kind::Either(p, _) if args.len() == 2 => match axes {
+                None => self.primitive(p, b.name, span, args.into_iter().map(|a| (a.val, a.span)).collect()),
+                Some(axes) => {
+                    let message = format!("`{}` of two arguments takes no axes", b.name);
+                    self.error(Diagnostic::error("E0306", axes.span, message))
+                }
+            },
+            Kind::Either(_, r) | Kind::Reduce(r) => self.reduction(r, b.name, axes, &args[0], span),
+            Kind::Cast(d) => self.cast_to(d, &args[0]),
+            Kind::Stop => self.stop(&args[0].val),
+            Kind::Concat => self.concat(axes, args, span),
+            Kind::Stack => self.stack_args(axes, args, span),
+            Kind::Split => self.split(axes, &args, span),
+            Kind::Pad => self.pad(axes, &args, span),
+            Kind::Iota => self.iota(&args[0]),
+            Kind::Positions => self.positions(&args),
+            Kind::Bernoulli => self.bernoulli(axes, &args, span),
+            Kind::Cached => args.into_iter().next().expect("it has one argument").val,
+            Kind::Numel => self.numel(&args[0]),
+            Kind::MadeBy => self.made_by(&args),
+            Kind::Advise => self.advise(&args),
+            Kind::Later => {
+                let message = format!("`{}` comes with a later version", b.name);
+                self.error(Diagnostic::error("E0114", span, message))
+            }
+        }
+    }
+
+    /// An argument that must be a tensor.
+    fn tensor_arg(&mut self, name: &str, a: &Given) -> Option<Tensor> {
+        match self.list_tensor(&a.val, a.span) {
+            Val::Poison => None,
+            Val::Tensor(t) => Some(t),
+            other => {
+                let message = format!("`{name}` needs a tensor, got {}", self.show(&other));
+                self.report(Diagnostic::error("E0112", a.span, message));
+                None
+            }
+        }
+    }
+
+    /// The one axis in brackets.
+    fn one_axis(&mut self, name: &str, t: &Tensor, axes: Option<&AxisArgs>, span: Span) -> Option<usize> {
+        match axes.map(|a| a.list.as_slice()) {
+            Some([axis]) => self.pick(t, axis, name),
+            _ => {
+                let message = format!("`{name}` needs one axis: `{name}[-1](..)`");
+                self.report(Diagnostic::error("E0306", span, message));
+                None
+            }
+        }
+    }
+
+    fn cast_to(&mut self, d: DType, a: &Given) -> Val {
+        let v = self.list_tensor(&a.val, a.span);
+        match &v {
+            Val::Tensor(t) => {
+                let value = self.use_(t);
+                let value = self.b().cast(value, d);
+                Val::Tensor(self.tensor(value, t.tags()))
+            }
+            Val::Num(Num { value: n @ (NumVal::Int(_) | NumVal::Size(_)), .. }) if d.is_int() => {
+                Val::Num(Num::plain(n.clone()))
+            }
+            Val::Num(n) => match (num::known(&n.value), d) {
+                (Some(x), DType::Bool) => Val::Bool(x != 0.0),
+                (Some(x), d) if d.is_int() && x.abs() < 2f64.powi(53) => Val::int(cast(d, x) as i64),
+                (Some(x), d) => Val::float(cast(d, x)),
+                (None, _) => Val::host(dlc_plan::Host::Prim(Prim::Cast(d), vec![num::to_host(&n.value)])),
+            },
+            Val::Bool(b) if d.is_float() => Val::float(f64::from(u8::from(*b))),
+            Val::Bool(b) => Val::int(i64::from(*b)),
+            Val::Poison => Val::Poison,
+            other => {
+                let message = format!("`{d}` converts numbers, got {}", self.show(other));
+                self.error(Diagnostic::error("E0112", a.span, message))
+            }
+        }
+    }
+
+    /// A tensor that no gradient passes.
+    pub(super) fn stop(&mut self, v: &Val) -> Val {
+        let Val::Tensor(t) = v else { return v.clone() };
+        let value = self.use_(t);
+        let ty = self.b().ty(value).clone();
+        let value = self.b().node(Op::Stop, vec![value], ty);
+        Val::Tensor(self.tensor(value, t.tags()))
+    }
+
+    /// Tensors of one type with the same axes but for one, or a report.
+    fn alike(&mut self, name: &str, args: Vec<Given>, span: Span) -> Option<Vec<Tensor>> {
+        let args = match &args[..] {
+            [Given { val: Val::List(items) | Val::Tuple(items), span, .. }] => {
+                items.iter().map(|v| Given::new(v.clone(), *span)).collect()
+            }
+            _ => args,
+        };
+        let mut tensors = Vec::new();
+        for a in &args {
+            let v = match self.list_tensor(&a.val, a.span) {
+                v @ (Val::Num(_) | Val::Bool(_) | Val::Truth(_)) => self.scalar_tensor(&v),
+                v => v,
+            };
+            tensors.push(self.tensor_arg(name, &Given::new(v, a.span))?);
+        }
+        let Some(first) = tensors.first() else {
+            self.report(Diagnostic::error("E0312", span, format!("`{name}` needs at least one tensor")));
+            return None;
+        };
+        let truths = tensors.iter().filter(|t| t.dtype == DType::Bool).count();
+        if truths != 0 && truths != tensors.len() {
+            let message = format!("`{name}` cannot join truths and numbers");
+            self.report(Diagnostic::error("E0403", span, message));
+            return None;
+        }
+        let dtype = tensors.iter().fold(first.dtype, |d, t| super::ops::wider(d, t.dtype));
+        Some(tensors.iter().map(|t| self.with_dtype(t, dtype)).collect())
+    }
+
+    fn with_dtype(&mut self, t: &Tensor, d: DType) -> Tensor {
+        let v = self.use_(t);
+        let v = self.b().cast(v, d);
+        self.tensor(v, t.tags())
+    }
+
+    /// A number as a tensor without axes: f32 for a real number, i64 for an integer.
+    pub(super) fn scalar_tensor(&mut self, v: &Val) -> Val {
+        let dtype = match v {
+            Val::Num(Num { value: NumVal::Int(_) | NumVal::Size(_), .. }) => DType::I64,
+            Val::Num(_) => DType::F32,
+            Val::Bool(_) | Val::Truth(_) => DType::Bool,
+            other => return other.clone(),
+        };
+        let value = self.as_value(v, dtype);
+        Val::Tensor(self.tensor(value, Vec::new()))
+    }
+
+    fn concat(&mut self, axes: Option<&AxisArgs>, args: Vec<Given>, span: Span) -> Val {
+        let Some(parts) = self.alike("concat", args, span) else { return Val::Poison };
+        let Some(axis) = self.one_axis("concat", &parts[0], axes, span) else { return Val::Poison };
+        self.join(parts, axis, span)
+    }
+
+    fn join(&mut self, parts: Vec<Tensor>, axis: usize, span: Span) -> Val {
+        let first = &parts[0];
+        for p in &parts[1..] {
+            let same = p.rank() == first.rank()
+                && p.axes.iter().zip(first.axes.iter()).enumerate().all(|(i, (a, b))| i == axis || a.size == b.size);
+            if !same {
+                let (a, b) = (self.show_shape(&first.axes), self.show_shape(&p.axes));
+                let message = format!("cannot join {a} and {b} along axis {axis}");
+                return self.error(Diagnostic::error("E0312", span, message));
+            }
+        }
+        let values: Vec<Value> = parts.iter().map(|p| self.use_(p)).collect();
+        let mut shape = first.shape();
+        shape[axis] = parts.iter().fold(Size::zero(), |s, p| s.plus(&p.axes[axis].size));
+        let mut tags = first.tags();
+        if parts.len() > 1 {
+            tags[axis] = None;
+        }
+        let ty = Ty { dtype: first.dtype, shape };
+        let v = if values.len() == 1 { values[0] } else { self.b().node(Op::Concat(axis), values, ty) };
+        Val::Tensor(self.tensor(v, tags))
+    }
+
+    fn stack_args(&mut self, axes: Option<&AxisArgs>, args: Vec<Given>, span: Span) -> Val {
+        let Some(parts) = self.alike("stack", args, span) else { return Val::Poison };
+        // The axis is one of the result's, which has one more than each part.
+        let mut wide: Vec<Axis> = parts[0].axes.to_vec();
+        wide.push(Axis { size: Size::one(), tag: None });
+        let wide = Tensor { axes: wide.into(), ..parts[0].clone() };
+        let Some(axis) = self.one_axis("stack", &wide, axes, span) else { return Val::Poison };
+        self.stack(axis, parts.into_iter().map(Val::Tensor).collect(), span)
+    }
+
+    /// Tensors or numbers side by side along a new axis.
+    pub(super) fn stack(&mut self, axis: usize, items: Vec<Val>, span: Span) -> Val {
+        let items: Vec<Given> = items.into_iter().map(|v| Given::new(v, span)).collect();
+        let Some(parts) = self.alike("stack", items, span) else { return Val::Poison };
+        let mut wide = Vec::new();
+        for p in &parts {
+            let v = self.use_(p);
+            let v = self.b().merge(v, axis.min(p.rank()), 0);
+            let mut tags = p.tags();
+            tags.insert(axis.min(p.rank()), None);
+            wide.push(self.tensor(v, tags));
+        }
+        self.join(wide, axis, span)
+    }
+
+    fn split(&mut self, axes: Option<&AxisArgs>, args: &[Given], span: Span) -> Val {
+        let Some(t) = self.tensor_arg("split", &args[0]) else { return Val::Poison };
+        let Some(axis) = self.one_axis("split", &t, axes, span) else { return Val::Poison };
+        let whole = t.axes[axis].clone();
+        let mut sizes: Vec<(Size, Option<Tag>)> = Vec::new();
+        match &args[1].val {
+            Val::List(items) => {
+                for item in items.iter() {
+                    let Some(size) = self.as_size(item, args[1].span) else { return Val::Poison };
+                    sizes.push(size);
+                }
+            }
+            other => {
+                let Some(n) = self.as_int(other, args[1].span) else { return Val::Poison };
+                let part = whole.size.divided(&Size::from(n)).filter(|_| n > 0 && n <= 4096);
+                let Some(part) = part else {
+                    let message = format!("{} is not divisible by {n}", self.show_axis(&whole));
+                    return self.error(Diagnostic::error("E0303", args[1].span, message));
+                };
+                sizes = vec![(part, None); n as usize];
+            }
+        }
+        let sum = sizes.iter().fold(Size::zero(), |s, (p, _)| s.plus(p));
+        if sum != whole.size {
+            let parts: Vec<Size> = sizes.iter().map(|(s, _)| s.clone()).collect();
+            let message = format!(
+                "the parts {} have {} together, and the axis has {}",
+                self.show_sizes(&parts),
+                self.show_size(&sum),
+                self.show_axis(&whole)
+            );
+            return self.error(Diagnostic::error("E0312", args[1].span, message));
+        }
+        let x = self.use_(&t);
+        let mut start = Size::zero();
+        let mut parts = Vec::new();
+        for (size, tag) in sizes {
+            let v = self.b().slice(x, axis, start.clone(), 1, size.clone());
+            start = start.plus(&size);
+            let mut tags = t.tags();
+            tags[axis] = tag;
+            parts.push(Val::Tensor(self.tensor(v, tags)));
+        }
+        Val::List(parts.into())
+    }
+
+    fn pad(&mut self, axes: Option<&AxisArgs>, args: &[Given], span: Span) -> Val {
+        let Some(t) = self.tensor_arg("pad", &args[0]) else { return Val::Poison };
+        if axes.is_none_or(|a| a.list.is_empty()) {
+            return self.error(Diagnostic::error("E0306", span, "`pad` needs its axes: `pad[2](x, 1, 1)`"));
+        }
+        let Some(picked) = self.pick_all(&t, axes, "pad") else { return Val::Poison };
+        let Some((before, _)) = self.as_size(&args[1].val, args[1].span) else { return Val::Poison };
+        let Some((after, _)) = self.as_size(&args[2].val, args[2].span) else { return Val::Poison };
+        let mut v = self.use_(&t);
+        let mut tags = t.tags();
+        for i in picked {
+            let len = t.axes[i].size.plus(&before).plus(&after);
+            v = self.b().pad(v, i, before.clone(), 1, len.clone());
+            if len != t.axes[i].size {
+                tags[i] = None;
+            }
+        }
+        Val::Tensor(self.tensor(v, tags))
+    }
+
+    fn iota(&mut self, n: &Given) -> Val {
+        let Some((size, tag)) = self.as_size(&n.val, n.span) else { return Val::Poison };
+        let v = self.b().iota(DType::I64, &[size], 0);
+        Val::Tensor(self.tensor(v, vec![tag]))
+    }
+
+    /// The position of each token; where nothing is cached they count from 0.
+    fn positions(&mut self, args: &[Given]) -> Val {
+        let mut sizes = Vec::new();
+        for a in args {
+            let Some(size) = self.as_size(&a.val, a.span) else { return Val::Poison };
+            sizes.push(size);
+        }
+        let (shape, tags): (Vec<Size>, Vec<_>) = sizes.into_iter().unzip();
+        let v = self.b().iota(DType::I64, &shape, shape.len() - 1);
+        Val::Tensor(self.tensor(v, tags))
+    }
+
+    /// Ones with probability q and zeros, drawn along the axes in brackets and repeated along the others.
+    fn bernoulli(&mut self, axes: Option<&AxisArgs>, args: &[Given], span: Span) -> Val {
+        let Some(t) = self.tensor_arg("bernoulli", &args[0]) else { return Val::Poison };
+        if axes.is_none() {
+            let message = "`bernoulli` needs the axes along which it draws: `bernoulli[..](x, q)`";
+            return self.error(Diagnostic::error("E0306", span, message));
+        }
+        let Some(picked) = self.pick_all(&t, axes, "bernoulli") else { return Val::Poison };
+        let Val::Num(q) = &args[1].val else {
+            let message = format!("a probability is a number, got {}", self.show(&args[1].val));
+            return self.error(Diagnostic::error("E0112", args[1].span, message));
+        };
+        if !self.may_draw(span) {
+            return Val::Poison;
+        }
+        let mut drawn: Vec<Size> = picked.iter().map(|i| t.axes[*i].size.clone()).collect();
+        let real = drawn.len();
+        drawn.resize(real.max(2), Size::one());
+        let site = self.site();
+        let site = self.use_(&site);
+        let random = self.b().node(Op::Random, vec![site], Ty { dtype: DType::F32, shape: drawn });
+        let q = self.as_value(&Val::Num(q.clone()), DType::F32);
+        let hit = self.b().zip(Prim::Lt, &[random, q]);
+        let mut v = self.b().cast(hit, if t.dtype.is_float() { t.dtype } else { DType::F32 });
+        for i in (real..2).rev() {
+            v = self.b().split(v, i, &[]);
+        }
+        for i in 0..t.rank() {
+            if !picked.contains(&i) {
+                v = self.b().merge(v, i, 0);
+            }
+        }
+        let tags = (0..t.rank()).map(|i| t.axes[i].tag.clone().filter(|_| picked.contains(&i))).collect();
+        Val::Tensor(self.tensor(v, tags))
+    }
+
+    fn numel(&mut self, a: &Given) -> Val {
+        let Some(t) = self.tensor_arg("numel", a) else { return Val::Poison };
+        Val::Num(Num::plain(Num::size(&Size::product(t.axes.iter().map(|a| &a.size)))))
+    }
+
+    /// Whether a tensor is the result of calling a function that states its own derivative.
+    fn made_by(&mut self, args: &[Given]) -> Val {
+        let (Val::Tensor(t), Val::Func(Func { target: Target::Item(f), .. })) = (&args[0].val, &args[1].val) else {
+            return Val::Bool(false);
+        };
+        let f: &Rc<FnItem> = f;
+        let Some(frame) = self.frames.iter().find(|frame| frame.id == t.frame) else { return Val::Bool(false) };
+        let made = match frame.builder.f.nodes.get(t.value.node as usize).map(|n| &n.op) {
+            Some(Op::Call(id)) => self.function_items.get(id) == Some(&f.id),
+            _ => false,
+        };
+        Val::Bool(made)
+    }
+
+    /// Warns, and goes on, where a condition does not hold.
+    fn advise(&mut self, args: &[Given]) -> Val {
+        let (Val::Bool(false), Val::Str(message)) = (&args[0].val, &args[1].val) else { return Val::Bool(true) };
+        let mut d = Diagnostic::warning("W0802", args[0].span, &**message);
+        if let Some(Val::Str(help)) = args.get(2).map(|a| &a.val) {
+            d = d.help(&**help);
+        }
+        self.report(d);
+        Val::Bool(true)
+    }
+}

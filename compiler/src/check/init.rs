@@ -1,0 +1,128 @@
+//! First values of weights: which expression decides, and how a product reads a weight.
+
+use super::Checker;
+use super::frame::{Decl, Slot, SlotKind};
+use crate::program::{Function, Op, Value, View};
+use dlc_grammar::{Diagnostic, nearest};
+use dlc_plan::glob::Glob;
+use std::rc::Rc;
+
+/// Applies the `init` statements of the innermost net to its weights: the last one that covers a weight decides.
+pub(super) fn apply_rules(checker: &mut Checker) -> Option<()> {
+    let rules = std::mem::take(&mut checker.root().inits);
+    let mut fine = Some(());
+    for rule in &rules {
+        for glob in &rule.globs {
+            let compiled = match Glob::new(&glob.value) {
+                Ok(compiled) => compiled,
+                Err(why) => {
+                    checker.report(Diagnostic::error("E0503", glob.span, why));
+                    fine = None;
+                    continue;
+                }
+            };
+            let slots = &mut checker.root().slots;
+            let mut hits = 0;
+            for slot in slots.iter_mut().filter(|s| is_weight(s) && compiled.covers(&s.path)) {
+                hits += 1;
+                slot.decl = Rc::new(Decl { init: Some(rule.init.clone()), ..(*slot.decl).clone() });
+            }
+            if hits == 0 {
+                let near = near_glob(&glob.value, slots.iter().filter(|s| is_weight(s)).map(|s| &*s.path));
+                let mut d = Diagnostic::error("E0501", glob.span, "this `init` matches no weight");
+                if let Some(near) = near {
+                    d = d.help(near);
+                }
+                checker.report(d);
+                fine = None;
+            }
+        }
+    }
+    fine
+}
+
+/// Whether a slot is a weight, not a random site.
+pub(super) fn is_weight(s: &Slot) -> bool {
+    !matches!(s.decl.kind, SlotKind::Site(_))
+}
+
+/// A glob like the one that matched nothing, with its last segments set right: `near it: **.q_lin (6 modules)`.
+pub fn near_glob<'a>(glob: &str, names: impl Iterator<Item = &'a str>) -> Option<String> {
+    let names: Vec<&str> = names.collect();
+    let wanted: Vec<&str> = glob.split('.').collect();
+    let mut segments: Vec<&str> = names.iter().flat_map(|n| n.split('.')).collect();
+    segments.sort_unstable();
+    segments.dedup();
+    // One segment is wrong at a time; a slip in two of them is no slip.
+    for (i, segment) in wanted.iter().enumerate().rev() {
+        let Some(near) = nearest(segment, segments.iter().copied()) else { continue };
+        let mut fixed = wanted.clone();
+        fixed[i] = near;
+        let fixed = fixed.join(".");
+        let Ok(compiled) = Glob::new(&fixed) else { continue };
+        let mut modules: Vec<String> = Vec::new();
+        for name in &names {
+            let parts: Vec<&str> = name.split('.').collect();
+            let shortest = (1..=parts.len()).map(|n| parts[..n].join(".")).find(|m| compiled.matches(m));
+            modules.extend(shortest.filter(|m| m != name || compiled.matches(name)));
+        }
+        modules.sort_unstable();
+        modules.dedup();
+        if modules.is_empty() {
+            continue;
+        }
+        let weights = modules.iter().all(|m| names.contains(&m.as_str()));
+        let what = match (weights, modules.len()) {
+            (true, 1) => "1 weight".to_string(),
+            (true, n) => format!("{n} weights"),
+            (false, 1) => "1 module".to_string(),
+            (false, n) => format!("{n} modules"),
+        };
+        return Some(format!("near it: {fixed} ({what})"));
+    }
+    None
+}
+
+/// Notes for each weight with two axes that a product reads which axis is summed over: that is its fan-in.
+pub(super) fn find_summed(f: &Function, slots: &mut [Slot]) {
+    let first = f.params.len() - slots.len();
+    for node in &f.nodes {
+        let Op::Contract(c) = &node.op else { continue };
+        for (arg, labels) in node.args.iter().zip([&c.a, &c.b]) {
+            let Some((param, axes)) = source(f, *arg) else { continue };
+            let Some(slot) = param.checked_sub(first).and_then(|i| slots.get_mut(i)) else { continue };
+            if axes.len() != 2 || slot.decl.summed.is_some() || !is_weight(slot) {
+                continue;
+            }
+            let summed = (0..2).find(|i| !c.out.contains(&labels[*i])).map(|i| axes[i]);
+            slot.decl = Rc::new(Decl { summed, ..(*slot.decl).clone() });
+        }
+    }
+}
+
+/// The parameter that a value is, looked at through permutations and casts, and the parameter's axis for each of its axes.
+fn source(f: &Function, v: Value) -> Option<(usize, Vec<usize>)> {
+    let node = f.node(v);
+    match &node.op {
+        Op::Param(n) => Some((*n as usize, (0..node.tys[0].rank()).collect())),
+        Op::View(View::Permute(p)) => {
+            let (param, axes) = source(f, node.args[0])?;
+            Some((param, p.iter().map(|i| axes[*i]).collect()))
+        }
+        Op::Map(dlc_plan::Prim::Cast(_)) => source(f, node.args[0]),
+        Op::Const(_)
+        | Op::Host(_)
+        | Op::Map(_)
+        | Op::Reduce(..)
+        | Op::View(_)
+        | Op::Contract(_)
+        | Op::Gather
+        | Op::Scatter
+        | Op::Iota(_)
+        | Op::Random
+        | Op::Concat(_)
+        | Op::Stop
+        | Op::Call(_)
+        | Op::Repeat(_) => None,
+    }
+}

@@ -1,0 +1,163 @@
+//! Checks a spec by working through it: names are resolved, sizes inferred, weights named, and what is computed becomes
+//! functions of a [`Program`].
+//!
+//! Takes files (through a [`Loader`]), gives functions, weights and every mistake found on the way. A value that failed is
+//! poison: it was reported once, and what uses it says nothing more.
+//!
+//! The way to use it: [`Checker::new`], [`Checker::load`], then [`Checker::model`] for each model and mode, or
+//! [`Checker::open_entry`] and [`Checker::eval`] for expressions over models' outputs.
+
+mod builtin;
+mod call;
+mod derivative;
+mod errors;
+mod eval;
+mod frame;
+mod index;
+mod init;
+mod key;
+mod load;
+mod model;
+mod net;
+mod num;
+mod ops;
+mod rearrange;
+mod reduce;
+mod repeat;
+mod scope;
+mod stmt;
+mod value;
+
+pub use builtin::Builtin;
+pub use frame::{Decl, Guard, Init, Slot, SlotKind};
+pub use init::near_glob;
+pub use load::{ConfigItem, ConstItem, FnItem, Found, ItemRef, Loaded, Loader, Modules, NetItem, NoFiles, PRELUDE};
+pub use model::{EntryFn, Input, ModelFn};
+pub use net::Instance;
+pub use scope::{Kind, Owner, Scope, Var};
+pub use value::{Axis, AxisArgs, AxisSel, Ctor, Func, Given, Layer, Num, NumVal, Tag, Target, Tensor, Val};
+
+use crate::prelude;
+use crate::program::{FnId, Program};
+use dlc_grammar::{Diagnostic, Sources, Span};
+use std::collections::HashMap;
+use std::rc::Rc;
+
+/// What has been made for a key. The key's first byte is the mode, see [`Checker::recall`].
+type Memo<T> = HashMap<Vec<u8>, Option<Rc<T>>>;
+
+/// Functions by number of nodes, parameters and results, to find equal ones.
+type Interned = HashMap<(usize, usize, usize), Vec<FnId>>;
+
+/// A spec being checked.
+pub struct Checker {
+    /// The functions made so far, and the names of dynamic sizes.
+    pub program: Program,
+    /// The mistakes found so far.
+    pub diagnostics: Vec<Diagnostic>,
+    /// The files and their items.
+    pub modules: Modules,
+    /// Whether `training` is true in what is worked through.
+    pub training: bool,
+    frames: Vec<frame::Frame>,
+    frame_count: u32,
+    env_count: u32,
+    levels: Vec<errors::Level>,
+    loops: Vec<repeat::Loop>,
+    /// The functions of nets by what they are specialised by; `None` where that failed.
+    instances: Memo<Instance>,
+    fn_instances: Memo<derivative::FnInstance>,
+    interned: Interned,
+    /// Which item each function with a derivative is made of.
+    function_items: HashMap<FnId, u32>,
+    /// The named stages of pipes worked through so far, for advice.
+    stages: Vec<Span>,
+    depth: usize,
+    failures: usize,
+    said_too_deep: bool,
+    /// Whether what is being worked through has asked for `training`.
+    asked_mode: bool,
+}
+
+/// The first byte of a key whose function never asks for `training`.
+const ANY_MODE: u8 = 2;
+
+impl Default for Checker {
+    fn default() -> Checker {
+        Checker::new()
+    }
+}
+
+impl Checker {
+    /// Knows the prelude only.
+    pub fn new() -> Checker {
+        let mut checker = Checker {
+            program: Program::default(),
+            diagnostics: Vec::new(),
+            modules: Modules::new(prelude::FILES),
+            training: false,
+            frames: Vec::new(),
+            frame_count: 0,
+            env_count: 0,
+            levels: Vec::new(),
+            loops: Vec::new(),
+            instances: Memo::default(),
+            fn_instances: Memo::default(),
+            interned: HashMap::new(),
+            function_items: HashMap::new(),
+            stages: Vec::new(),
+            depth: 0,
+            failures: 0,
+            said_too_deep: false,
+            asked_mode: false,
+        };
+        // Expressions outside of all entries have somewhere to put their nodes, which then go nowhere.
+        checker.open_root("nowhere");
+        checker
+    }
+
+    /// Parses a file and its imports; gives its module.
+    pub fn load(&mut self, name: &str, text: &str, loader: &mut dyn Loader) -> u16 {
+        self.modules.load(name, text, loader, &mut self.diagnostics)
+    }
+
+    /// A key's first byte: training, or not.
+    fn mode(&self) -> u8 {
+        u8::from(self.training)
+    }
+
+    /// What was made for a key before, in this mode or in any.
+    fn recall<T>(&mut self, memo: fn(&Checker) -> &Memo<T>, key: &mut [u8]) -> Option<Option<Rc<T>>> {
+        let mode = std::mem::replace(&mut key[0], ANY_MODE);
+        if let Some(known) = memo(self).get(&*key) {
+            let known = known.clone();
+            key[0] = mode;
+            return Some(known);
+        }
+        key[0] = mode;
+        let known = memo(self).get(&*key).cloned();
+        self.asked_mode |= known.is_some();
+        known
+    }
+
+    /// Works something out, and says by the key's first byte whether it depends on the mode.
+    fn for_key<T>(&mut self, key: &mut [u8], make: impl FnOnce(&mut Checker) -> T) -> T {
+        let before = std::mem::replace(&mut self.asked_mode, false);
+        let made = make(self);
+        if !self.asked_mode {
+            key[0] = ANY_MODE;
+        }
+        self.asked_mode |= before;
+        made
+    }
+
+    /// The texts that places speak of.
+    pub fn sources(&self) -> &Sources {
+        &self.modules.sources
+    }
+
+    /// Whether anything is wrong that is not only worth a warning.
+    pub fn failed(&self) -> bool {
+        self.diagnostics.iter().any(Diagnostic::is_error)
+    }
+}

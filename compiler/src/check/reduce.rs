@@ -1,0 +1,205 @@
+//! Choosing axes, and reductions over them: sums, means, greatest and least elements.
+
+use super::Checker;
+use super::frame::Reduced;
+use super::value::{AxisArgs, AxisSel, Given, NumVal, Tag, Tensor, Val};
+use crate::program::{ReduceOp, Value};
+use dlc_grammar::{Diagnostic, Span};
+use dlc_plan::{DType, Host, Prim, Size};
+
+/// A reduction of the language.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reduction {
+    Sum,
+    Mean,
+    Max,
+    Min,
+    Prod,
+    Any,
+    All,
+    Argmax,
+}
+
+impl Checker {
+    /// The axis that a bracket chooses.
+    pub(super) fn pick(&mut self, t: &Tensor, axis: &AxisSel, name: &str) -> Option<usize> {
+        let rank = t.rank();
+        match axis {
+            AxisSel::At(n, span) => {
+                let i = if *n < 0 { *n + rank as i64 } else { *n };
+                match usize::try_from(i) {
+                    Ok(i) if i < rank => Some(i),
+                    _ => {
+                        let message = format!("there is no axis {n} in {}", self.show_tensor(t));
+                        self.report(Diagnostic::error("E0313", *span, message));
+                        None
+                    }
+                }
+            }
+            AxisSel::Called(called, span) => {
+                let found: Vec<usize> = (0..rank).filter(|i| t.axes[*i].name() == Some(called)).collect();
+                if let [i] = found[..] {
+                    return Some(i);
+                }
+                let message = match found.len() {
+                    0 => format!("no axis of {} is called {called}", self.show_tensor(t)),
+                    2 => format!("two axes are called {called}"),
+                    n => format!("{n} axes are called {called}"),
+                };
+                let example = found.last().copied().unwrap_or(rank.saturating_sub(1)) as i64 - rank as i64;
+                let mut help = format!("`{name}[{example}]`");
+                if found.len() > 1 {
+                    help.push_str(", or give one of them another name");
+                }
+                self.report(Diagnostic::error("E0306", *span, message).help(help));
+                None
+            }
+        }
+    }
+
+    /// The axes that brackets choose, ascending; all of them where there are no brackets or `..`.
+    pub(super) fn pick_all(&mut self, t: &Tensor, args: Option<&AxisArgs>, name: &str) -> Option<Vec<usize>> {
+        let mut found = Vec::new();
+        if let Some(args) = args {
+            for axis in &args.list {
+                let i = self.pick(t, axis, name)?;
+                if found.contains(&i) {
+                    let message = format!("axis {i} is named twice");
+                    self.report(Diagnostic::error("E0306", axis.span(), message));
+                    return None;
+                }
+                found.push(i);
+            }
+        }
+        let all = args.is_none_or(|a| a.rest || a.list.is_empty());
+        if all {
+            found = (0..t.rank()).collect();
+        }
+        found.sort_unstable();
+        Some(found)
+    }
+
+    /// `sum[-1, keep](x)` and its like.
+    pub(super) fn reduction(
+        &mut self,
+        which: Reduction,
+        name: &'static str,
+        axes: Option<&AxisArgs>,
+        x: &Given,
+        span: Span,
+    ) -> Val {
+        let x_val = self.list_tensor(&x.val, x.span);
+        let t = match x_val {
+            Val::Poison => return Val::Poison,
+            Val::Tensor(t) => t,
+            other => {
+                let message = format!("`{name}` needs a tensor, got {}", self.show(&other));
+                return self.error(Diagnostic::error("E0112", x.span, message));
+            }
+        };
+        let truths = matches!(which, Reduction::Any | Reduction::All);
+        if truths != (t.dtype == DType::Bool) {
+            let message = match truths {
+                true => format!("`{name}` needs truths, got {}", self.show_tensor(&t)),
+                false => format!("`{name}` needs numbers, got {}", self.show_tensor(&t)),
+            };
+            let d = Diagnostic::error("E0403", x.span, message);
+            let help = if truths { "compare first: `x != 0`" } else { "`f32(x)` makes numbers of truths: 1 and 0" };
+            return self.error(d.help(help));
+        }
+        let Some(picked) = self.pick_all(&t, axes, name) else { return Val::Poison };
+        let keep = axes.is_some_and(|a| a.keep);
+        if which == Reduction::Argmax && picked.len() != 1 {
+            let message = format!("`{name}` needs one axis: `{name}[-1](x)`");
+            return self.error(Diagnostic::error("E0306", span, message));
+        }
+        let value = self.reduce_value(which, &t, &picked);
+        self.reduced(value, &t, &picked, keep, Reduced { name, call: span, bracket: axes.map(|a| a.span) })
+    }
+
+    fn reduce_value(&mut self, which: Reduction, t: &Tensor, picked: &[usize]) -> Value {
+        let x = self.use_(t);
+        match which {
+            Reduction::Sum => self.b().reduce(ReduceOp::Sum, x, picked),
+            Reduction::Prod => self.b().reduce(ReduceOp::Prod, x, picked),
+            Reduction::Max | Reduction::Any => self.b().reduce(ReduceOp::Max, x, picked),
+            Reduction::Min | Reduction::All => self.b().reduce(ReduceOp::Min, x, picked),
+            Reduction::Mean => {
+                let x = if t.dtype.is_float() { x } else { self.b().cast(x, DType::F32) };
+                let sum = self.b().reduce(ReduceOp::Sum, x, picked);
+                let count = Size::product(picked.iter().map(|i| &t.axes[*i].size));
+                let dtype = self.b().ty(sum).dtype;
+                let n = self.b().host(dtype, Host::Size(count));
+                self.b().zip(Prim::Div, &[sum, n])
+            }
+            Reduction::Argmax => self.argmax(t, x, picked[0]),
+        }
+    }
+
+    /// The first index of the greatest element: the least of all indices at which the element is the greatest.
+    fn argmax(&mut self, t: &Tensor, x: Value, axis: usize) -> Value {
+        let shape = t.shape();
+        let last = shape[axis].minus(&Size::one());
+        let greatest = self.b().reduce_keep(ReduceOp::Max, x, &[axis]);
+        let hit = self.b().zip(Prim::Eq, &[x, greatest]);
+        let index = self.b().iota(DType::I64, &shape, axis);
+        // A row without a greatest element, as one with NaN, still gives an index inside.
+        let last = self.b().host(DType::I64, Host::Size(last));
+        let place = self.b().zip(Prim::Where, &[hit, index, last]);
+        self.b().reduce(ReduceOp::Min, place, &[axis])
+    }
+
+    /// The tensor of a reduction's result, with its axes kept if so asked.
+    fn reduced(&mut self, value: Value, t: &Tensor, picked: &[usize], keep: bool, how: Reduced) -> Val {
+        let mut tags: Vec<Option<Tag>> = Vec::new();
+        for (i, axis) in t.axes.iter().enumerate() {
+            match picked.contains(&i) {
+                false => tags.push(axis.tag.clone()),
+                true if keep => tags.push(None),
+                true => {}
+            }
+        }
+        let mut value = value;
+        if keep {
+            for i in picked {
+                value = self.b().merge(value, *i, 0);
+            }
+        } else if how.bracket.is_some() {
+            self.frame().reduced.insert(value, how);
+        }
+        Val::Tensor(self.tensor(value, tags))
+    }
+
+    /// A size and what the user calls it, from an expression in the place of a size.
+    pub(super) fn as_size(&mut self, v: &Val, span: Span) -> Option<(Size, Option<Tag>)> {
+        let Val::Num(n) = v else {
+            if !v.is_poison() {
+                let message = format!("a size is needed here, got {}", self.show(v));
+                self.report(Diagnostic::error("E0311", span, message));
+            }
+            return None;
+        };
+        let message = match super::num::to_size(&n.value) {
+            Some(s) if s.known().is_some_and(|n| n < 0) => format!("a size cannot be {}", self.show_num(n)),
+            Some(s) => return Some((s, n.tag.clone())),
+            None => match &n.value {
+                NumVal::Host(Host::Prim(Prim::Div, parts)) => {
+                    let parts: Vec<String> = parts.iter().map(|p| self.show_host(p)).collect();
+                    format!("{} need not be divisible by {}", parts[0], parts[1])
+                }
+                NumVal::Host(_) => "a size cannot change from step to step".to_string(),
+                _ => format!("{} is no whole number", self.show_num(n)),
+            },
+        };
+        self.report(Diagnostic::error("E0303", span, message));
+        None
+    }
+
+    fn show_host(&self, h: &Host) -> String {
+        match h {
+            Host::Size(s) => self.show_size(s),
+            Host::Const(x) => x.to_string(),
+            Host::Var(_) | Host::Prim(..) | Host::Row(..) | Host::Segment(_) => "a number of the step".to_string(),
+        }
+    }
+}

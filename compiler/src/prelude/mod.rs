@@ -1,0 +1,14 @@
+//! The standard library, as text of the language: one file for each kind of thing.
+//!
+//! To add an activation, a norm, a layer or a loss, write it into its file with a `///` that gives its formula and where
+//! it comes from. Nothing in Rust names it.
+
+/// The files of the prelude: name and text.
+pub const FILES: &[(&str, &str)] = &[
+    ("activations.dl", include_str!("activations.dl")),
+    ("attention.dl", include_str!("attention.dl")),
+    ("layers.dl", include_str!("layers.dl")),
+    ("losses.dl", include_str!("losses.dl")),
+    ("norms.dl", include_str!("norms.dl")),
+    ("regularization.dl", include_str!("regularization.dl")),
+];
