@@ -54,8 +54,12 @@ pub mod code {
     pub const CANNOT_WRITE: &str = "E0621";
     /// A size or another input that does not fit the model.
     pub const BAD_INPUT: &str = "E0701";
+    /// An integer that indexes something outside of it, or that is too wide.
+    pub const BAD_INDEX: &str = "E0702";
     /// The loss is not a finite number.
     pub const LOSS_NOT_FINITE: &str = "E0703";
+    /// The machine does not give what a run needs: memory, or an entry.
+    pub const CANNOT_RUN: &str = "E0704";
 }
 
 /// What a fallible function of this crate gives.

@@ -6,6 +6,9 @@ pub mod files;
 pub mod data;
 pub mod weights;
 
+pub mod machine;
+pub mod train;
+
 #[cfg(feature = "cli")]
 pub mod cli;
 

@@ -7,6 +7,7 @@ pub mod check;
 pub mod program;
 
 pub mod fuse;
+pub mod grad;
 pub mod plan;
 
 pub mod back;

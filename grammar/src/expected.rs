@@ -133,7 +133,7 @@ impl<'t> Place<'t> {
                 "a statement gives a name a value: `name = ..`, `name: Layer(..)` or `name <- ..`".to_string()
             }
             (("", _), _) if wants(Rule::kw_fn) && wants(Rule::add) => return None,
-            (("", _), _) if wants(Rule::kw_fn) => items_are(),
+            (("", _), _) if wants(Rule::kw_fn) || wants(Rule::file) => items_are(),
             _ => return None,
         };
         Some(hint)

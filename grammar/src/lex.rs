@@ -4,6 +4,8 @@
 //! and comments without an end, letters the language does not have, numbers that are none. It never fails: after a
 //! mistake it goes on with the next character, so all of them are reported. Runs in one pass over the bytes.
 
+use std::borrow::Cow;
+
 use crate::diagnostic::Diagnostic;
 use crate::span::Span;
 
@@ -64,6 +66,24 @@ pub(crate) struct Lexed {
     pub tokens: Vec<Token>,
     pub comments: Vec<Comment>,
     pub diagnostics: Vec<Diagnostic>,
+    /// Where the mistakes are that make it useless to parse on.
+    pub broken: Vec<usize>,
+    /// What to put in the place of mistakes whose meaning is plain, byte for byte, so that parsing goes on.
+    pub patches: Vec<(std::ops::Range<usize>, u8)>,
+}
+
+impl Lexed {
+    /// The text with its patches.
+    pub fn patched<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        if self.patches.is_empty() {
+            return Cow::Borrowed(text);
+        }
+        let mut bytes = text.as_bytes().to_vec();
+        for (range, byte) in &self.patches {
+            bytes[range.clone()].fill(*byte);
+        }
+        String::from_utf8(bytes).map_or(Cow::Borrowed(text), Cow::Owned)
+    }
 }
 
 /// After so many mistakes a text is something else than a spec, and more messages help nobody.
@@ -95,6 +115,9 @@ impl Lexer<'_> {
             b' ' | b'\t' | b'\r' | b'\n' => self.at += 1,
             b'a'..=b'z' | b'A'..=b'Z' | b'_' => {
                 let end = self.end_of_word(self.at);
+                if self.text[end..].starts_with(|next: char| !next.is_ascii() && next.is_alphanumeric()) {
+                    return self.foreign();
+                }
                 self.token(TokenKind::Word, end);
             }
             b'0'..=b'9' => self.number(),
@@ -125,7 +148,13 @@ impl Lexer<'_> {
         self.at = end;
     }
 
+    /// Reports a mistake that parsing would stumble over.
     fn report(&mut self, error: Diagnostic) {
+        self.out.broken.extend(error.span().map(|span| span.start as usize));
+        self.report_patched(error);
+    }
+
+    fn report_patched(&mut self, error: Diagnostic) {
         if self.out.diagnostics.len() < MOST_ERRORS {
             self.out.diagnostics.push(error);
         }
@@ -299,7 +328,8 @@ impl Lexer<'_> {
             _ => "// ..".to_string(),
         };
         let error = error.help(format!("write `{comment}`"));
-        self.report(error.edit(span, "//"));
+        self.report_patched(error.edit(span, "//"));
+        self.out.patches.push((self.at..end, b' '));
         self.at = end;
     }
 
@@ -316,7 +346,13 @@ impl Lexer<'_> {
         let span = self.span(self.at, close + 1);
         let fixed = format!("\"{}\"", self.text[self.at + 1..close].replace('"', "\\\""));
         let error = Diagnostic::error("E0002", span, "strings take double quotes").help(format!("write `{fixed}`"));
-        self.report(error.edit(span, fixed));
+        let error = error.edit(span, fixed);
+        if self.text[self.at..close].contains(['"', '\\']) {
+            self.report(error);
+        } else {
+            self.report_patched(error);
+            self.out.patches.extend([(self.at..self.at + 1, b'"'), (close..close + 1, b'"')]);
+        }
         self.token(TokenKind::Str, close + 1);
     }
 
@@ -326,7 +362,7 @@ impl Lexer<'_> {
         let first = rest.chars().next().unwrap_or(' ');
         let twice = matches!(first, '&' | '|') && rest[1..].starts_with(first);
         // A word in another alphabet is one mistake, not one for each letter.
-        let length: usize = if first.is_alphabetic() {
+        let length: usize = if first.is_alphabetic() || first == '_' {
             rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').map(char::len_utf8).sum()
         } else {
             first.len_utf8() * if twice { 2 } else { 1 }
@@ -337,11 +373,16 @@ impl Lexer<'_> {
         let mut error = Diagnostic::error("E0008", span, message);
         if let Some(instead) = instead_of(first) {
             error = error.help(format!("write `{instead}`")).edit(span, instead);
-        } else if !first.is_ascii() {
+        } else if !written.is_ascii() {
             error = error.help("outside strings and comments only ASCII is used");
         }
         self.report(error);
-        self.at += length;
+        if first.is_alphabetic() || first == '_' {
+            // It stands for a name, so that what is around it keeps its shape.
+            self.token(TokenKind::Word, self.at + length);
+        } else {
+            self.at += length;
+        }
     }
 }
 

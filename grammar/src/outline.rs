@@ -36,7 +36,6 @@ pub(crate) struct Piece {
 /// Cuts a file's tokens into items and checks the brackets. Diagnostics are added to `lexed.diagnostics`.
 pub(crate) fn outline(text: &str, file: u16, lexed: &mut Lexed) -> Vec<Piece> {
     let mut errors = std::mem::take(&mut lexed.diagnostics);
-    let broken: Vec<usize> = errors.iter().filter_map(|d| d.span()).map(|span| span.start as usize).collect();
     let tokens = &lexed.tokens;
     let mut scan =
         Scan { text, file, tokens, open: Vec::new(), closed: Vec::new(), pieces: Vec::new(), errors: &mut errors };
@@ -46,9 +45,10 @@ pub(crate) fn outline(text: &str, file: u16, lexed: &mut Lexed) -> Vec<Piece> {
     }
     scan.close_all();
     let mut pieces = scan.pieces;
-    for piece in &mut pieces {
-        let range = tokens[piece.first].start..tokens[piece.past - 1].end;
-        piece.broken |= broken.iter().any(|place| range.contains(place));
+    let starts: Vec<usize> = pieces.iter().map(|piece| tokens[piece.first].start).collect();
+    for (number, piece) in pieces.iter_mut().enumerate() {
+        let range = starts[number]..starts.get(number + 1).copied().unwrap_or(text.len());
+        piece.broken |= lexed.broken.iter().any(|place| range.contains(place));
     }
     lexed.diagnostics = errors;
     pieces
@@ -103,10 +103,14 @@ impl<'t> Scan<'t> {
         }
     }
 
-    fn report(&mut self, error: Diagnostic) {
+    fn breaks(&mut self) {
         if let Some(piece) = self.pieces.last_mut() {
             piece.broken = true;
         }
+    }
+
+    fn report(&mut self, error: Diagnostic) {
+        self.breaks();
         if self.errors.len() < MOST_ERRORS {
             self.errors.push(error);
         }
@@ -192,6 +196,10 @@ impl<'t> Scan<'t> {
 
     /// A closing bracket whose kind is not open: the wrong one for what is open, or one too many.
     fn stray(&mut self, at: usize, token: Token) {
+        if self.errors.len() >= MOST_ERRORS {
+            self.open.pop();
+            return self.breaks();
+        }
         let (closer, span) = (token.text(self.text), self.span(token));
         let top = self.open.last().copied().filter(|open| open.text(self.text) != "{" && closer != "}");
         let next = self.tokens.get(at + 1).map_or("", |token| token.text(self.text));

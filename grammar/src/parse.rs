@@ -3,6 +3,19 @@
 //! [`parse`] takes a file's text and gives its tree with every mistake of form in it; [`index`] only finds a file's
 //! items, and [`parse_item`] parses one of them. Neither fails or panics on any text: what could not be parsed is
 //! missing from the tree and spoken of in the diagnostics.
+//!
+//! | code | what is wrong |
+//! |--|--|
+//! | E0001 | `#` begins a comment |
+//! | E0002 | single quotes around a string |
+//! | E0003 | a word that begins no item |
+//! | E0004 | brackets that do not match |
+//! | E0005 | something else was expected here |
+//! | E0006 | nesting too deep to parse |
+//! | E0007 | a string or a comment without an end |
+//! | E0008 | a character that the language does not have |
+//! | E0009 | a number or an escape that is none |
+//! | E0101 | `->` beside an operator, without parentheses |
 
 use std::sync::Once;
 
@@ -27,8 +40,9 @@ pub fn parse(text: &str, file: u16) -> (Spec, Vec<Diagnostic>) {
     let pieces = outline(text, file, &mut lexed);
     let mut diagnostics = std::mem::take(&mut lexed.diagnostics);
     if diagnostics.len() < MOST_ERRORS {
+        let patched = lexed.patched(text);
         for piece in pieces.into_iter().filter(|piece| !piece.broken) {
-            spec.items.extend(items(text, file, &lexed, piece, &mut diagnostics));
+            spec.items.extend(items(&patched, file, &lexed, piece, &mut diagnostics));
         }
     }
     let first = lexed.tokens.first().map_or(text.len(), |token| token.start);
@@ -81,8 +95,9 @@ pub fn parse_item(text: &str, head: &ItemHead) -> (Option<Item>, Vec<Diagnostic>
     let pieces = outline(inside, file, &mut lexed);
     let mut diagnostics = std::mem::take(&mut lexed.diagnostics);
     let mut found = Vec::new();
+    let patched = lexed.patched(inside);
     for piece in pieces.into_iter().filter(|piece| !piece.broken) {
-        found.extend(items(inside, file, &lexed, piece, &mut diagnostics));
+        found.extend(items(&patched, file, &lexed, piece, &mut diagnostics));
     }
     let mut item = found.into_iter().next();
     let mut shift = |span: &mut Span| {
@@ -148,7 +163,7 @@ fn docs(text: &str, file: u16, comments: &[Comment], range: std::ops::Range<usiz
             Some(attribute) => attribute.value,
             None => text[comment.start + 3..comment.end].to_string(),
         };
-        let line = line.strip_prefix(' ').unwrap_or(&line);
+        let line = line.strip_prefix(' ').unwrap_or(&line).trim_end();
         let span = Span::new(file, comment.start, comment.end);
         match &mut docs {
             Some(docs) => {

@@ -18,6 +18,8 @@
 //!
 //! Row and all folds go on from what their slot holds; the runtime starts it with [`FoldOp::start`].
 
+use crate::DType;
+
 /// The width of a sweep: elements of the vector axis that are computed side by side.
 pub const LANES: usize = 16;
 
@@ -47,6 +49,15 @@ pub enum Elem {
 }
 
 impl Elem {
+    /// How elements of a type are kept while computing: all reals as F32, integers of more than eight bits as I32.
+    pub fn of(dtype: DType) -> Elem {
+        match dtype {
+            DType::F32 | DType::F16 | DType::BF16 => Elem::F32,
+            DType::I64 | DType::I32 => Elem::I32,
+            DType::U8 | DType::Bool => Elem::U8,
+        }
+    }
+
     /// The size of an element in bytes.
     pub fn bytes(self) -> usize {
         match self {

@@ -1,9 +1,19 @@
 //! Runs the steps of a plan: matrix products, threads, arena. Knows no compiler.
 
 pub mod call;
+mod check;
+pub mod engine;
+mod error;
 pub mod gemm;
 pub mod isa;
 pub mod lanes;
 pub mod map;
+mod memory;
 pub mod pool;
+pub mod stores;
 pub mod tensor;
+
+pub use engine::{Engine, Kernels};
+pub use error::Error;
+pub use stores::Stores;
+pub use tensor::Tensor;

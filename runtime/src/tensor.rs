@@ -299,7 +299,7 @@ impl Tensor {
     }
 
     /// The bytes of the elements, to be written. Not public: truths must stay 0 or 1.
-    fn bytes_mut(&mut self) -> &mut [u8] {
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
         // SAFETY: as in `bytes`.
         unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.len) }
     }

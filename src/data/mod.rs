@@ -62,6 +62,11 @@ impl Columns {
         self.columns.iter().map(|(name, tensor)| (name.as_str(), tensor))
     }
 
+    /// The columns with their names, without the rest.
+    pub fn into_named(self) -> Vec<(String, Tensor)> {
+        self.columns
+    }
+
     /// The column of that name.
     pub fn get(&self, name: &str) -> Option<&Tensor> {
         self.columns.iter().find(|(known, _)| known == name).map(|(_, tensor)| tensor)

@@ -6,4 +6,6 @@ mod files;
 mod house;
 mod safetensors;
 mod scratch;
+mod toy;
+mod train;
 mod weights;

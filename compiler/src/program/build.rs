@@ -5,6 +5,7 @@
 
 use super::{Contract, FnId, Function, Label, Node, Op, Origin, Param, ReduceOp, Repeat, Ty, Value, View};
 use dlc_plan::{DType, Gives, Host, Prim, Size};
+use std::ops::Range;
 
 /// A function in the making.
 #[derive(Debug, Default)]
@@ -39,7 +40,7 @@ impl Builder {
     pub fn node(&mut self, op: Op, args: Vec<Value>, ty: Ty) -> Value {
         let from = self.f.nodes.len().saturating_sub(32);
         for (i, n) in self.f.nodes.iter().enumerate().skip(from) {
-            if n.op == op && n.args == args && n.tys.len() == 1 && n.tys[0] == ty {
+            if n.op.same(&op) && n.args == args && n.tys.len() == 1 && n.tys[0] == ty {
                 return Value { node: i as u32, port: 0 };
             }
         }
@@ -273,6 +274,35 @@ impl Builder {
 }
 
 impl Repeat {
+    /// The body's parameter that an argument of the node goes to.
+    pub fn param_of(&self, arg: usize) -> usize {
+        let rows = self.carried + self.invariant + self.stacks;
+        if arg < rows { arg } else { rows + (arg - rows) / self.count }
+    }
+
+    /// The arguments of the node that go to a parameter of the body: one, or one for each iteration.
+    pub fn args_of(&self, param: usize) -> Range<usize> {
+        let rows = self.carried + self.invariant + self.stacks;
+        if param < rows { param..param + 1 } else { self.cells(rows, param) }
+    }
+
+    /// The body's result that a result of the node comes from.
+    pub fn result_of(&self, port: usize) -> usize {
+        let rows = self.carried + self.stacked;
+        if port < rows { port } else { rows + (port - rows) / self.count }
+    }
+
+    /// The results of the node that come from a result of the body: one, or one for each iteration.
+    pub fn ports_of(&self, result: usize) -> Range<usize> {
+        let rows = self.carried + self.stacked;
+        if result < rows { result..result + 1 } else { self.cells(rows, result) }
+    }
+
+    fn cells(&self, rows: usize, slot: usize) -> Range<usize> {
+        let first = rows + (slot - rows) * self.count;
+        first..first + self.count
+    }
+
     /// The type of a stack, from that of one iteration's slice.
     pub fn stack_ty(&self, slice: &Ty) -> Ty {
         let mut shape = vec![Size::from(self.count as i64)];

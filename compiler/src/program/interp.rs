@@ -5,9 +5,9 @@
 mod array;
 mod eval;
 
-use super::{Entry, FnId, Function, Node, Op, Program, Repeat, Role};
+use super::{Entry, FnId, Function, Node, Op, Program, Repeat, Role, View};
 use array::Array;
-use dlc_plan::{HostState, Size};
+use dlc_plan::{DType, Host, HostState, Size};
 use std::fmt;
 use std::rc::Rc;
 
@@ -134,13 +134,13 @@ impl Run<'_> {
         let mut values: Vec<Vec<Option<Array>>> = Vec::with_capacity(f.nodes.len());
         let mut args = args.into_iter();
         for (i, n) in f.nodes.iter().enumerate() {
-            let results = match n.op {
-                Op::Param(_) => vec![args.next().expect("there is an argument for each parameter")],
-                _ if uses[i].iter().all(|n| *n == 0) => Vec::new(),
-                _ => {
-                    let taken = n.args.iter().map(|a| take(&mut values, &mut uses, *a)).collect();
-                    self.node(n, taken).map_err(|RunError(e)| RunError(format!("{e} (%{i} of {})", f.name)))?
-                }
+            let results = if let Op::Param(_) = n.op {
+                vec![args.next().expect("there is an argument for each parameter")]
+            } else if uses[i].iter().all(|n| *n == 0) {
+                Vec::new()
+            } else {
+                let taken = n.args.iter().map(|a| take(&mut values, &mut uses, *a)).collect();
+                self.node(n, taken).map_err(|RunError(e)| RunError(format!("{e} (%{i} of {})", f.name)))?
             };
             values.push(results.into_iter().map(Some).collect());
         }
@@ -148,31 +148,39 @@ impl Run<'_> {
     }
 
     fn node(&mut self, n: &Node, args: Vec<Array>) -> Result<Vec<Array>, RunError> {
-        match &n.op {
-            Op::Call(g) => self.function(self.p.function(*g), args),
-            Op::Repeat(r) => self.repeat(r, args),
-            Op::Host(h) => {
-                let scalars = |k| dlc_plan::cast(n.tys[0].dtype, h.eval(self.host, self.dims, &self.rows, k));
-                if super::verify::differs_by_segment(h) {
-                    let count = self.p.segments().0.len();
-                    return Ok(vec![Array::by_segment((0..count).map(scalars).collect())]);
-                }
-                Ok(vec![Array::from(Tensor::scalar(scalars(0)))])
-            }
-            Op::View(super::View::Broadcast(_)) if args[0].by_segment => {
-                let (starts, whole) = self.p.segments();
-                let ends = starts.iter().skip(1).map(|s| s.1).chain([whole]);
-                let mut data = Vec::with_capacity(whole);
-                for (x, end) in args[0].contiguous().iter().zip(ends) {
-                    data.resize(end, *x);
-                }
-                Ok(vec![Array::from(Tensor::new([whole], data))])
-            }
-            _ => {
-                let shape = self.extents(&n.tys[0].shape)?;
-                Ok(vec![eval::node(self, n, &args, shape)?])
-            }
+        if let Op::Call(g) = &n.op {
+            return self.function(self.p.function(*g), args);
         }
+        if let Op::Repeat(r) = &n.op {
+            return self.repeat(r, args);
+        }
+        if let Op::Host(h) = &n.op {
+            return Ok(vec![self.host_scalar(h, n.tys[0].dtype)]);
+        }
+        if args.first().is_some_and(|a| a.by_segment) && matches!(n.op, Op::View(View::Broadcast(_))) {
+            return Ok(vec![self.segments_filled(&args[0])]);
+        }
+        let shape = self.extents(&n.tys[0].shape)?;
+        Ok(vec![eval::node(self, n, &args, shape)?])
+    }
+
+    fn host_scalar(&self, h: &Host, dtype: DType) -> Array {
+        let value = |segment| dlc_plan::cast(dtype, h.eval(self.host, self.dims, &self.rows, segment));
+        if super::verify::differs_by_segment(h) {
+            return Array::by_segment((0..self.p.segments().0.len()).map(value).collect());
+        }
+        Array::from(Tensor::scalar(value(0)))
+    }
+
+    /// A scalar that differs by segment, once for each element of the arena.
+    fn segments_filled(&self, scalar: &Array) -> Array {
+        let (starts, whole) = self.p.segments();
+        let ends = starts.iter().skip(1).map(|s| s.1).chain([whole]);
+        let mut data = Vec::with_capacity(whole);
+        for (x, end) in scalar.contiguous().iter().zip(ends) {
+            data.resize(end, *x);
+        }
+        Array::from(Tensor::new([whole], data))
     }
 
     fn repeat(&mut self, r: &Repeat, args: Vec<Array>) -> Result<Vec<Array>, RunError> {

@@ -287,6 +287,17 @@ pub enum Role {
     State(u16),
 }
 
+impl Op {
+    /// Whether it is the same operation. Unlike `==`, this tells 0 from -0, and a NaN is the same as itself.
+    pub fn same(&self, other: &Op) -> bool {
+        match (self, other) {
+            (Op::Const(a), Op::Const(b)) => a.to_bits() == b.to_bits(),
+            (Op::Host(a), Op::Host(b)) => format!("{a:?}") == format!("{b:?}"),
+            (a, b) => a == b,
+        }
+    }
+}
+
 impl Ty {
     /// A type without axes.
     pub fn scalar(dtype: DType) -> Ty {
@@ -356,6 +367,30 @@ impl Function {
     /// The node that gives a value.
     pub fn node(&self, v: Value) -> &Node {
         &self.nodes[v.node as usize]
+    }
+
+    /// For each node, whether the results need it.
+    pub fn live(&self) -> Vec<bool> {
+        let mut live = vec![false; self.nodes.len()];
+        self.results.iter().for_each(|v| live[v.node as usize] = true);
+        for (i, n) in self.nodes.iter().enumerate().rev() {
+            if live[i] {
+                n.args.iter().for_each(|a| live[a.node as usize] = true);
+            }
+        }
+        live
+    }
+
+    /// The number that all elements of a value are, if that is known.
+    pub fn known(&self, v: Value) -> Option<f64> {
+        let n = self.node(v);
+        match &n.op {
+            Op::Const(x) => Some(dlc_plan::cast(n.tys[0].dtype, *x)),
+            Op::View(View::Pad { .. }) => None,
+            Op::View(_) | Op::Stop => self.known(n.args[0]),
+            Op::Param(_) | Op::Host(_) | Op::Map(_) | Op::Reduce(..) | Op::Contract(_) | Op::Gather => None,
+            Op::Scatter | Op::Iota(_) | Op::Random | Op::Concat(_) | Op::Call(_) | Op::Repeat(_) => None,
+        }
     }
 
     /// The types of the results.

@@ -3,6 +3,7 @@
 
 mod check;
 mod fusion;
+mod grad;
 mod interp;
 mod print;
 mod simulate;

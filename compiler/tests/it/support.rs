@@ -1,5 +1,7 @@
 //! What several tests share: short ways to make types, tensors and programs.
 
+pub mod random;
+
 use dlc_compiler::program::build::Builder;
 use dlc_compiler::program::interp::{self, Tensor};
 use dlc_compiler::program::verify::verify;

@@ -26,32 +26,18 @@ impl Builder<'_> {
     /// `x + x -> f`.
     fn mixed(&mut self, symbol: &str, span: Span, input: &Expr) {
         let error = Diagnostic::error("E0101", span, format!("`{symbol}` and `->` need parentheses"));
-        let error = match &input.kind {
-            ExprKind::Binary { left, right, .. } => {
-                let (left, right) = (self.sketch(left), self.sketch(right));
-                error
-                    .help(format!("`{left} {symbol} ({right} -> ..)` sends only the right side on, as in a residual"))
-                    .help(format!("`({left} {symbol} {right}) -> ..` sends the whole on"))
-            }
-            _ => {
-                let space = if symbol == "-" { "" } else { " " };
-                let operand =
-                    if let ExprKind::Unary { operand, .. } = &input.kind { self.sketch(operand) } else { "..".into() };
-                error
-                    .help(format!("`{symbol}{space}({operand} -> ..)` applies `{symbol}` to the result"))
-                    .help(format!("`({symbol}{space}{operand}) -> ..` sends the whole on"))
-            }
+        let (inside, whole) = if let ExprKind::Binary { left, right, .. } = &input.kind {
+            let (left, right) = (sketch(left), sketch(right));
+            let inside = format!("`{left} {symbol} ({right} -> ..)` sends only the right side on, as in a residual");
+            (inside, format!("{left} {symbol} {right}"))
+        } else {
+            let operand = if let ExprKind::Unary { operand, .. } = &input.kind { sketch(operand) } else { ".." };
+            let space = if symbol == "-" { "" } else { " " };
+            let inside = format!("`{symbol}{space}({operand} -> ..)` applies `{symbol}` to the result");
+            (inside, format!("{symbol}{space}{operand}"))
         };
+        let error = error.help(inside).help(format!("`({whole}) -> ..` sends the whole on"));
         self.diagnostics.push(error);
-    }
-
-    /// A short way to say an expression in a message: its name, or two points.
-    fn sketch(&self, expr: &Expr) -> String {
-        match &expr.kind {
-            ExprKind::Name(name) if name.len() <= 24 => name.clone(),
-            ExprKind::Number(number) if number.text.len() <= 24 => number.text.clone(),
-            _ => "..".to_string(),
-        }
     }
 
     fn stage(&mut self, node: Node, pipe: Span) -> Stage {
@@ -285,6 +271,18 @@ impl Builder<'_> {
         }
         ExprKind::If { arms, otherwise: Box::new(self.expr(parts.next())) }
     }
+}
+
+/// A short way to say an expression in a message: its name or number, or two points.
+fn sketch(expr: &Expr) -> &str {
+    let shown = if let ExprKind::Name(name) = &expr.kind {
+        name
+    } else if let ExprKind::Number(number) = &expr.kind {
+        &number.text
+    } else {
+        ".."
+    };
+    if shown.len() <= 24 { shown } else { ".." }
 }
 
 /// What stands for an expression that was refused.

@@ -9,16 +9,12 @@ use Before::{Nothing, Space};
 impl Printer<'_> {
     /// An expression where a pipe may stand.
     pub(super) fn expr(&mut self, expr: &Expr, before: Before) {
-        match &expr.kind {
-            ExprKind::Pipe { input, stages } if expr.parens.is_none() => self.pipe(input, stages, before),
-            _ => self.operand(expr, before),
-        }
+        self.guarded(expr, false, before);
     }
 
     fn pipe(&mut self, input: &Expr, stages: &[Stage], before: Before) {
-        let mixed = matches!(input.kind, ExprKind::Binary { .. } | ExprKind::Unary { .. });
         self.depth += 1;
-        self.guarded(input, mixed, before);
+        self.guarded(input, !is_postfix(input), before);
         self.depth -= 1;
         let arrow = self.next();
         for stage in stages {
@@ -44,7 +40,7 @@ impl Printer<'_> {
         let open = self.token("[", Space);
         self.depth += 1;
         self.list(&rearrange.left, Self::axis, Nothing);
-        self.token("=>", Space);
+        self.token("=>", if rearrange.left.is_empty() { Nothing } else { Space });
         self.list(&rearrange.right, Self::axis, Space);
         self.depth -= 1;
         self.token("]", Before::Closer(open));
@@ -73,10 +69,7 @@ impl Printer<'_> {
         let open = self.token("(", before);
         self.drop_repeated('(', expr.span.start);
         self.depth += 1;
-        match &expr.kind {
-            ExprKind::Pipe { input, stages } => self.pipe(input, stages, Nothing),
-            _ => self.bare(expr, Nothing),
-        }
+        self.bare(expr, Nothing);
         self.depth -= 1;
         self.token(")", Before::Closer(open));
         self.drop_repeated(')', expr.outer().end);
@@ -146,18 +139,16 @@ impl Printer<'_> {
 
     /// A chain of operators; all that are equally strong may begin a line, below the chain's first token.
     fn binary(&mut self, op: BinaryOp, left: &Expr, right: &Expr, before: Before, first: usize) {
-        let (guard, outer) = (needs_left(left, op), left.parens);
-        match &left.kind {
-            ExprKind::Binary { op: inner, left, right, .. }
-                if !guard && outer.is_none() && inner.strength() == op.strength() =>
-            {
-                self.binary(*inner, left, right, before, first);
-            }
-            _ => {
-                self.depth += 1;
-                self.guarded(left, guard, before);
-                self.depth -= 1;
-            }
+        let guard = needs_left(left, op);
+        let alike = |inner: &BinaryOp| !guard && left.parens.is_none() && inner.strength() == op.strength();
+        if let ExprKind::Binary { op: inner, left, right, .. } = &left.kind
+            && alike(inner)
+        {
+            self.binary(*inner, left, right, before, first);
+        } else {
+            self.depth += 1;
+            self.guarded(left, guard, before);
+            self.depth -= 1;
         }
         self.token(op.symbol(), Before::Soft { depth: self.depth, indent: Indent::Below(first), tight: false });
         self.depth += 1;
@@ -260,38 +251,32 @@ fn is_postfix(expr: &Expr) -> bool {
 
 /// The innermost thing that calls, indices and fields apply to.
 fn first_part(expr: &Expr) -> &Expr {
-    match &expr.kind {
-        ExprKind::Call { callee: base, .. } | ExprKind::Index { base, .. } | ExprKind::Field { base, .. }
-            if expr.parens.is_none() =>
-        {
-            first_part(base)
-        }
-        _ => expr,
+    if let ExprKind::Call { callee: base, .. } | ExprKind::Index { base, .. } | ExprKind::Field { base, .. } =
+        &expr.kind
+        && expr.parens.is_none()
+    {
+        return first_part(base);
     }
+    expr
 }
 
 /// Whether the left operand of `op` would be read otherwise without parentheses.
 fn needs_left(left: &Expr, op: BinaryOp) -> bool {
-    let grouped = match &left.kind {
-        ExprKind::Pipe { .. } => true,
-        ExprKind::Binary { op: inner, .. } => {
-            inner.strength() < op.strength() || inner.strength() == op.strength() && op == BinaryOp::Pow
-        }
-        _ => false,
-    };
     // A unary operator at its right end would take `op` into its operand.
-    grouped || open_end(left).is_some_and(|strength| strength <= op.strength())
+    groups_otherwise(left, op, op == BinaryOp::Pow) || open_end(left).is_some_and(|strength| strength <= op.strength())
 }
 
 /// Whether the right operand of `op` would be read otherwise without parentheses.
 fn needs_right(right: &Expr, op: BinaryOp) -> bool {
-    match &right.kind {
-        ExprKind::Pipe { .. } => true,
-        ExprKind::Binary { op: inner, .. } => {
-            inner.strength() < op.strength() || inner.strength() == op.strength() && op != BinaryOp::Pow
-        }
-        _ => false,
+    groups_otherwise(right, op, op != BinaryOp::Pow)
+}
+
+/// Whether an operand of `op` is a weaker operation, or one as strong where that is read the other way round.
+fn groups_otherwise(operand: &Expr, op: BinaryOp, equal_too: bool) -> bool {
+    if let ExprKind::Binary { op: inner, .. } = &operand.kind {
+        return inner.strength() < op.strength() || equal_too && inner.strength() == op.strength();
     }
+    matches!(operand.kind, ExprKind::Pipe { .. })
 }
 
 /// The strength of the weakest unary operator whose operand ends where `expr` does.
@@ -299,12 +284,13 @@ fn open_end(expr: &Expr) -> Option<u8> {
     if expr.parens.is_some() {
         return None;
     }
-    match &expr.kind {
-        ExprKind::Unary { op, operand } => {
-            let inner = open_end(operand).unwrap_or(u8::MAX);
-            Some(op.strength().min(inner))
-        }
-        ExprKind::Binary { op, right, .. } if !needs_right(right, *op) => open_end(right),
-        _ => None,
+    if let ExprKind::Unary { op, operand } = &expr.kind {
+        return Some(op.strength().min(open_end(operand).unwrap_or(u8::MAX)));
     }
+    if let ExprKind::Binary { op, right, .. } = &expr.kind
+        && !needs_right(right, *op)
+    {
+        return open_end(right);
+    }
+    None
 }

@@ -90,7 +90,7 @@ impl Printer<'_> {
             }
             let aligned = body.and_then(|body| self.aligned(first, body));
             let trivia = &self.tokens[first].trivia;
-            let adjacent = trivia.newlines == 1 && trivia.all_behind();
+            let adjacent = trivia.newlines <= 1 && trivia.all_behind();
             match aligned {
                 Some(aligned) if run_goes_on && adjacent => {
                     runs.last_mut().into_iter().for_each(|run| run.push(aligned))

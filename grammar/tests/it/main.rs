@@ -2,6 +2,8 @@
 //! keeps what it must, and no text makes any of it panic.
 
 mod format;
+mod mistakes;
 mod nesting;
+mod properties;
 mod specs;
 mod trees;

@@ -1,0 +1,143 @@
+//! The struct that people see: a type for a model or a training, with methods whose arguments are the spec's names.
+
+use dlc_plan::plan::{Entry, Port};
+use dlc_plan::{Plan, Recipe};
+use std::fmt::Write;
+
+/// What a struct is made for.
+pub struct Face<'a> {
+    /// The item's name in the spec.
+    pub name: &'a str,
+    /// The item's documentation.
+    pub docs: &'a str,
+    /// Its plan.
+    pub plan: &'a Plan,
+    /// Its recipe, if it is a training.
+    pub recipe: Option<&'a Recipe>,
+}
+
+/// The name of an item's struct: `fit` is `Fit`, `sst2_lora` is `Sst2Lora`, `Mlp` stays.
+pub fn type_name(item: &str) -> String {
+    let upper = |word: &str| {
+        let mut chars = word.chars();
+        chars.next().map_or(String::new(), |c| c.to_uppercase().collect::<String>() + chars.as_str())
+    };
+    item.split('_').map(upper).collect()
+}
+
+/// The name of an item's private module.
+pub fn module_name(item: &str) -> String {
+    format!("dlc_{}", item.to_lowercase())
+}
+
+/// The struct and its methods.
+pub fn face(f: &Face) -> String {
+    let ty = type_name(f.name);
+    let module = module_name(f.name);
+    let mut out = String::new();
+    for line in f.docs.lines() {
+        let _ = writeln!(out, "/// {line}");
+    }
+    if f.docs.is_empty() {
+        let kind = if f.recipe.is_some() { "training" } else { "model" };
+        let _ = writeln!(out, "/// The {kind} `{}`.", f.name);
+    }
+    let _ = writeln!(out, "pub struct {ty}(::dlc::Network);\n");
+    let _ = writeln!(out, "impl {ty} {{");
+    let _ = writeln!(out, "{}", common(&module));
+    if let Some(e) = entry(f.plan, "forward") {
+        let _ = writeln!(out, "{}", forward(f.plan, e));
+    }
+    if let (Some(e), Some(_)) = (batch(f.plan), f.recipe) {
+        let _ = writeln!(out, "{}", training(f.plan, e));
+    }
+    let _ = writeln!(out, "}}\n");
+    let _ = writeln!(
+        out,
+        "impl ::std::ops::Deref for {ty} {{\n    type Target = ::dlc::Network;\n\n    \
+         fn deref(&self) -> &::dlc::Network {{\n        &self.0\n    }}\n}}\n"
+    );
+    let _ = writeln!(
+        out,
+        "impl ::std::ops::DerefMut for {ty} {{\n    fn deref_mut(&mut self) -> &mut ::dlc::Network {{\n        \
+         &mut self.0\n    }}\n}}"
+    );
+    out
+}
+
+fn entry<'a>(plan: &'a Plan, name: &str) -> Option<&'a Entry> {
+    plan.entries.iter().find(|e| e.name == name)
+}
+
+/// The entry that takes a batch and gives the loss.
+fn batch(plan: &Plan) -> Option<&Entry> {
+    ["step", "accumulate", "grad"].iter().find_map(|name| entry(plan, name))
+}
+
+fn common(module: &str) -> String {
+    format!(
+        "    /// With the initial weights that the spec says, drawn from a seed.\n    \
+         pub fn new(seed: u64) -> ::dlc::Result<Self> {{\n        \
+         ::dlc::Network::new({module}::network(), seed).map(Self)\n    }}\n\n    \
+         /// With the weights of a safetensors file.\n    \
+         pub fn load(path: impl AsRef<::std::path::Path>) -> ::dlc::Result<Self> {{\n        \
+         let mut made = Self::new(0)?;\n        made.0.load(path.as_ref())?;\n        Ok(made)\n    }}\n"
+    )
+}
+
+/// A port as people read it: `pixels: f32[B, 64]`.
+fn show(plan: &Plan, p: &Port) -> String {
+    let shape: Vec<String> = p.shape.iter().map(|s| s.show(&plan.dims).to_string()).collect();
+    format!("`{}`: {}[{}]", p.name, p.dtype, shape.join(", "))
+}
+
+fn shows(plan: &Plan, ports: &[Port]) -> String {
+    ports.iter().map(|p| show(plan, p)).collect::<Vec<_>>().join(", ")
+}
+
+fn parameters(ports: &[Port]) -> String {
+    ports.iter().map(|p| format!(", {}: &::dlc::Tensor", ident(&p.name))).collect()
+}
+
+fn arguments(ports: &[Port]) -> String {
+    ports.iter().map(|p| format!("({:?}, {})", p.name, ident(&p.name))).collect::<Vec<_>>().join(", ")
+}
+
+/// A name of the spec as a name of Rust.
+fn ident(name: &str) -> String {
+    match name {
+        "type" | "match" | "fn" | "let" | "loop" | "move" | "mod" | "use" | "impl" | "in" | "ref" | "where" | "box"
+        | "for" | "while" | "break" | "const" | "static" | "struct" | "enum" | "trait" | "pub" | "async" | "await"
+        | "dyn" | "continue" | "extern" | "mut" | "unsafe" | "yield" => format!("r#{name}"),
+        _ => name.to_string(),
+    }
+}
+
+fn forward(plan: &Plan, e: &Entry) -> String {
+    let (given, gives) = (shows(plan, &e.inputs), shows(plan, &e.outputs));
+    let (ty, take) = match e.outputs.len() {
+        1 => ("::dlc::Tensor".to_string(), "Ok(out.remove(0))".to_string()),
+        n => {
+            let ty = vec!["::dlc::Tensor"; n].join(", ");
+            (format!("({ty})"), format!("Ok(({}))", vec!["out.remove(0)"; n].join(", ")))
+        }
+    };
+    format!(
+        "    /// {given} -> {gives}.\n    \
+         pub fn run(&mut self{}) -> ::dlc::Result<{ty}> {{\n        \
+         let mut out = self.0.outputs(\"forward\", &[{}])?;\n        {take}\n    }}\n",
+        parameters(&e.inputs),
+        arguments(&e.inputs)
+    )
+}
+
+fn training(plan: &Plan, e: &Entry) -> String {
+    format!(
+        "    /// One step of training on a batch: {}. Gives the loss before the step.\n    \
+         pub fn step(&mut self{}) -> ::dlc::Result<f32> {{\n        \
+         self.0.step(&[{}])\n    }}\n",
+        shows(plan, &e.inputs),
+        parameters(&e.inputs),
+        arguments(&e.inputs)
+    )
+}

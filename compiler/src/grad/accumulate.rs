@@ -1,0 +1,49 @@
+//! The entry that training is made of. Takes an entry whose first result is a loss; gives one that takes the same and
+//! also gives the gradient of the loss for each trained weight.
+
+use super::{Made, Request, Residual};
+use crate::program::build::Builder;
+use crate::program::{Entry, Program, Role, Value, WeightId};
+use dlc_plan::DType;
+
+/// Adds the gradient of an entry's first result, an f32 without axes, for all trained weights: the results of the new
+/// entry are those of the old one, then a gradient for each trained weight, in the order of their declaration. A weight
+/// that the loss does not depend on has zeros.
+pub fn accumulate(p: &mut Program, entry: &Entry, name: &str) -> Entry {
+    let f = p.function(entry.function);
+    let (params, results) = (f.params.clone(), f.result_tys());
+    let trained = |r: &Role| matches!(r, Role::Weight(w) if p.weights[w.0 as usize].trained);
+    let wanted: Vec<bool> = entry.inputs.iter().map(trained).collect();
+    let seeds = (0..results.len()).map(|j| j == 0).collect();
+    let request = Request { function: entry.function, wanted, seeds, free_from: 0 };
+    let g = Made::default().gradient(p, request);
+
+    let mut b = Builder::new(format!("{}.{name}", p.function(entry.function).name));
+    let args: Vec<Value> = params.iter().map(|q| b.param(q.name.clone(), q.ty.clone())).collect();
+    let forward = b.call(g.forward, args.clone(), p.function(g.forward).result_tys());
+    let mut given: Vec<Value> = Vec::new();
+    for r in &g.residuals {
+        given.push(match r {
+            Residual::Param(i) => args[*i],
+            Residual::Result(j) => forward[*j],
+            Residual::Kept(k) => forward[results.len() + k],
+        });
+    }
+    given.push(b.constant(DType::F32, 1.0));
+    let backward = b.call(g.backward, given, p.function(g.backward).result_tys());
+    let mut gives = forward[..results.len()].to_vec();
+    let mut outputs = entry.outputs.clone();
+    for (i, w) in p.weights.iter().enumerate().filter(|(_, w)| w.trained) {
+        let id = WeightId(i as u32);
+        let at = entry.inputs.iter().position(|r| *r == Role::Weight(id));
+        let found = at.and_then(|at| g.cotangents.iter().find(|(i, _)| *i == at)).and_then(|(_, k)| *k);
+        let dw = match found {
+            Some(k) => b.cast(backward[k], DType::F32),
+            None => b.full(DType::F32, 0.0, &w.ty.shape),
+        };
+        gives.push(dw);
+        outputs.push(Role::Grad(id));
+    }
+    let function = p.add(b.finish(gives));
+    Entry { name: name.into(), function, inputs: entry.inputs.clone(), outputs, guards: entry.guards.clone() }
+}

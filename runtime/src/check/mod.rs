@@ -1,0 +1,143 @@
+//! Checks a plan once, before anything is run by it. Takes a plan; gives nothing, or an error that says where the plan
+//! contradicts itself. What runs afterwards indexes by the plan's numbers without asking again; what depends on the sizes
+//! is checked when they are known.
+
+mod kernel;
+mod place;
+mod step;
+
+use crate::error::Error;
+use dlc_plan::kernel::Elem;
+use dlc_plan::plan::{Entry, Store, Weight};
+use dlc_plan::{Atom, Host, Plan, Size};
+use kernel::check_kernel;
+pub use place::MOST_LOOPS;
+use std::collections::HashSet;
+use step::Steps;
+
+/// The result of a check: why the plan is refused.
+type Checked = Result<(), String>;
+
+/// Fails with a formatted text unless a condition holds.
+macro_rules! ensure {
+    ($holds:expr, $($text:tt)*) => {
+        if !$holds {
+            return Err(format!($($text)*));
+        }
+    };
+}
+use ensure;
+
+/// Checks everything that does not depend on the sizes.
+pub fn check(plan: &Plan) -> Result<(), Error> {
+    check_all(plan).map_err(Error::Plan)
+}
+
+fn check_all(plan: &Plan) -> Checked {
+    for (i, k) in plan.kernels.iter().enumerate() {
+        check_kernel(k).map_err(|e| format!("kernel {i}: {e}"))?;
+    }
+    check_weights(plan)?;
+    for e in &plan.entries {
+        check_entry(plan, e).map_err(|text| format!("entry `{}`: {text}", e.name))?;
+    }
+    Ok(())
+}
+
+/// Names are unique, stores are those of weights, and no two weights share an element.
+fn check_weights(plan: &Plan) -> Checked {
+    let mut names = HashSet::new();
+    for name in plan.weights.iter().flat_map(|w| w.aliases.iter().chain([&w.name])) {
+        ensure!(names.insert(name), "two weights are called `{name}`");
+    }
+    for w in &plan.weights {
+        let own = matches!(w.store, Store::Trained | Store::Frozen | Store::Ints);
+        ensure!(own, "`{}` is declared in {:?}, which belongs to other weights", w.name, w.store);
+        ensure!(w.store == Store::Ints || w.dtype.is_float(), "`{}` of {} is in {:?}", w.name, w.dtype, w.store);
+        ensure!(w.store != Store::Ints || !w.dtype.is_float(), "`{}` of {} is in {:?}", w.name, w.dtype, w.store);
+        ensure!(w.offset.is_multiple_of(16), "`{}` begins at element {}, no multiple of 16", w.name, w.offset);
+        let len = w.shape.iter().try_fold(1_usize, |n, &s| n.checked_mul(s));
+        let end = len.and_then(|len| w.offset.checked_add(len)).filter(|end| *end <= isize::MAX as usize / 8);
+        ensure!(end.is_some(), "`{}` has more elements than can be counted", w.name);
+    }
+    let mut sorted: Vec<&Weight> = plan.weights.iter().filter(|w| !w.is_empty()).collect();
+    sorted.sort_by_key(|w| (w.store, w.offset, w.len()));
+    for pair in sorted.windows(2) {
+        let apart = pair[0].store != pair[1].store || pair[0].offset + pair[0].len() <= pair[1].offset;
+        ensure!(apart, "`{}` and `{}` overlap", pair[0].name, pair[1].name);
+    }
+    Ok(())
+}
+
+fn check_entry(plan: &Plan, entry: &Entry) -> Checked {
+    let bound = bound_dims(entry);
+    let sizes = Sizes { plan, bound: &bound };
+    place::check_places(plan, entry, &sizes)?;
+    for guard in &entry.guards {
+        sizes.host(&guard.holds, &[], None).map_err(|e| format!("guard `{}`: {e}", guard.message))?;
+    }
+    for (what, ports) in [("input", &entry.inputs), ("output", &entry.outputs)] {
+        for port in ports {
+            let place = || format!("{what} `{}`", port.name);
+            let buffer = entry.buffers.get(port.buffer as usize).ok_or_else(|| format!("{} has no buffer", place()))?;
+            ensure!(buffer.elem == Elem::of(port.dtype), "{} of {} is in {:?}", place(), port.dtype, buffer.elem);
+            for size in port.shape.iter().chain(&port.limit) {
+                sizes.size(size).map_err(|e| format!("{}: {e}", place()))?;
+            }
+        }
+    }
+    let names: HashSet<&String> = entry.inputs.iter().map(|p| &p.name).collect();
+    ensure!(names.len() == entry.inputs.len(), "two inputs have the same name");
+    Steps::new(plan, entry, &sizes).check()
+}
+
+/// The dynamic sizes that an input gives.
+fn bound_dims(entry: &Entry) -> HashSet<u16> {
+    entry.inputs.iter().flat_map(|p| &p.shape).filter_map(single_dim).collect()
+}
+
+/// The number of the dynamic size that this is, if it is one and nothing else.
+pub fn single_dim(size: &Size) -> Option<u16> {
+    let [term] = size.terms() else { return None };
+    if let ([Atom::Dim(dim)], 1) = (term.atoms.as_slice(), term.factor) { Some(*dim) } else { None }
+}
+
+/// Checks sizes and host numbers of one entry.
+struct Sizes<'a> {
+    plan: &'a Plan,
+    bound: &'a HashSet<u16>,
+}
+
+impl Sizes<'_> {
+    /// Every dynamic size in it is given by an input.
+    fn size(&self, size: &Size) -> Checked {
+        for d in size.dims() {
+            let name = self.plan.dims.get(d as usize).ok_or_else(|| format!("there is no dynamic size {d}"))?;
+            ensure!(self.bound.contains(&d), "no input gives the dynamic size `{name}`");
+        }
+        Ok(())
+    }
+
+    /// Rows belong to loops around it, which have the `counts`, outermost first; there are as many segments as told.
+    fn host(&self, host: &Host, counts: &[u32], segments: Option<usize>) -> Checked {
+        let cells = match host {
+            Host::Const(_) | Host::Var(_) => return Ok(()),
+            Host::Size(size) => return self.size(size),
+            Host::Prim(p, args) => {
+                ensure!(args.len() == p.row().arity, "{p:?} of {} numbers", args.len());
+                args
+            }
+            Host::Row(depth, cells) => {
+                let count =
+                    counts.get(*depth as usize).ok_or_else(|| format!("a row of loop {depth}, which is not there"))?;
+                ensure!(cells.len() >= *count as usize, "{} cells for {count} iterations", cells.len());
+                cells
+            }
+            Host::Segment(cells) => {
+                ensure!(Some(cells.len()) == segments, "{} cells for segments {segments:?}", cells.len());
+                cells
+            }
+        };
+        cells.iter().try_for_each(|cell| self.host(cell, counts, segments))
+    }
+}

@@ -1,0 +1,187 @@
+//! Checks where buffers are, and that those that are needed at the same time never share memory.
+//!
+//! A loop's body runs again and again, so what lives before the loop and is used in it must live to its end, and what is
+//! chosen by the iteration must live through all of the loop.
+
+use super::{Checked, Sizes, ensure};
+use dlc_plan::Plan;
+use dlc_plan::kernel::Elem;
+use dlc_plan::plan::{BufId, Buffer, Entry, Place, Store};
+
+/// Loops nest no deeper than this.
+pub const MOST_LOOPS: usize = 64;
+
+pub fn check_places(plan: &Plan, entry: &Entry, sizes: &Sizes) -> Checked {
+    for (i, b) in entry.buffers.iter().enumerate() {
+        check_place(plan, entry, sizes, b).map_err(|e| format!("buffer {i} ({}): {e}", b.note))?;
+    }
+    for start in 0..entry.buffers.len() {
+        acyclic(entry, start)?;
+    }
+    Ok(())
+}
+
+fn check_place(plan: &Plan, entry: &Entry, sizes: &Sizes, b: &Buffer) -> Checked {
+    sizes.size(&b.len)?;
+    let like = |id: BufId| match entry.buffers.get(id as usize) {
+        Some(other) if other.elem == b.elem => Ok(()),
+        Some(other) => Err(format!("it is {:?}, and buffer {id} is {:?}", b.elem, other.elem)),
+        None => Err(format!("there is no buffer {id}")),
+    };
+    match &b.place {
+        Place::Arena { first, last } => {
+            ensure!(first <= last, "it lives from step {first} to step {last}");
+            Ok(())
+        }
+        Place::Weight { store, weight } => {
+            let w = plan.weights.get(*weight as usize).ok_or_else(|| format!("there is no weight {weight}"))?;
+            check_store(plan, *store, b.elem)?;
+            let own = *store == w.store || (w.store == Store::Trained && in_trained_layout(*store));
+            ensure!(own, "`{}` has nothing in {store:?}", w.name);
+            Ok(())
+        }
+        Place::Store(store) => check_store(plan, *store, b.elem),
+        Place::Part { of, offset } => {
+            like(*of)?;
+            sizes.size(offset)
+        }
+        Place::Slot { of, stride, depth, slots, .. } => {
+            like(*of)?;
+            ensure!(*slots > 0, "it has no slots");
+            ensure!(usize::from(*depth) < MOST_LOOPS, "loop {depth} is too deep");
+            sizes.size(stride)
+        }
+        Place::Row { depth, cells } => {
+            ensure!(usize::from(*depth) < MOST_LOOPS, "loop {depth} is too deep");
+            cells.iter().try_for_each(|&cell| like(cell))
+        }
+    }
+}
+
+fn check_store(plan: &Plan, store: Store, elem: Elem) -> Checked {
+    let expected = match store {
+        Store::Trained | Store::Grads | Store::Frozen => Elem::F32,
+        Store::State(i) => {
+            ensure!(usize::from(i) < plan.states.len(), "there is no state {i}");
+            Elem::F32
+        }
+        Store::Ints => Elem::I32,
+    };
+    ensure!(elem == expected, "{elem:?} in {store:?}");
+    Ok(())
+}
+
+/// Whether a store has the layout of the trained weights.
+pub fn in_trained_layout(store: Store) -> bool {
+    match store {
+        Store::Trained | Store::Grads | Store::State(_) => true,
+        Store::Frozen | Store::Ints => false,
+    }
+}
+
+/// The buffers that a buffer is a piece of.
+pub fn parts(b: &Buffer) -> &[BufId] {
+    match &b.place {
+        Place::Arena { .. } | Place::Weight { .. } | Place::Store(_) => &[],
+        Place::Part { of, .. } | Place::Slot { of, .. } => std::slice::from_ref(of),
+        Place::Row { cells, .. } => cells,
+    }
+}
+
+/// No buffer is a piece of itself. Pieces of pieces go no deeper than loops do, which also ends the search.
+fn acyclic(entry: &Entry, start: usize) -> Checked {
+    let mut level = vec![start];
+    for _ in 0..=MOST_LOOPS {
+        level = level.iter().flat_map(|&i| parts(&entry.buffers[i])).map(|&id| id as usize).collect();
+        level.sort_unstable();
+        level.dedup();
+        if level.is_empty() {
+            return Ok(());
+        }
+    }
+    Err(format!("buffer {start} is a piece of itself"))
+}
+
+/// A loop around a step: its own number and that of the last step of its body, and how often it runs.
+#[derive(Clone, Copy)]
+pub struct Around {
+    pub own: u32,
+    pub end: u32,
+    pub count: u32,
+}
+
+/// From which step to which each buffer in the arena is needed, both included, as its uses say.
+pub struct Needed<'a> {
+    entry: &'a Entry,
+    spans: Vec<Option<(u32, u32)>>,
+}
+
+impl Needed<'_> {
+    pub fn new(entry: &Entry) -> Needed<'_> {
+        Needed { entry, spans: vec![None; entry.buffers.len()] }
+    }
+
+    /// Notes the use of a buffer by a step inside of some loops, outermost first. Steps come in order.
+    pub fn note(&mut self, id: BufId, step: u32, loops: &[Around]) -> Checked {
+        self.note_span(id, (step, step), loops)
+    }
+
+    fn note_span(&mut self, id: BufId, (from, to): (u32, u32), loops: &[Around]) -> Checked {
+        let b = self.entry.buffers.get(id as usize).ok_or_else(|| format!("there is no buffer {id}"))?;
+        match &b.place {
+            Place::Arena { .. } => {
+                let span = self.spans[id as usize].get_or_insert((from, to));
+                *span = (span.0.min(from), span.1.max(to));
+                for l in loops.iter().filter(|l| l.own > span.0) {
+                    span.1 = span.1.max(l.end);
+                }
+                Ok(())
+            }
+            Place::Weight { .. } | Place::Store(_) => Ok(()),
+            Place::Part { of, .. } => self.note_span(*of, (from, to), loops),
+            Place::Slot { of, depth, .. } => match loops.get(usize::from(*depth)) {
+                None => self.note_span(*of, (from, to), loops),
+                Some(l) => self.note_span(*of, (l.own, l.end), &loops[..usize::from(*depth)]),
+            },
+            Place::Row { depth, cells } => {
+                let l = loops.get(usize::from(*depth));
+                let l = l.ok_or_else(|| format!("buffer {id} ({}) is used outside of its loop", b.note))?;
+                let (found, expected) = (cells.len(), l.count as usize);
+                ensure!(found >= expected, "buffer {id} has {found} cells for {expected} iterations");
+                let outer = &loops[..usize::from(*depth)];
+                cells.iter().try_for_each(|&cell| self.note_span(cell, (l.own, l.end), outer))
+            }
+        }
+    }
+
+    /// Checks that buffers that are needed at the same time live at the same time in the plan, so that they get memory of
+    /// their own. Whether the plan's steps have the same numbers as here does not matter, only which buffers meet.
+    pub fn check(&self) -> Checked {
+        let lives = self.entry.buffers.iter().zip(&self.spans).enumerate().filter_map(|(i, (b, span))| match b.place {
+            Place::Arena { first, last } => span.map(|span| (i, (first, last), span)),
+            Place::Weight { .. } | Place::Store(_) => None,
+            Place::Part { .. } | Place::Slot { .. } | Place::Row { .. } => None,
+        });
+        let mut by_first: Vec<_> = lives.collect();
+        let mut by_last = by_first.clone();
+        by_first.sort_by_key(|(_, life, _)| life.0);
+        by_last.sort_by_key(|(_, life, _)| life.1);
+        // Of the buffers that are dead when the next one begins, the one that is needed longest.
+        let mut dead = by_last.iter().peekable();
+        let mut longest: Option<(usize, u32)> = None;
+        for (b, life, span) in by_first {
+            while let Some((a, _, span)) = dead.next_if(|(_, other, _)| other.1 < life.0) {
+                if longest.is_none_or(|(_, last)| last < span.1) {
+                    longest = Some((*a, span.1));
+                }
+            }
+            if let Some((a, last)) = longest.filter(|(_, last)| *last >= span.0) {
+                let [x, y] = [a, b].map(|i| &self.entry.buffers[i].note);
+                return Err(format!(
+                    "buffers {a} ({x}) and {b} ({y}) may share memory, and both are needed at step {last}"
+                ));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,172 @@
+//! Checks the steps of an entry: that they name what is there, that buffers have the types that are asked for, and that
+//! calls give a kernel as much as it takes.
+
+use super::kernel::fold_of;
+use super::place::{Around, MOST_LOOPS, Needed};
+use super::{Checked, Sizes, ensure};
+use dlc_plan::kernel::{Elem, Kind, Over};
+use dlc_plan::plan::{BufId, Call, Entry, FoldTo, Gemm, Matrix, Repeat, Step, Store};
+use dlc_plan::{Plan, Size};
+
+/// Counts steps as they are numbered: a loop itself, then those of its body.
+fn count(steps: &[Step]) -> u32 {
+    let of = |s: &Step| match s {
+        Step::Kernel(_) | Step::Gemm(_) | Step::Copy { .. } | Step::Scatter { .. } => 1,
+        Step::Repeat(r) => count(&r.steps).saturating_add(1),
+    };
+    steps.iter().map(of).fold(0, u32::saturating_add)
+}
+
+pub struct Steps<'a> {
+    plan: &'a Plan,
+    entry: &'a Entry,
+    sizes: &'a Sizes<'a>,
+    segments: usize,
+    needed: Needed<'a>,
+    /// The number of the step being checked; inputs are filled at 0, and the first step is 1.
+    now: u32,
+    loops: Vec<Around>,
+}
+
+impl<'a> Steps<'a> {
+    pub fn new(plan: &'a Plan, entry: &'a Entry, sizes: &'a Sizes<'a>) -> Steps<'a> {
+        let segments = plan.weights.iter().filter(|w| w.store == Store::Trained).count();
+        let needed = Needed::new(entry);
+        Steps { plan, entry, sizes, segments, needed, now: 0, loops: Vec::new() }
+    }
+
+    pub fn check(mut self) -> Checked {
+        self.entry.inputs.iter().try_for_each(|port| self.needed.note(port.buffer, 0, &[]))?;
+        self.now = 1;
+        self.steps(&self.entry.steps)?;
+        self.entry.outputs.iter().try_for_each(|port| self.needed.note(port.buffer, self.now, &[]))?;
+        self.needed.check()
+    }
+
+    fn steps(&mut self, steps: &[Step]) -> Checked {
+        for step in steps {
+            let number = self.now;
+            self.step(step).map_err(|e| if e.starts_with("step") { e } else { format!("step {number}: {e}") })?;
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, step: &Step) -> Checked {
+        match step {
+            Step::Kernel(call) => self.call(call)?,
+            Step::Gemm(gemm) => self.gemm(gemm)?,
+            Step::Copy { from, to } => {
+                let elem = self.elem(*from)?;
+                self.expect(*to, elem)?;
+            }
+            Step::Scatter { ids, count, from, to, rows, width } => {
+                self.expect(*ids, Elem::I32)?;
+                let elem = self.elem(*from)?;
+                ensure!(elem != Elem::U8, "a scatter of bytes");
+                self.expect(*to, elem)?;
+                self.all_sizes([count, rows, width])?;
+            }
+            Step::Repeat(repeat) => return self.repeat(repeat),
+        }
+        self.now += 1;
+        Ok(())
+    }
+
+    fn repeat(&mut self, repeat: &Repeat) -> Checked {
+        ensure!(self.loops.len() < MOST_LOOPS, "loops nest deeper than {MOST_LOOPS}");
+        let own = self.now;
+        let end = own.saturating_add(count(&repeat.steps));
+        self.loops.push(Around { own, end, count: repeat.count });
+        self.now += 1;
+        self.steps(&repeat.steps)?;
+        self.loops.pop();
+        Ok(())
+    }
+
+    fn all_sizes<'s>(&self, sizes: impl IntoIterator<Item = &'s Size>) -> Checked {
+        sizes.into_iter().try_for_each(|s| self.sizes.size(s))
+    }
+
+    /// The type of a buffer that may be used by this step.
+    fn elem(&mut self, id: BufId) -> Result<Elem, String> {
+        self.needed.note(id, self.now, &self.loops)?;
+        Ok(self.entry.buffers[id as usize].elem)
+    }
+
+    fn expect(&mut self, id: BufId, elem: Elem) -> Checked {
+        let found = self.elem(id)?;
+        ensure!(found == elem, "buffer {id} is {found:?}, expected {elem:?}");
+        Ok(())
+    }
+
+    fn gemm(&mut self, gemm: &Gemm) -> Checked {
+        ensure!(!gemm.terms.is_empty(), "a sum of no products");
+        self.all_sizes([&gemm.m, &gemm.n].into_iter().chain(&gemm.batch))?;
+        self.matrix(&gemm.c, gemm.batch.len())?;
+        for t in &gemm.terms {
+            self.sizes.size(&t.k)?;
+            self.matrix(&t.a, gemm.batch.len())?;
+            self.matrix(&t.b, gemm.batch.len())?;
+        }
+        match &gemm.then {
+            None => Ok(()),
+            Some(call) => {
+                ensure!(!call.segments, "what follows a product does not go over segments");
+                self.call(call)
+            }
+        }
+    }
+
+    fn matrix(&mut self, m: &Matrix, batch: usize) -> Checked {
+        self.expect(m.buf, Elem::F32)?;
+        ensure!(m.batch.len() == batch, "{} batch strides for {batch} batch axes", m.batch.len());
+        self.all_sizes([&m.offset, &m.row, &m.col].into_iter().chain(&m.batch))
+    }
+
+    fn call(&mut self, call: &Call) -> Checked {
+        let kernel = self.plan.kernels.get(call.kernel as usize);
+        let kernel = kernel.ok_or_else(|| format!("there is no kernel {}", call.kernel))?;
+        let fits = |what: &str, found: usize, expected: usize| {
+            ensure!(found == expected, "kernel {} takes {expected} {what}, not {found}", call.kernel);
+            Ok(())
+        };
+        fits("buffers", call.bufs.len(), kernel.bufs.len())?;
+        fits("scalars", call.uniforms.len(), kernel.uniforms.len())?;
+        fits("folds", call.folds.len(), usize::from(kernel.folds))?;
+        if call.segments {
+            fits("extents", 1, usize::from(kernel.exts))?;
+        } else {
+            fits("extents", call.exts.len(), usize::from(kernel.exts))?;
+        }
+        for (&id, ty) in call.bufs.iter().zip(&kernel.bufs) {
+            self.expect(id, ty.elem)?;
+        }
+        let counts: Vec<u32> = self.loops.iter().map(|l| l.count).collect();
+        let segments = call.segments.then_some(self.segments);
+        for ((kind, host), expected) in call.uniforms.iter().zip(&kernel.uniforms) {
+            ensure!(kind == expected, "a scalar is {kind:?}, expected {expected:?}");
+            self.sizes.host(host, &counts, segments)?;
+        }
+        self.all_sizes(call.exts.iter().chain([&call.rows]))?;
+        for (slot, to) in call.folds.iter().enumerate() {
+            let fold = fold_of(kernel, slot).ok_or_else(|| format!("no fold goes into slot {slot}"))?;
+            ensure!(fold.op == to.op && fold.kind == to.kind, "slot {slot} is joined otherwise than it is folded");
+            let all = matches!(fold.over, Over::All(_));
+            ensure!(all || !call.segments, "a fold over the rows of segments");
+            ensure!(!all || to.len.is(1), "a fold over all has one result");
+            self.fold(to)?;
+        }
+        Ok(())
+    }
+
+    fn fold(&mut self, to: &FoldTo) -> Checked {
+        let elem = match to.kind {
+            Kind::F32 => Elem::F32,
+            Kind::I32 => Elem::I32,
+            Kind::Mask => return Err("a fold of masks".into()),
+        };
+        self.expect(to.partial, elem)?;
+        self.expect(to.to, elem)?;
+        self.sizes.size(&to.len)
+    }
+}

@@ -1,0 +1,131 @@
+//! Folds over rows: the chunks' partial results are filled with the fold's identity, and joined in a fixed order.
+//!
+//! The order is a tree of pairs: of n chunks, i takes i + 1 for even i, then i takes i + 2 for i in steps of 4, and so on;
+//! a chunk without a partner waits. The lower one is always the first operand.
+
+use super::call::SMALL;
+use super::node::FoldNode;
+use crate::memory::Ptr;
+use crate::pool::Pool;
+use dlc_plan::kernel::{FoldOp, Kind};
+
+/// Elements that are joined before the pool is worth waking, and then those of one chunk's columns.
+const ALONE_BELOW: usize = 1 << 15;
+const COLUMNS: usize = 1024;
+
+/// The partial results of one fold: `len` elements every `stride`.
+pub struct Partials {
+    pub start: Ptr,
+    pub stride: usize,
+}
+
+impl FoldNode {
+    /// Elements from one chunk's partial result to the next; short ones are kept in lines of the cache of their own.
+    pub fn stride(&self) -> usize {
+        self.len.count().max(SMALL)
+    }
+
+    /// Fills a partial result with the identity.
+    ///
+    /// # Safety
+    /// There is room for it, and nobody else uses it.
+    pub unsafe fn fill(&self, to: Ptr) {
+        let bits = self.identity();
+        // SAFETY: the caller's room; F32 and I32 both have four bytes.
+        unsafe { std::slice::from_raw_parts_mut(to.of::<u32>(), self.len.count()).fill(bits) }
+    }
+
+    /// The bits of the identity.
+    fn identity(&self) -> u32 {
+        match (self.op, self.kind) {
+            (FoldOp::Sum, _) => 0,
+            (FoldOp::Prod, Kind::F32) => 1_f32.to_bits(),
+            (FoldOp::Prod, Kind::I32 | Kind::Mask) => 1,
+            (FoldOp::Max, Kind::F32) => f32::NEG_INFINITY.to_bits(),
+            (FoldOp::Max, Kind::I32 | Kind::Mask) => i32::MIN as u32,
+            (FoldOp::Min, Kind::F32) => f32::INFINITY.to_bits(),
+            (FoldOp::Min, Kind::I32 | Kind::Mask) => i32::MAX as u32,
+        }
+    }
+
+    /// Joins the partial results of `chunks` chunks into `to`; of none, the identity.
+    ///
+    /// # Safety
+    /// The partial results are there and `to` has room for one; nobody else uses them.
+    pub unsafe fn join(&self, pool: &Pool, partials: Partials, chunks: usize, to: Ptr) {
+        let len = self.len.count();
+        if chunks == 0 {
+            // SAFETY: the caller's room.
+            return unsafe { self.fill(to) };
+        }
+        let blocks = if len * chunks < ALONE_BELOW { 1 } else { len.div_ceil(COLUMNS) };
+        let width = len.div_ceil(blocks);
+        pool.run(blocks, &|block| {
+            let columns = (block * width).min(len)..((block + 1) * width).min(len);
+            let tree = Tree { partials: &partials, chunks, first: columns.start, len: columns.len() };
+            // SAFETY: blocks are of different columns, and within the caller's partial results and room.
+            unsafe { tree.join(self.op, self.kind, to.plus(4 * columns.start)) }
+        });
+    }
+}
+
+/// Some columns of the partial results.
+struct Tree<'a> {
+    partials: &'a Partials,
+    chunks: usize,
+    first: usize,
+    len: usize,
+}
+
+impl Tree<'_> {
+    /// # Safety
+    /// As for [`FoldNode::join`].
+    unsafe fn join(&self, op: FoldOp, kind: Kind, to: Ptr) {
+        // SAFETY: passed on; the kind says what the elements are.
+        unsafe {
+            match (kind, op) {
+                (Kind::F32, FoldOp::Sum) => self.pairs(to.of::<f32>(), |a, b| a + b),
+                (Kind::F32, FoldOp::Prod) => self.pairs(to.of::<f32>(), |a, b| a * b),
+                (Kind::F32, FoldOp::Max) => self.pairs(to.of::<f32>(), max),
+                (Kind::F32, FoldOp::Min) => self.pairs(to.of::<f32>(), min),
+                (Kind::I32 | Kind::Mask, FoldOp::Sum) => self.pairs(to.of::<i32>(), i32::wrapping_add),
+                (Kind::I32 | Kind::Mask, FoldOp::Prod) => self.pairs(to.of::<i32>(), i32::wrapping_mul),
+                (Kind::I32 | Kind::Mask, FoldOp::Max) => self.pairs(to.of::<i32>(), i32::max),
+                (Kind::I32 | Kind::Mask, FoldOp::Min) => self.pairs(to.of::<i32>(), i32::min),
+            }
+        }
+    }
+
+    /// # Safety
+    /// As for [`FoldNode::join`], and the partial results are of type `T`.
+    #[inline(always)]
+    unsafe fn pairs<T: Copy>(&self, to: *mut T, join: impl Fn(T, T) -> T) {
+        let row = |chunk: usize| self.partials.start.of::<T>().wrapping_add(chunk * self.partials.stride + self.first);
+        let mut apart = 1;
+        while apart < self.chunks {
+            for low in (0..self.chunks - apart).step_by(2 * apart) {
+                // SAFETY: both chunks are there, and they are different rows.
+                let (a, b) = unsafe {
+                    (
+                        std::slice::from_raw_parts_mut(row(low), self.len),
+                        std::slice::from_raw_parts(row(low + apart), self.len),
+                    )
+                };
+                a.iter_mut().zip(b).for_each(|(a, b)| *a = join(*a, *b));
+            }
+            apart *= 2;
+        }
+        // SAFETY: the caller's room, which is not among the partial results.
+        unsafe { std::ptr::copy_nonoverlapping(row(0), to, self.len) }
+    }
+}
+
+/// As [`dlc_plan::Instr::FMax`].
+fn max(a: f32, b: f32) -> f32 {
+    if a < b || b.is_nan() { b } else { a }
+}
+
+/// As [`dlc_plan::Instr::FMin`].
+fn min(a: f32, b: f32) -> f32 {
+    if a > b || b.is_nan() { b } else { a }
+}

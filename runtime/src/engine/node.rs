@@ -1,0 +1,217 @@
+//! The steps of an entry as the engine walks them: numbers instead of sizes, and what can be known before a run. Made
+//! once from the plan; the numbers are set anew for each tuple of dynamic sizes.
+
+use super::segments::Classes;
+use dlc_plan::chunks::Cut;
+use dlc_plan::kernel::{FoldOp, Kind};
+use dlc_plan::plan::{BufId, Buffer, Call, Entry, Gemm, Matrix, Place, Step};
+use dlc_plan::{Host, Size};
+
+/// A size and its value at the sizes that the entry is bound to.
+pub struct Known {
+    size: Size,
+    /// The value.
+    pub now: i64,
+}
+
+impl Known {
+    pub fn new(size: &Size) -> Known {
+        Known { size: size.clone(), now: 0 }
+    }
+
+    pub fn set(&mut self, dims: &[i64]) {
+        self.now = self.size.eval(dims);
+    }
+
+    /// The value as a number of things; checked not to be negative where it was set.
+    pub fn count(&self) -> usize {
+        self.now.max(0) as usize
+    }
+}
+
+/// A step.
+pub enum Node {
+    Call(CallNode),
+    Gemm(Box<GemmNode>),
+    Copy { from: usize, to: usize },
+    Scatter(ScatterNode),
+    Repeat { count: usize, reverse: bool, moving: Vec<usize>, body: Vec<Node> },
+}
+
+/// A call of a kernel.
+pub struct CallNode {
+    pub kernel: usize,
+    pub bufs: Vec<usize>,
+    pub uniforms: Vec<(Kind, Host)>,
+    pub ext_sizes: Vec<Size>,
+    pub exts: Vec<i64>,
+    pub rows: Known,
+    /// How rows, or the pieces of segments, are cut into chunks.
+    pub cut: Cut,
+    pub folds: Vec<FoldNode>,
+    pub segments: Option<Classes>,
+}
+
+/// A fold of a call.
+pub struct FoldNode {
+    pub op: FoldOp,
+    pub kind: Kind,
+    pub len: Known,
+    pub partial: usize,
+    pub to: usize,
+}
+
+/// A scatter.
+pub struct ScatterNode {
+    pub ids: usize,
+    pub from: usize,
+    pub to: usize,
+    pub count: Known,
+    pub rows: Known,
+    pub width: Known,
+}
+
+/// A sum of products.
+pub struct GemmNode {
+    pub m: Known,
+    pub n: Known,
+    /// k, A, B.
+    pub terms: Vec<(Known, MatrixNode, MatrixNode)>,
+    pub c: MatrixNode,
+    pub batch: Vec<Known>,
+    pub accumulate: bool,
+    pub then: Option<CallNode>,
+}
+
+/// A matrix of a product.
+pub struct MatrixNode {
+    pub buf: usize,
+    pub offset: Known,
+    pub row: Known,
+    pub col: Known,
+    pub batch: Vec<Known>,
+}
+
+impl MatrixNode {
+    fn new(m: &Matrix) -> MatrixNode {
+        MatrixNode {
+            buf: m.buf as usize,
+            offset: Known::new(&m.offset),
+            row: Known::new(&m.row),
+            col: Known::new(&m.col),
+            batch: m.batch.iter().map(Known::new).collect(),
+        }
+    }
+
+    pub fn set(&mut self, dims: &[i64]) {
+        let own = [&mut self.offset, &mut self.row, &mut self.col];
+        own.into_iter().chain(&mut self.batch).for_each(|k| k.set(dims));
+    }
+}
+
+impl CallNode {
+    fn new(call: &Call, segments: usize) -> CallNode {
+        let fold = |f: &dlc_plan::plan::FoldTo| FoldNode {
+            op: f.op,
+            kind: f.kind,
+            len: Known::new(&f.len),
+            partial: f.partial as usize,
+            to: f.to as usize,
+        };
+        CallNode {
+            kernel: call.kernel as usize,
+            bufs: call.bufs.iter().map(|&b| b as usize).collect(),
+            uniforms: call.uniforms.clone(),
+            ext_sizes: call.exts.clone(),
+            exts: vec![0; call.exts.len()],
+            rows: Known::new(&call.rows),
+            cut: Cut::default(),
+            folds: call.folds.iter().map(fold).collect(),
+            segments: call.segments.then(|| Classes::new(call, segments)),
+        }
+    }
+}
+
+impl GemmNode {
+    fn new(gemm: &Gemm, segments: usize) -> GemmNode {
+        let term = |t: &dlc_plan::plan::Product| (Known::new(&t.k), MatrixNode::new(&t.a), MatrixNode::new(&t.b));
+        GemmNode {
+            m: Known::new(&gemm.m),
+            n: Known::new(&gemm.n),
+            terms: gemm.terms.iter().map(term).collect(),
+            c: MatrixNode::new(&gemm.c),
+            batch: gemm.batch.iter().map(Known::new).collect(),
+            accumulate: gemm.accumulate,
+            then: gemm.then.as_ref().map(|call| CallNode::new(call, segments)),
+        }
+    }
+
+    /// The number of products that stand side by side.
+    pub fn batches(&self) -> usize {
+        self.batch.iter().map(Known::count).product()
+    }
+}
+
+/// The steps of an entry; the plan has `segments` trained weights.
+pub fn nodes(entry: &Entry, segments: usize) -> Vec<Node> {
+    let depends: Vec<u64> = (0..entry.buffers.len()).map(|b| depends(&entry.buffers, b)).collect();
+    body(&entry.steps, 0, &depends, segments)
+}
+
+fn body(steps: &[Step], depth: usize, depends: &[u64], segments: usize) -> Vec<Node> {
+    let node = |step: &Step| match step {
+        Step::Kernel(call) => Node::Call(CallNode::new(call, segments)),
+        Step::Gemm(gemm) => Node::Gemm(Box::new(GemmNode::new(gemm, segments))),
+        Step::Copy { from, to } => Node::Copy { from: *from as usize, to: *to as usize },
+        Step::Scatter { ids, count, from, to, rows, width } => Node::Scatter(ScatterNode {
+            ids: *ids as usize,
+            from: *from as usize,
+            to: *to as usize,
+            count: Known::new(count),
+            rows: Known::new(rows),
+            width: Known::new(width),
+        }),
+        Step::Repeat(r) => {
+            let mut moving = Vec::new();
+            used(&r.steps, &mut |b| moving.push(b as usize));
+            moving.retain(|&b| depends[b] >> depth & 1 == 1);
+            moving.sort_unstable();
+            moving.dedup();
+            let body = body(&r.steps, depth + 1, depends, segments);
+            Node::Repeat { count: r.count as usize, reverse: r.reverse, moving, body }
+        }
+    };
+    steps.iter().map(node).collect()
+}
+
+/// The depths of the loops whose iteration says where a buffer is, one bit each.
+fn depends(buffers: &[Buffer], b: usize) -> u64 {
+    match &buffers[b].place {
+        Place::Arena { .. } | Place::Weight { .. } | Place::Store(_) => 0,
+        Place::Part { of, .. } => depends(buffers, *of as usize),
+        Place::Slot { of, depth, .. } => 1 << depth | depends(buffers, *of as usize),
+        Place::Row { depth, cells } => cells.iter().fold(1 << depth, |d, &c| d | depends(buffers, c as usize)),
+    }
+}
+
+/// Calls `f` for every buffer that the steps name.
+fn used(steps: &[Step], f: &mut dyn FnMut(BufId)) {
+    for step in steps {
+        match step {
+            Step::Kernel(call) => used_by_call(call, f),
+            Step::Gemm(gemm) => {
+                f(gemm.c.buf);
+                gemm.terms.iter().for_each(|t| [t.a.buf, t.b.buf].into_iter().for_each(&mut *f));
+                gemm.then.iter().for_each(|call| used_by_call(call, f));
+            }
+            Step::Copy { from, to } => [*from, *to].into_iter().for_each(&mut *f),
+            Step::Scatter { ids, from, to, .. } => [*ids, *from, *to].into_iter().for_each(&mut *f),
+            Step::Repeat(repeat) => used(&repeat.steps, f),
+        }
+    }
+}
+
+fn used_by_call(call: &Call, f: &mut dyn FnMut(BufId)) {
+    call.bufs.iter().for_each(|&b| f(b));
+    call.folds.iter().for_each(|fold| [fold.partial, fold.to].into_iter().for_each(&mut *f));
+}

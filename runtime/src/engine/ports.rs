@@ -1,0 +1,263 @@
+//! What enters and leaves a run: inputs give the dynamic sizes, are checked and copied into buffers; buffers are copied
+//! into outputs.
+
+use crate::error::Error;
+use crate::memory::Ptr;
+use crate::stores::place;
+use crate::tensor::{self, Element, Tensor};
+use dlc_plan::plan::{Entry, Guard, Port};
+use dlc_plan::{DType, Host, HostState, Plan};
+use half::{bf16, f16};
+
+use crate::check::single_dim;
+
+/// Finds the dynamic sizes and checks types, shapes and guards.
+pub fn bind_dims(
+    plan: &Plan,
+    entry: &Entry,
+    state: &HostState,
+    inputs: &[&Tensor],
+    dims: &mut [i64],
+) -> Result<(), Error> {
+    if inputs.len() != entry.inputs.len() {
+        let (found, expected) = (inputs.len(), entry.inputs.len());
+        return Err(Error::PortCount { what: "inputs", found, expected });
+    }
+    // No tensor has an axis of negative length, so this marks what is not known yet.
+    dims.fill(-1);
+    for (port, input) in entry.inputs.iter().zip(inputs) {
+        if !takes(port.dtype, input.dtype()) {
+            return Err(Error::InputType { name: port.name.clone(), found: input.dtype(), expected: port.dtype });
+        }
+        for (size, &extent) in port.shape.iter().zip(input.shape()) {
+            if let Some(dim) = single_dim(size).map(usize::from)
+                && dims[dim] < 0
+            {
+                dims[dim] = i64::try_from(extent).unwrap_or(i64::MAX);
+            }
+        }
+    }
+    for (port, input) in entry.inputs.iter().zip(inputs) {
+        let expected = port.shape.iter().map(|size| usize::try_from(size.eval(dims)).ok());
+        if !expected.eq(input.shape().iter().map(|&n| Some(n))) {
+            let (name, found) = (port.name.clone(), input.shape().to_vec());
+            return Err(Error::InputShape { name, found, expected: show_shape(plan, port, dims) });
+        }
+    }
+    entry.guards.iter().try_for_each(|guard| check_guard(plan, guard, state, dims))
+}
+
+/// A port's shape in the names of the spec, and what these are: `[B, 64] where B = 3`.
+fn show_shape(plan: &Plan, port: &Port, dims: &[i64]) -> String {
+    let axes: Vec<String> = port.shape.iter().map(|size| size.show(&plan.dims).to_string()).collect();
+    let mut used: Vec<u16> = port.shape.iter().flat_map(|size| size.dims()).collect();
+    used.sort_unstable();
+    used.dedup();
+    match values(plan, &used, dims) {
+        known if known.is_empty() => format!("[{}]", axes.join(", ")),
+        known => format!("[{}] where {known}", axes.join(", ")),
+    }
+}
+
+/// The values of dynamic sizes: `B = 3, T = 600`.
+fn values(plan: &Plan, used: &[u16], dims: &[i64]) -> String {
+    let known = used.iter().map(|&d| usize::from(d)).filter(|&d| dims[d] >= 0);
+    known.map(|d| format!("{} = {}", plan.dims[d], dims[d])).collect::<Vec<_>>().join(", ")
+}
+
+fn check_guard(plan: &Plan, guard: &Guard, state: &HostState, dims: &[i64]) -> Result<(), Error> {
+    if guard.holds.eval(state, dims, &[], 0) != 0.0 {
+        return Ok(());
+    }
+    let mut used = Vec::new();
+    find_dims(&guard.holds, &mut used);
+    used.sort_unstable();
+    used.dedup();
+    let message = match values(plan, &used, dims) {
+        known if known.is_empty() => guard.message.clone(),
+        known => format!("{known}, but {}", guard.message),
+    };
+    Err(Error::Guard { message })
+}
+
+fn find_dims(host: &Host, found: &mut Vec<u16>) {
+    match host {
+        Host::Const(_) | Host::Var(_) => {}
+        Host::Size(size) => found.extend(size.dims()),
+        Host::Prim(_, cells) | Host::Row(_, cells) | Host::Segment(cells) => {
+            cells.iter().for_each(|cell| find_dims(cell, found));
+        }
+    }
+}
+
+/// Whether a port takes elements of a type: its own, or one whose values it has, or integers that are checked to fit.
+fn takes(port: DType, from: tensor::DType) -> bool {
+    use tensor::DType as T;
+    match port {
+        DType::F32 => matches!(from, T::F32 | T::F16 | T::BF16),
+        DType::I64 | DType::I32 => {
+            matches!(from, T::I64 | T::I32 | T::I16 | T::I8 | T::U64 | T::U32 | T::U16 | T::U8)
+        }
+        DType::F16 | DType::BF16 | DType::U8 | DType::Bool => from == T::from(port),
+    }
+}
+
+/// Copies an input into its buffer and checks its integers.
+///
+/// # Safety
+/// The buffer has as many elements as the input, of the type that the port's is kept in, and nobody else uses it.
+pub unsafe fn copy_in(port: &Port, input: &Tensor, to: Ptr, dims: &[i64]) -> Result<(), Error> {
+    use tensor::DType as T;
+    // SAFETY: passed on; `T` below is always the type of the input's elements.
+    unsafe {
+        match input.dtype() {
+            T::F32 | T::I32 | T::U8 | T::Bool if !widens(port, input) => {
+                to.0.copy_from_nonoverlapping(input.bytes().as_ptr(), input.bytes().len());
+            }
+            T::F16 => convert::<f16, f32>(port, input, to, |x| Some(x.to_f32()))?,
+            T::BF16 => convert::<bf16, f32>(port, input, to, |x| Some(x.to_f32()))?,
+            T::I64 => convert::<i64, i32>(port, input, to, |x| x.try_into().ok())?,
+            T::U64 => convert::<u64, i32>(port, input, to, |x| x.try_into().ok())?,
+            T::U32 => convert::<u32, i32>(port, input, to, |x| x.try_into().ok())?,
+            T::I16 => convert::<i16, i32>(port, input, to, |x| Some(x.into()))?,
+            T::U16 => convert::<u16, i32>(port, input, to, |x| Some(x.into()))?,
+            T::I8 => convert::<i8, i32>(port, input, to, |x| Some(x.into()))?,
+            T::U8 | T::Bool => convert::<u8, i32>(port, input, to, |x| Some(x.into()))?,
+            T::F64 | T::F32 | T::I32 => return Err(wrong_type(port, input)),
+        }
+        match &port.limit {
+            None => Ok(()),
+            Some(limit) => check_limit(port, input, to, limit.eval(dims)),
+        }
+    }
+}
+
+/// Whether bytes become integers of 32 bits.
+fn widens(port: &Port, input: &Tensor) -> bool {
+    input.dtype().bytes() == 1 && !matches!(port.dtype, DType::U8 | DType::Bool)
+}
+
+fn wrong_type(port: &Port, input: &Tensor) -> Error {
+    Error::InputType { name: port.name.clone(), found: input.dtype(), expected: port.dtype }
+}
+
+/// Copies elements of one type into a buffer of another; what gives nothing does not fit.
+///
+/// # Safety
+/// As for [`copy_in`], with a buffer of type `U`.
+unsafe fn convert<T: Element + Wide, U>(
+    port: &Port,
+    input: &Tensor,
+    to: Ptr,
+    f: impl Fn(T) -> Option<U>,
+) -> Result<(), Error> {
+    let from = input.view::<T>().map_err(|_| wrong_type(port, input))?;
+    for (index, &x) in from.iter().enumerate() {
+        let Some(y) = f(x) else {
+            let at = place(index, input.shape());
+            return Err(Error::Wide { name: port.name.clone(), value: x.wide(), at });
+        };
+        // SAFETY: the caller's buffer has an element for each of the input's.
+        unsafe { to.of::<U>().add(index).write(y) };
+    }
+    Ok(())
+}
+
+/// A number as an error shows it.
+trait Wide: Copy {
+    fn wide(self) -> i128;
+}
+
+/// Implements [`Wide`] for numbers that widen.
+macro_rules! wide {
+    ($($int:ty)*) => {
+        $(impl Wide for $int {
+            fn wide(self) -> i128 {
+                self.into()
+            }
+        })*
+    };
+}
+wide! { i64 u64 u32 i16 u16 i8 u8 }
+
+impl Wide for f16 {
+    fn wide(self) -> i128 {
+        self.to_f32() as i128
+    }
+}
+
+impl Wide for bf16 {
+    fn wide(self) -> i128 {
+        self.to_f32() as i128
+    }
+}
+
+/// Checks that all integers of a port index something.
+///
+/// # Safety
+/// As for [`copy_in`].
+unsafe fn check_limit(port: &Port, input: &Tensor, buffer: Ptr, limit: i64) -> Result<(), Error> {
+    let len = input.elements();
+    let outside = |value: i64| !(0..limit).contains(&value);
+    // SAFETY: the caller's buffer; the port's type says how its elements are kept.
+    let found = unsafe {
+        match port.dtype {
+            DType::I64 | DType::I32 => {
+                let ids = std::slice::from_raw_parts(buffer.of::<i32>(), len);
+                ids.iter().position(|&x| outside(x.into())).map(|i| (i, i64::from(ids[i])))
+            }
+            DType::U8 | DType::Bool => {
+                let ids = std::slice::from_raw_parts(buffer.0, len);
+                ids.iter().position(|&x| outside(x.into())).map(|i| (i, i64::from(ids[i])))
+            }
+            DType::F32 | DType::F16 | DType::BF16 => None,
+        }
+    };
+    match found {
+        None => Ok(()),
+        Some((i, value)) => Err(Error::Index { name: port.name.clone(), value, at: place(i, input.shape()), limit }),
+    }
+}
+
+/// Copies a buffer into an output; the output's memory is used again if its type and shape are right.
+///
+/// # Safety
+/// The buffer has as many elements as the port, of the type that the port's is kept in.
+pub unsafe fn copy_out(port: &Port, from: Ptr, dims: &[i64], output: &mut Tensor) -> Result<(), Error> {
+    let dtype = tensor::DType::from(port.dtype);
+    // The buffer's length was checked to be that of this shape, so no extent is negative, or the shape is empty.
+    let shape = || port.shape.iter().map(|size| size.eval(dims).max(0) as usize);
+    if output.dtype() != dtype || !shape().eq(output.shape().iter().copied()) {
+        let shape: Vec<usize> = shape().collect();
+        *output = Tensor::zeros(dtype, &shape).map_err(|_| Error::Memory { bytes: u64::MAX })?;
+    }
+    // SAFETY: the caller's buffer.
+    unsafe {
+        match port.dtype {
+            DType::F32 | DType::I32 | DType::U8 => {
+                let to = output.bytes_mut();
+                to.as_mut_ptr().copy_from_nonoverlapping(from.0, to.len());
+            }
+            DType::Bool => {
+                let to = output.bytes_mut();
+                let truths = std::slice::from_raw_parts(from.0, to.len());
+                to.iter_mut().zip(truths).for_each(|(to, &x)| *to = u8::from(x != 0));
+            }
+            DType::I64 => fill::<i32, i64>(from, output, i64::from),
+            DType::F16 => fill::<f32, f16>(from, output, f16::from_f32),
+            DType::BF16 => fill::<f32, bf16>(from, output, bf16::from_f32),
+        }
+    }
+    Ok(())
+}
+
+/// Fills an output of type `U` from a buffer of type `T`.
+///
+/// # Safety
+/// The buffer has as many elements of type `T` as the output.
+unsafe fn fill<T: Copy, U: Element>(from: Ptr, output: &mut Tensor, f: impl Fn(T) -> U) {
+    let to = output.view_mut::<U>().expect("the output was made with the port's type");
+    // SAFETY: the caller's buffer.
+    let from = unsafe { std::slice::from_raw_parts(from.of::<T>(), to.len()) };
+    to.iter_mut().zip(from).for_each(|(to, &x)| *to = f(x));
+}

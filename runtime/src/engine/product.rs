@@ -1,0 +1,140 @@
+//! Sums of matrix products. Products of one batch run one after the other, each on all threads, or side by side, each on
+//! one thread; the bits are the same. What follows a product is run on each panel of rows as soon as its last term is
+//! finished, while the panel is still near the processor.
+
+use super::node::{GemmNode, Known, MatrixNode};
+use super::walk::Walker;
+use crate::gemm::{Mat, gemm, gemm_single, panel_rows, scratch_len};
+use crate::memory::Ptr;
+use dlc_plan::chunks::FOLD_CHUNKS;
+
+/// Multiply-adds from which on a product is worth all threads.
+const ALL_THREADS: u128 = 1 << 24;
+/// Multiply-adds that a thread takes at once.
+const AT_ONCE: u128 = 1 << 17;
+
+impl GemmNode {
+    /// Whether products run side by side.
+    fn side_by_side(&self) -> bool {
+        self.batches() > 1 && self.work() < ALL_THREADS
+    }
+
+    /// The multiply-adds of one product of the batch.
+    fn work(&self) -> u128 {
+        let k: u128 = self.terms.iter().map(|(k, ..)| k.count() as u128).sum();
+        (self.m.count() as u128).saturating_mul(self.n.count() as u128).saturating_mul(k)
+    }
+
+    /// Numbers of scratch on so many threads; `k` is the longest inner sum.
+    pub fn scratch_len(&self, threads: usize, k: usize) -> usize {
+        let (m, n) = (self.m.count(), self.n.count());
+        if self.side_by_side() { threads * scratch_len(1, m, n, k) } else { scratch_len(threads, m, n, k) }
+    }
+}
+
+impl MatrixNode {
+    /// The matrix at one point of the batch.
+    fn at(&self, ptrs: &[Ptr], batch: &[Known], mut point: usize) -> Mat {
+        let mut at = self.offset.now as isize;
+        for (extent, stride) in batch.iter().zip(&self.batch).rev() {
+            at += (point % extent.count()) as isize * stride.now as isize;
+            point /= extent.count();
+        }
+        let ptr = ptrs[self.buf].of::<f32>().wrapping_offset(at);
+        Mat { ptr, rs: self.row.now as isize, cs: self.col.now as isize }
+    }
+}
+
+/// Scratch that each thread takes its part of.
+struct Parts {
+    start: *mut f32,
+    len: usize,
+}
+
+// SAFETY: each thread uses the part of its slot.
+unsafe impl Sync for Parts {}
+
+impl Parts {
+    /// The part of a slot.
+    ///
+    /// # Safety
+    /// The slot is used by one thread at a time, and there is a part for it.
+    #[allow(clippy::mut_from_ref, reason = "parts of different slots are different memory")]
+    unsafe fn of(&self, slot: usize) -> &mut [f32] {
+        // SAFETY: the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(slot * self.len), self.len) }
+    }
+}
+
+impl Walker<'_> {
+    /// Runs a sum of products, and what follows it.
+    pub fn gemm(&mut self, node: &GemmNode) {
+        let (m, batches) = (node.m.count(), node.batches());
+        let height = panel_rows(m);
+        let panels = m.div_ceil(height);
+        let chunks = batches * panels;
+        // A fold over rows has room for so many partial results, one for each panel.
+        let fits = |folds: usize| folds == 0 || chunks <= FOLD_CHUNKS as usize;
+        let Some(then) = node.then.as_ref().filter(|call| fits(call.folds.len())) else {
+            self.products(node, &|_batch, _first, _last| {});
+            return node.then.iter().for_each(|call| self.call(call));
+        };
+        self.set_uniforms(then, 0, 0);
+        let chunks = if then.folds.is_empty() { 0 } else { chunks };
+        let job = self.begin(then, chunks);
+        self.products(node, &|batch, first, last| {
+            let chunk = if chunks == 0 { 0 } else { batch * panels + first / height };
+            job.fill(chunk);
+            job.rows(chunk, (batch * m + first) as u64, (batch * m + last) as u64);
+        });
+        self.finish(then, chunks);
+    }
+
+    /// Runs the products; `done(batch, first, last)` is called for each finished panel of rows.
+    fn products(&mut self, node: &GemmNode, done: &(dyn Fn(usize, usize, usize) + Sync)) {
+        let batches = node.batches();
+        let ptrs: &[Ptr] = self.ptrs;
+        if !node.side_by_side() {
+            let (pool, scratch) = (self.pool, &mut self.scratch.products);
+            for batch in 0..batches {
+                node.each_term(ptrs, batch, done, &mut |[m, n, k], [a, b, c], accumulate, done| {
+                    // SAFETY: the matrices were checked to lie in their buffers at these sizes, and C to have no element
+                    // twice; that C is not A or B is the compiler's promise.
+                    unsafe { gemm(pool, m, n, k, a, b, c, accumulate, scratch, done) }
+                });
+            }
+            return;
+        }
+        let longest = node.terms.iter().map(|(k, ..)| k.count()).max().unwrap_or(0);
+        let len = scratch_len(1, node.m.count(), node.n.count(), longest);
+        let parts = Parts { start: self.scratch.products.as_mut_ptr(), len };
+        let at_once = (AT_ONCE / node.work().max(1)).clamp(1, batches as u128) as usize;
+        self.pool.run_in_slots(batches.div_ceil(at_once), &|slot, chunk| {
+            // SAFETY: the pool gives a slot to one thread at a time, and the scratch was made for all slots.
+            let scratch = unsafe { parts.of(slot) };
+            for batch in chunk * at_once..((chunk + 1) * at_once).min(batches) {
+                node.each_term(ptrs, batch, done, &mut |[m, n, k], [a, b, c], accumulate, done| {
+                    // SAFETY: as above; the matrices C of a batch are different memory, for the same promise.
+                    unsafe { gemm_single(m, n, k, a, b, c, accumulate, scratch, done) }
+                });
+            }
+        });
+    }
+}
+
+/// Runs one product: sizes m, n, k; A, B, C; whether it is added; what to call with finished rows.
+type Run<'a> = &'a mut dyn FnMut([usize; 3], [Mat; 3], bool, Option<&(dyn Fn(usize, usize) + Sync)>);
+
+impl GemmNode {
+    /// Runs the terms of one product of the batch, in order; rows are finished when the last term has them.
+    fn each_term(&self, ptrs: &[Ptr], batch: usize, done: &(dyn Fn(usize, usize, usize) + Sync), run: Run) {
+        let c = self.c.at(ptrs, &self.batch, batch);
+        let finished = |first: usize, last: usize| done(batch, first, last);
+        for (i, (k, a, b)) in self.terms.iter().enumerate() {
+            let [a, b] = [a, b].map(|matrix| matrix.at(ptrs, &self.batch, batch));
+            let last = i + 1 == self.terms.len();
+            let sizes = [self.m.count(), self.n.count(), k.count()];
+            run(sizes, [a, b, c], self.accumulate || i > 0, if last { Some(&finished) } else { None });
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! The stored tensors of a plan: flat arrays that outlast a step. Takes and gives weights by their names in the
+//! checkpoint, with conversion; kernels see the arrays as they are.
+
+use crate::error::Error;
+use crate::memory::{Memory, Ptr};
+use crate::tensor::{self, Tensor, TensorError};
+use dlc_plan::kernel::Elem;
+use dlc_plan::layout::ALIGN;
+use dlc_plan::plan::{Store, Weight};
+use dlc_plan::{DType, Plan};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// The flat arrays, zero at first.
+pub struct Stores {
+    plan: Arc<Plan>,
+    /// Weights by name and alias.
+    names: HashMap<String, usize>,
+    trained: Memory,
+    grads: Memory,
+    states: Vec<Memory>,
+    frozen: Memory,
+    ints: Memory,
+}
+
+impl Stores {
+    /// Arrays for the weights of a plan, which has been checked.
+    pub(crate) fn new(plan: &Arc<Plan>) -> Result<Stores, Error> {
+        let bytes = |store: Store| {
+            let own = plan.weights.iter().filter(|w| w.store == store);
+            let end = own.map(|w| w.offset + w.len()).max().unwrap_or(0);
+            (4 * end as u64).next_multiple_of(ALIGN)
+        };
+        let mut names = HashMap::new();
+        for (i, w) in plan.weights.iter().enumerate() {
+            names.extend(w.aliases.iter().chain([&w.name]).map(|name| (name.clone(), i)));
+        }
+        let trained = bytes(Store::Trained);
+        Ok(Stores {
+            names,
+            trained: Memory::zeroed(trained)?,
+            grads: Memory::zeroed(trained)?,
+            states: plan.states.iter().map(|_| Memory::zeroed(trained)).collect::<Result<_, _>>()?,
+            frozen: Memory::zeroed(bytes(Store::Frozen))?,
+            ints: Memory::zeroed(bytes(Store::Ints))?,
+            plan: Arc::clone(plan),
+        })
+    }
+
+    /// What is known about a weight of this name or alias.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn find(&self, name: &str) -> Result<&Weight, Error> {
+        let i = self.names.get(name).ok_or_else(|| Error::NoWeight { name: name.into() })?;
+        Ok(&self.plan.weights[*i])
+    }
+
+    /// A weight, in its type in the checkpoint: what was rounded to that type before comes back as it was.
+    ///
+    /// # Errors
+    /// When there is none of this name, or no memory for it.
+    pub fn weight(&self, name: &str) -> Result<Tensor, Error> {
+        let w = self.find(name)?;
+        let kept = self.kept(w.store, name)?;
+        let dtype = tensor::DType::from(w.dtype);
+        let numbers = || kept.view::<i32>().map_err(|e| refused(w, &kept, e));
+        match w.dtype {
+            DType::F32 | DType::I32 => Ok(kept),
+            DType::F16 | DType::BF16 => kept.to_float(dtype).map_err(|e| refused(w, &kept, e)),
+            DType::I64 => {
+                let wide: Vec<i64> = numbers()?.iter().map(|&x| x.into()).collect();
+                Tensor::from_slice(&w.shape, &wide).map_err(|e| refused(w, &kept, e))
+            }
+            DType::U8 => {
+                let bytes: Vec<u8> = numbers()?.iter().map(|&x| x as u8).collect();
+                Tensor::from_slice(&w.shape, &bytes).map_err(|e| refused(w, &kept, e))
+            }
+            DType::Bool => {
+                let truths: Vec<bool> = numbers()?.iter().map(|&x| x != 0).collect();
+                Tensor::from_bool(w.shape.clone(), truths).map_err(|e| refused(w, &kept, e))
+            }
+        }
+    }
+
+    /// Sets a weight: one of real numbers from f32, f16 or bf16, one of integers from any integers that fit 32 bits, one
+    /// of truths from truths.
+    ///
+    /// # Errors
+    /// When there is none of this name, or the tensor has another shape, or elements that cannot become the weight's.
+    pub fn set_weight(&mut self, name: &str, value: &Tensor) -> Result<(), Error> {
+        let store = self.find(name)?.store;
+        self.set_kept(store, name, value)
+    }
+
+    /// What a store keeps for a weight, as it is kept, in f32 or i32: the weight itself, its gradient, or a state of the
+    /// optimizer.
+    ///
+    /// # Errors
+    /// When there is no weight of this name, or the store has nothing for it.
+    pub fn kept(&self, store: Store, name: &str) -> Result<Tensor, Error> {
+        let w = self.within(store, name)?;
+        let range = w.offset..w.offset + w.len();
+        let memory = self.memory(store);
+        let tensor = match kept_as(store) {
+            Elem::F32 => Tensor::from_slice(&w.shape, &memory.words::<f32>()[range]),
+            Elem::I32 | Elem::U8 => Tensor::from_slice(&w.shape, &memory.words::<i32>()[range]),
+        };
+        tensor.map_err(|_| Error::Memory { bytes: 4 * w.len() as u64 })
+    }
+
+    /// Sets what a store keeps for a weight, from the types that [`Stores::set_weight`] takes.
+    ///
+    /// # Errors
+    /// As [`Stores::kept`] and [`Stores::set_weight`].
+    pub fn set_kept(&mut self, store: Store, name: &str, value: &Tensor) -> Result<(), Error> {
+        let w = self.within(store, name)?;
+        if value.shape() != w.shape {
+            let (found, expected) = (value.shape().to_vec(), w.shape.clone());
+            return Err(Error::WeightShape { name: name.into(), found, expected });
+        }
+        if !takes(w.dtype, value.dtype()) {
+            return Err(Error::WeightType { name: name.into(), found: value.dtype(), expected: w.dtype });
+        }
+        let range = w.offset..w.offset + w.len();
+        match kept_as(store) {
+            Elem::F32 => {
+                let numbers = value.to_f32_vec();
+                self.memory_mut(store).words_mut::<f32>()[range].copy_from_slice(&numbers);
+            }
+            Elem::I32 | Elem::U8 => {
+                let numbers = value.to_i32_vec().map_err(|e| refused(w, value, e))?;
+                self.memory_mut(store).words_mut::<i32>()[range].copy_from_slice(&numbers);
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes all of a store zero.
+    pub fn clear(&mut self, store: Store) {
+        self.memory_mut(store).words_mut::<i32>().fill(0);
+    }
+
+    /// The weight of this name, if the store has something for it.
+    fn within(&self, store: Store, name: &str) -> Result<&Weight, Error> {
+        let w = self.find(name)?;
+        let companion = match store {
+            Store::Trained | Store::Grads => true,
+            Store::State(i) => usize::from(i) < self.states.len(),
+            Store::Frozen | Store::Ints => false,
+        };
+        if w.store == store || (w.store == Store::Trained && companion) {
+            return Ok(w);
+        }
+        Err(Error::NotKept { name: name.into(), store })
+    }
+
+    /// Elements of the store of the trained weights, with what lies between them.
+    pub(crate) fn trained_len(&self) -> u64 {
+        self.trained.bytes() as u64 / 4
+    }
+
+    pub(crate) fn bytes(&self, store: Store) -> usize {
+        self.memory(store).bytes()
+    }
+
+    /// Where a store begins; it stays there.
+    pub(crate) fn start(&self, store: Store) -> Ptr {
+        self.memory(store).start()
+    }
+
+    /// A store's memory; states are numbered as the plan was checked to do, or as [`Stores::within`] has seen.
+    fn memory(&self, store: Store) -> &Memory {
+        match store {
+            Store::Trained => &self.trained,
+            Store::Grads => &self.grads,
+            Store::State(i) => &self.states[usize::from(i)],
+            Store::Frozen => &self.frozen,
+            Store::Ints => &self.ints,
+        }
+    }
+
+    fn memory_mut(&mut self, store: Store) -> &mut Memory {
+        match store {
+            Store::Trained => &mut self.trained,
+            Store::Grads => &mut self.grads,
+            Store::State(i) => &mut self.states[usize::from(i)],
+            Store::Frozen => &mut self.frozen,
+            Store::Ints => &mut self.ints,
+        }
+    }
+}
+
+/// How a store keeps its elements.
+fn kept_as(store: Store) -> Elem {
+    match store {
+        Store::Trained | Store::Grads | Store::State(_) | Store::Frozen => Elem::F32,
+        Store::Ints => Elem::I32,
+    }
+}
+
+/// Whether a weight of a type can be set from elements of another.
+fn takes(weight: DType, from: tensor::DType) -> bool {
+    use tensor::DType as T;
+    match weight {
+        DType::F32 | DType::F16 | DType::BF16 => matches!(from, T::F32 | T::F16 | T::BF16),
+        DType::I64 | DType::I32 => {
+            matches!(from, T::I64 | T::I32 | T::I16 | T::I8 | T::U64 | T::U32 | T::U16 | T::U8)
+        }
+        DType::U8 => from == T::U8,
+        DType::Bool => from == T::Bool,
+    }
+}
+
+/// What a tensor refused, as said of a weight.
+fn refused(w: &Weight, value: &Tensor, error: TensorError) -> Error {
+    match error {
+        TensorError::Range { index, value: integer, .. } => {
+            Error::Wide { name: w.name.clone(), value: integer, at: place(index, value.shape()) }
+        }
+        TensorError::Type { found, .. } => Error::WeightType { name: w.name.clone(), found, expected: w.dtype },
+        TensorError::Length { .. } | TensorError::Shape { .. } | TensorError::NotBool { .. } => {
+            let (found, expected) = (value.shape().to_vec(), w.shape.clone());
+            Error::WeightShape { name: w.name.clone(), found, expected }
+        }
+        TensorError::TooLarge { .. } => Error::Memory { bytes: 8 * w.len() as u64 },
+    }
+}
+
+/// The place along each axis of an element that is counted through.
+pub(crate) fn place(mut index: usize, shape: &[usize]) -> Vec<usize> {
+    let mut at = vec![0; shape.len()];
+    for (at, &extent) in at.iter_mut().zip(shape).rev() {
+        *at = index % extent.max(1);
+        index /= extent.max(1);
+    }
+    at
+}

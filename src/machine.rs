@@ -1,0 +1,120 @@
+//! What training and running ask of a model: its entries, and its weights by name. The engine gives it, whether its kernels
+//! are machine code or Rust.
+
+use crate::error::{Error, Kind, Result, code};
+use crate::weights::file::TensorFile;
+use crate::weights::names::{Slot, assign};
+use dlc_plan::plan::{Port, Store, Weight};
+use dlc_plan::{HostState, recipe};
+use dlc_runtime::tensor::{DType, Tensor};
+use dlc_runtime::{Engine, Error as RunError};
+use std::path::Path;
+
+/// Tensors by name.
+pub type Named = Vec<(String, Tensor)>;
+
+/// A model that can be asked to do something.
+pub trait Machine {
+    /// The inputs and outputs of an entry; none if there is no such entry.
+    fn ports(&self, entry: &str) -> Option<(&[Port], &[Port])>;
+
+    /// Runs an entry on inputs by name.
+    fn run(
+        &mut self,
+        entry: &str,
+        state: &HostState,
+        inputs: &[(&str, &Tensor)],
+    ) -> std::result::Result<Named, RunError>;
+
+    /// Forgets all gradients, before the first micro-batch of a step.
+    fn forget_gradients(&mut self);
+
+    /// The weights, in the order of their declaration.
+    fn weights(&self) -> &[Weight];
+
+    /// The value of a weight.
+    fn weight(&self, name: &str) -> std::result::Result<Tensor, RunError>;
+
+    /// Gives a weight another value.
+    fn set_weight(&mut self, name: &str, value: &Tensor) -> std::result::Result<(), RunError>;
+}
+
+impl Machine for Engine {
+    fn ports(&self, entry: &str) -> Option<(&[Port], &[Port])> {
+        let entry = self.plan().entries.iter().find(|known| known.name == entry)?;
+        Some((&entry.inputs, &entry.outputs))
+    }
+
+    fn run(
+        &mut self,
+        entry: &str,
+        state: &HostState,
+        inputs: &[(&str, &Tensor)],
+    ) -> std::result::Result<Named, RunError> {
+        Engine::run(self, entry, state, inputs)
+    }
+
+    fn forget_gradients(&mut self) {
+        self.stores_mut().clear(Store::Grads);
+    }
+
+    fn weights(&self) -> &[Weight] {
+        &self.plan().weights
+    }
+
+    fn weight(&self, name: &str) -> std::result::Result<Tensor, RunError> {
+        self.stores().weight(name)
+    }
+
+    fn set_weight(&mut self, name: &str, value: &Tensor) -> std::result::Result<(), RunError> {
+        self.stores_mut().set_weight(name, value)
+    }
+}
+
+impl From<RunError> for Error {
+    fn from(error: RunError) -> Error {
+        let code = match &error {
+            RunError::Index { .. } | RunError::Wide { .. } => code::BAD_INDEX,
+            RunError::WeightShape { .. } | RunError::WeightType { .. } => code::WEIGHT_SHAPE,
+            RunError::NoWeight { .. } | RunError::NotKept { .. } => code::WEIGHT_NAMES,
+            RunError::NoInput { .. } | RunError::StrayInput { .. } => code::BAD_INPUT,
+            RunError::InputType { .. } | RunError::InputShape { .. } => code::BAD_INPUT,
+            RunError::Guard { .. } | RunError::NegativeSize { .. } => code::BAD_INPUT,
+            RunError::NoEntry { .. } | RunError::PortCount { .. } => code::CANNOT_RUN,
+            RunError::Memory { .. } | RunError::Plan(_) => code::CANNOT_RUN,
+        };
+        let kind = if error.exit_code() == 2 { Kind::Files } else { Kind::Run };
+        Error { kind, ..Error::run(code, error.to_string()) }
+    }
+}
+
+/// Gives a machine the weights of a file, as the rules of a `weights` item say. The file is relative to `folder`. What is
+/// missing by permission keeps its value. Gives warnings.
+pub fn load(machine: &mut dyn Machine, rules: &recipe::Weights, folder: &Path) -> Result<Vec<String>> {
+    let file = TensorFile::open(&folder.join(&rules.file))?;
+    let slots: Vec<Slot> = machine.weights().iter().map(slot).collect();
+    let done = assign(&slots, &file, rules)?;
+    for (number, name) in done.found {
+        let tensor = file.read(&name).expect("the name is one of the file's")?;
+        let tensor = match tensor.dtype() {
+            DType::F64 => tensor.to_float(DType::F32).expect("real numbers can be rounded"),
+            _ => tensor,
+        };
+        machine.set_weight(&slots[number].name, &tensor)?;
+    }
+    Ok(done.warnings)
+}
+
+fn slot(weight: &Weight) -> Slot {
+    let Weight { name, aliases, shape, dtype, .. } = weight;
+    Slot { name: name.clone(), aliases: aliases.clone(), shape: shape.clone(), real: dtype.is_float() }
+}
+
+/// Writes all weights of a machine to a safetensors file under their names. `about` is what the file says about itself.
+pub fn save(machine: &dyn Machine, path: &Path, about: &[(&str, String)]) -> Result<()> {
+    let names: Vec<&str> = machine.weights().iter().map(|weight| weight.name.as_str()).collect();
+    let tensors = names.iter().map(|name| machine.weight(name)).collect::<std::result::Result<Vec<_>, _>>()?;
+    let named: Vec<(&str, &Tensor)> = names.into_iter().zip(&tensors).collect();
+    let about = about.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
+    crate::weights::save(path, &named, &about)
+}
