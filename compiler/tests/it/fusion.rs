@@ -49,6 +49,8 @@ fn check(p: &Program, inputs: &[Tensor]) -> Plan {
     let expected = interp::run_entry(p, &p.entries[0], inputs.to_vec(), &host).unwrap();
     let plan = plan(p);
     let found = simulate::run(&plan, "forward", inputs, &host);
+    #[cfg(feature = "jit")]
+    crate::machine::check(&plan, inputs, &host, &expected);
     for (i, (e, f)) in expected.iter().zip(&found).enumerate() {
         assert_eq!(e.shape, f.shape);
         let norm = e.data.iter().map(|x| x * x).sum::<f64>().sqrt();

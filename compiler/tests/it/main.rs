@@ -11,6 +11,8 @@ mod verify;
 
 mod generate;
 #[cfg(feature = "jit")]
+mod machine;
+#[cfg(feature = "jit")]
 mod machine_code;
 
 mod support;

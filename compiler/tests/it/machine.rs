@@ -1,0 +1,45 @@
+//! Runs a plan as machine code on the engine, on one thread, two and three: the interpreter's numbers, and the same bits.
+
+use dlc_compiler::back::clif;
+use dlc_compiler::program::interp::Tensor;
+use dlc_plan::{DType, HostState, Plan};
+use dlc_runtime::pool::Pool;
+use dlc_runtime::tensor::Tensor as Given;
+use dlc_runtime::{Engine, Kernels};
+use std::sync::Arc;
+
+fn given(dtype: DType, t: &Tensor) -> Given {
+    match dtype {
+        DType::I64 => Given::from_i64(t.shape.clone(), t.data.iter().map(|x| *x as i64).collect()).unwrap(),
+        DType::Bool => Given::from_bool(t.shape.clone(), t.data.iter().map(|x| *x != 0.0).collect()).unwrap(),
+        _ => Given::from_f32(t.shape.clone(), t.data.iter().map(|x| *x as f32).collect()).unwrap(),
+    }
+}
+
+/// The outputs of the entry `forward`.
+pub fn run(plan: &Plan, inputs: &[Tensor], host: &HostState, threads: usize) -> Vec<Given> {
+    let code = clif::compile(&plan.kernels).unwrap();
+    let fns = (0..plan.kernels.len()).map(|i| code.function(i)).collect();
+    let kernels = Kernels { fns, keep: Box::new(code) };
+    let mut engine = Engine::with_pool(plan.clone(), kernels, Arc::new(Pool::new(threads))).unwrap();
+    let ports = plan.entries[0].inputs.clone();
+    let tensors: Vec<Given> = ports.iter().zip(inputs).map(|(p, t)| given(p.dtype, t)).collect();
+    let named: Vec<(&str, &Given)> = ports.iter().map(|p| p.name.as_str()).zip(&tensors).collect();
+    engine.run("forward", host, &named).unwrap().into_iter().map(|(_, t)| t).collect()
+}
+
+/// Compares with what is expected, and the bits of one, two and three threads.
+pub fn check(plan: &Plan, inputs: &[Tensor], host: &HostState, expected: &[Tensor]) {
+    let one = run(plan, inputs, host, 1);
+    for threads in [2, 3] {
+        let more = run(plan, inputs, host, threads);
+        assert!(one.iter().zip(&more).all(|(a, b)| a.bytes() == b.bytes()), "{threads} threads give other bits");
+    }
+    for (i, (e, f)) in expected.iter().zip(&one).enumerate() {
+        assert_eq!(e.shape, f.shape());
+        let found = f.to_f32_vec();
+        let norm = e.data.iter().map(|x| x * x).sum::<f64>().sqrt();
+        let off = e.data.iter().zip(&found).map(|(a, b)| (a - f64::from(*b)).powi(2)).sum::<f64>().sqrt();
+        assert!(off <= 2e-6 * norm.max(1e-6), "machine code gives {found:?}, not {:?}, for result {i}\n{plan}", e.data);
+    }
+}
