@@ -7,6 +7,7 @@ pub mod data;
 pub mod weights;
 
 pub mod machine;
+pub mod network;
 pub mod train;
 
 #[cfg(feature = "cli")]
@@ -14,3 +15,4 @@ pub mod cli;
 
 pub use dlc_runtime::tensor::{DType, Tensor};
 pub use error::{Error, Result};
+pub use network::{Network, Parts};

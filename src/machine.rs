@@ -91,16 +91,24 @@ impl From<RunError> for Error {
 /// Gives a machine the weights of a file, as the rules of a `weights` item say. The file is relative to `folder`. What is
 /// missing by permission keeps its value. Gives warnings.
 pub fn load(machine: &mut dyn Machine, rules: &recipe::Weights, folder: &Path) -> Result<Vec<String>> {
-    let file = TensorFile::open(&folder.join(&rules.file))?;
+    load_file(machine, rules, &folder.join(&rules.file))
+}
+
+/// As [`load`], from the file at `path`, whatever the rules call it. All tensors are read before the first weight changes.
+pub fn load_file(machine: &mut dyn Machine, rules: &recipe::Weights, path: &Path) -> Result<Vec<String>> {
+    let file = TensorFile::open(path)?;
     let slots: Vec<Slot> = machine.weights().iter().map(slot).collect();
     let done = assign(&slots, &file, rules)?;
-    for (number, name) in done.found {
-        let tensor = file.read(&name).expect("the name is one of the file's")?;
+    let read = |(number, name): &(usize, String)| {
+        let tensor = file.read(name).expect("the name is one of the file's")?;
         let tensor = match tensor.dtype() {
             DType::F64 => tensor.to_float(DType::F32).expect("real numbers can be rounded"),
             _ => tensor,
         };
-        machine.set_weight(&slots[number].name, &tensor)?;
+        Ok((slots[*number].name.as_str(), tensor))
+    };
+    for (name, tensor) in done.found.iter().map(read).collect::<Result<Vec<_>>>()? {
+        machine.set_weight(name, &tensor)?;
     }
     Ok(done.warnings)
 }

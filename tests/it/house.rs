@@ -79,7 +79,14 @@ fn every_file_says_what_it_is() {
 
 #[test]
 fn unsafe_stands_only_where_it_may() {
-    let may = ["runtime/", "compiler/src/back/clif/", "compiler/src/back/reference.rs", "compiler/tests/", "tests/", "src/weights/file.rs"];
+    let may = [
+        "runtime/",
+        "compiler/src/back/clif/",
+        "compiler/src/back/reference.rs",
+        "compiler/tests/",
+        "tests/",
+        "src/weights/file.rs",
+    ];
     for f in rust_files() {
         let path = f.strip_prefix(root()).unwrap().to_string_lossy().into_owned();
         if may.iter().any(|m| path.starts_with(m)) {

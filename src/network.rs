@@ -1,0 +1,194 @@
+//! A network in a program: takes a plan with the code of its kernels, from `model!` or from machine code made a moment ago;
+//! gives its weights by name, its entries, and training.
+
+use crate::error::{Error, Result, code};
+use crate::machine::{self, Machine, Named};
+use crate::train::{self, Outcome, Watch};
+use dlc_plan::kernel::KernelFn;
+use dlc_plan::plan::{Call, Step};
+use dlc_plan::recipe::{self, Length, Recipe};
+use dlc_plan::{Host, HostState, HostVar, Plan};
+use dlc_runtime::tensor::Tensor;
+use dlc_runtime::{Engine, Kernels};
+use std::path::Path;
+
+/// What a network is made of, as `model!` gives it.
+pub struct Parts {
+    /// What is to be done.
+    pub plan: Plan,
+    /// The code of its kernels, in their order.
+    pub kernels: Vec<KernelFn>,
+    /// How it is trained, if it is a training.
+    pub recipe: Option<Recipe>,
+}
+
+/// A network with its weights.
+pub struct Network {
+    engine: Engine,
+    recipe: Option<Recipe>,
+    /// The seed, the step that comes next, and how many there will be.
+    state: HostState,
+    /// Micro-batches of the step that is under way.
+    micro_batches: u64,
+}
+
+impl Network {
+    /// A network with the initial weights that the spec says, drawn from a seed.
+    ///
+    /// # Errors
+    /// When memory is short.
+    pub fn new(parts: Parts, seed: u64) -> Result<Network> {
+        let kernels = Kernels { fns: parts.kernels, keep: Box::new(()) };
+        Network::of(Engine::new(parts.plan, kernels)?, parts.recipe, seed)
+    }
+
+    /// As [`Network::new`], from an engine.
+    ///
+    /// # Errors
+    /// As [`Network::new`].
+    pub fn of(mut engine: Engine, recipe: Option<Recipe>, seed: u64) -> Result<Network> {
+        let steps = match recipe.as_ref().map(|recipe| recipe.length) {
+            Some(Length::Steps(steps)) => steps,
+            Some(Length::Epochs(_)) | None => 0,
+        };
+        let state = HostState { seed, steps, ..HostState::default() };
+        if Machine::ports(&engine, "init").is_some() {
+            engine.run("init", &state, &[])?;
+        }
+        Ok(Network { engine, recipe, state, micro_batches: 0 })
+    }
+
+    /// Takes the weights of a safetensors file; all must be there, under their names.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or its names or shapes are others: then nothing is changed, and the error lists
+    /// everything that does not fit.
+    pub fn load(&mut self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        let rules = recipe::Weights { file: path.display().to_string(), ..recipe::Weights::default() };
+        machine::load_file(&mut self.engine, &rules, path).map(drop)
+    }
+
+    /// Writes the weights to a safetensors file, which appears whole or not at all.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        machine::save(&self.engine, path.as_ref(), &[])
+    }
+
+    /// Runs an entry on tensors by name; gives its outputs by name.
+    ///
+    /// # Errors
+    /// When there is no such entry, or the tensors are not those that it takes.
+    pub fn run(&mut self, entry: &str, inputs: &[(&str, &Tensor)]) -> Result<Named> {
+        Ok(self.engine.run(entry, &self.state, inputs)?)
+    }
+
+    /// As [`Network::run`], with the outputs in the order of the spec.
+    ///
+    /// # Errors
+    /// As [`Network::run`].
+    pub fn outputs(&mut self, entry: &str, inputs: &[(&str, &Tensor)]) -> Result<Vec<Tensor>> {
+        Ok(self.run(entry, inputs)?.into_iter().map(|(_, tensor)| tensor).collect())
+    }
+
+    /// One step of training on a batch: the model's inputs, and what else the loss speaks of, by name. Gives the loss before
+    /// the step. Where the spec accumulates, each call is a micro-batch, and the weights change with the last one of a step.
+    ///
+    /// # Errors
+    /// When the tensors are not those that it takes, or the schedule asks for the number of steps and no one has said it.
+    pub fn step(&mut self, inputs: &[(&str, &Tensor)]) -> Result<f32> {
+        if self.state.steps == 0 && uses_steps(self.engine.plan()) {
+            let error = Error::run(code::CANNOT_RUN, "a schedule of this training asks how many steps there will be");
+            return Err(error.help("say so first: `.plan_steps(1000)`"));
+        }
+        let direct = Machine::ports(&self.engine, "step").is_some();
+        if !direct && self.micro_batches == 0 {
+            self.state.first_sample = 0;
+            self.engine.forget_gradients();
+        }
+        let outputs = self.engine.run(if direct { "step" } else { "accumulate" }, &self.state, inputs)?;
+        self.micro_batches += 1;
+        self.state.first_sample += inputs.first().and_then(|(_, x)| x.shape().first()).map_or(0, |rows| *rows as u64);
+        if direct || self.micro_batches == self.recipe.as_ref().map_or(1, |recipe| recipe.accumulate) {
+            self.end_step()?;
+        }
+        let loss = outputs.iter().find(|(name, _)| name == "loss").map(|(_, loss)| loss.to_f32_vec());
+        match loss.as_deref() {
+            Some([loss]) => Ok(*loss),
+            Some(_) | None => Err(Error::run(code::CANNOT_RUN, "this plan gives no loss")),
+        }
+    }
+
+    /// Ends a step that has had fewer micro-batches than the spec says, such as the last of an epoch.
+    ///
+    /// # Errors
+    /// When memory is short.
+    pub fn end_step(&mut self) -> Result<()> {
+        if self.micro_batches == 0 {
+            return Ok(());
+        }
+        if Machine::ports(&self.engine, "update").is_some() {
+            self.engine.run("update", &self.state, &[])?;
+        }
+        self.micro_batches = 0;
+        self.state.first_sample = 0;
+        self.state.step += 1;
+        Ok(())
+    }
+
+    /// Says how many steps there will be, for schedules that speak of `steps`.
+    pub fn plan_steps(&mut self, steps: u64) {
+        self.state.steps = steps;
+    }
+
+    /// Trains from the start as the spec says, on its own data, whose files are relative to `folder`.
+    ///
+    /// # Errors
+    /// When this is no training, a file cannot be used, or the loss is not finite.
+    pub fn train(&mut self, folder: impl AsRef<Path>, watch: &mut dyn Watch) -> Result<Outcome> {
+        let Some(recipe) = &self.recipe else {
+            return Err(Error::spec(code::CANNOT_RUN, "this is a model and not a training"));
+        };
+        train::train(&mut self.engine, recipe, folder.as_ref(), watch)
+    }
+
+    /// How it is trained, if it is a training.
+    pub fn recipe(&self) -> Option<&Recipe> {
+        self.recipe.as_ref()
+    }
+
+    /// What runs it.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// What runs it, to be changed.
+    pub fn engine_mut(&mut self) -> &mut Engine {
+        &mut self.engine
+    }
+}
+
+/// Whether any scalar of a training depends on the number of all steps.
+fn uses_steps(plan: &Plan) -> bool {
+    plan.entries.iter().any(|entry| entry.steps.iter().any(step_uses_steps))
+}
+
+fn step_uses_steps(step: &Step) -> bool {
+    let call = |call: &Call| call.uniforms.iter().any(|(_, host)| host_uses_steps(host));
+    match step {
+        Step::Kernel(kernel) => call(kernel),
+        Step::Gemm(gemm) => gemm.then.as_ref().is_some_and(call),
+        Step::Repeat(repeat) => repeat.steps.iter().any(step_uses_steps),
+        Step::Copy { .. } | Step::Scatter { .. } => false,
+    }
+}
+
+fn host_uses_steps(host: &Host) -> bool {
+    match host {
+        Host::Var(var) => *var == HostVar::Steps,
+        Host::Const(_) | Host::Size(_) => false,
+        Host::Prim(_, args) | Host::Row(_, args) | Host::Segment(args) => args.iter().any(host_uses_steps),
+    }
+}
