@@ -7,7 +7,7 @@
 //!
 //! Order of floating-point operations, which both backends must keep so that they give the same bits:
 //! - a column fold keeps sixteen partial results, element j of the vector axis going to partial j mod 16, over all
-//!   column axes in order; at the end they are halved: p[i] op p[i + 8], then 4, 2, 1;
+//!   column axes in order; at the end they are halved: `p[i] op p[i + 8]`, then 4, 2, 1;
 //! - a row fold adds each row, in order, to its chunk's partial result, one a column; the runtime joins the chunks;
 //! - an all fold adds one scalar a row, in order, to its chunk's partial result; the runtime joins the chunks.
 //!
