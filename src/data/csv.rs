@@ -10,6 +10,7 @@ use csv::{ByteRecord, ReaderBuilder};
 use dlc_plan::DType;
 use dlc_plan::recipe::Arg;
 use dlc_runtime::tensor::Tensor;
+use std::io::{BufRead, Read};
 use std::path::{Path, PathBuf};
 
 /// How many bad rows are shown.
@@ -67,6 +68,18 @@ pub fn read(paths: &[PathBuf], args: &[(String, Arg)], wanted: Option<&[Wanted]>
     Columns::new(columns.into_iter().filter_map(Column::finish).collect())
 }
 
+/// The names of the columns and how many values each takes from a row, from the arguments or the first file's first line.
+pub fn names(paths: &[PathBuf], args: &[(String, Arg)]) -> Result<Vec<(String, usize)>> {
+    let mut columns = named_by(args)?;
+    if let (Some(path), true) = (paths.first(), args.is_empty()) {
+        let mut reader = open(path)?;
+        let mut row = ByteRecord::new();
+        first_line(&mut reader, &mut row, path)?;
+        names_of(&row, path, &mut columns)?;
+    }
+    Ok(columns.into_iter().map(|column| (column.name, column.width)).collect())
+}
+
 /// The columns that named arguments describe.
 fn named_by(args: &[(String, Arg)]) -> Result<Vec<Column>> {
     let mut columns: Vec<Column> = Vec::new();
@@ -99,14 +112,11 @@ fn read_file(
     wanted: Option<&[Wanted]>,
     bad: &mut BadRows,
 ) -> Result<()> {
-    let mut reader = ReaderBuilder::new().has_headers(false).flexible(true).from_reader(super::open(path)?);
+    let mut reader = open(path)?;
     let mut row = ByteRecord::new();
     let new = columns.iter().all(|column| matches!(column.values, Values::Skipped));
     if has_names {
-        if !next(&mut reader, &mut row, path)? {
-            let message = format!("{} is empty; its first line should name the columns", path.display());
-            return Err(Error::file(code::BAD_FILE, message));
-        }
+        first_line(&mut reader, &mut row, path)?;
         names_of(&row, path, columns)?;
     }
     if new {
@@ -131,7 +141,19 @@ fn read_file(
     Ok(())
 }
 
-fn next(reader: &mut csv::Reader<impl std::io::Read>, row: &mut ByteRecord, path: &Path) -> Result<bool> {
+fn open(path: &Path) -> Result<csv::Reader<Box<dyn BufRead>>> {
+    Ok(ReaderBuilder::new().has_headers(false).flexible(true).from_reader(super::open(path)?))
+}
+
+fn first_line(reader: &mut csv::Reader<impl Read>, row: &mut ByteRecord, path: &Path) -> Result<()> {
+    if next(reader, row, path)? {
+        return Ok(());
+    }
+    let message = format!("{} is empty; its first line should name the columns", path.display());
+    Err(Error::file(code::BAD_FILE, message))
+}
+
+fn next(reader: &mut csv::Reader<impl Read>, row: &mut ByteRecord, path: &Path) -> Result<bool> {
     reader.read_byte_record(row).map_err(|error| match error.into_kind() {
         csv::ErrorKind::Io(error) => Error::reading(path, &error),
         other => Error::file(code::BAD_FILE, format!("{}: {other:?}", path.display())),

@@ -7,27 +7,49 @@
 use super::{Columns, Wanted};
 use crate::error::{Error, Result, code};
 use dlc_runtime::tensor::{DType, Tensor};
+use std::io::BufRead;
 use std::path::{Path, PathBuf};
 
 /// More axes than any such file has; a header must not make us read on and on.
 const MOST_AXES: u8 = 8;
 
+/// What the columns are called.
+const NAMES: [&str; 2] = ["pixels", "label"];
+
 /// Reads one file or two.
 pub fn read(paths: &[PathBuf], wanted: Option<&[Wanted]>) -> Result<Columns> {
-    let names = ["pixels", "label"];
-    if paths.is_empty() || paths.len() > names.len() {
-        let message = format!("`idx` takes a file of images and a file of labels; these are {} files", paths.len());
-        return Err(Error::spec(code::NO_COLUMN, message));
-    }
-    super::expect_names(wanted, names.into_iter().take(paths.len()), paths)?;
+    check_count(paths)?;
+    super::expect_names(wanted, NAMES.into_iter().take(paths.len()), paths)?;
     let column = |(name, path): (&str, &PathBuf)| Ok((name.to_owned(), tensor(path)?));
-    Columns::new(names.into_iter().zip(paths).map(column).collect::<Result<Vec<_>>>()?)
+    Columns::new(NAMES.into_iter().zip(paths).map(column).collect::<Result<Vec<_>>>()?)
 }
 
-fn tensor(path: &Path) -> Result<Tensor> {
-    let bad = |why: String| Error::file(code::BAD_FILE, format!("{} is not a sound idx file: {why}", path.display()));
-    let mut file = super::open(path)?;
-    let start = super::read_at_most(&mut file, 4, path)?;
+/// The names, types and shapes of the columns, from the beginnings of the files.
+pub fn headers(paths: &[PathBuf]) -> Result<Vec<(String, DType, Vec<usize>)>> {
+    check_count(paths)?;
+    let column = |(name, path): (&str, &PathBuf)| {
+        let (dtype, shape) = header(&mut super::open(path)?, path)?;
+        Ok((name.to_owned(), dtype, shape))
+    };
+    NAMES.into_iter().zip(paths).map(column).collect()
+}
+
+fn check_count(paths: &[PathBuf]) -> Result<()> {
+    if (1..=NAMES.len()).contains(&paths.len()) {
+        return Ok(());
+    }
+    let message = format!("`idx` takes a file of images and a file of labels; these are {} files", paths.len());
+    Err(Error::spec(code::NO_COLUMN, message))
+}
+
+fn bad(path: &Path, why: impl std::fmt::Display) -> Error {
+    Error::file(code::BAD_FILE, format!("{} is not a sound idx file: {why}", path.display()))
+}
+
+/// The type and the shape that a file begins with; there is one axis at least.
+fn header(file: &mut dyn BufRead, path: &Path) -> Result<(DType, Vec<usize>)> {
+    let bad = |why: String| bad(path, why);
+    let start = super::read_at_most(file, 4, path)?;
     let [0, 0, kind, axes] = start[..] else {
         return Err(bad(format!("it starts with {start:02x?}, expected two zeros, a type and a number of axes")));
     };
@@ -35,12 +57,18 @@ fn tensor(path: &Path) -> Result<Tensor> {
     if axes == 0 || axes > MOST_AXES {
         return Err(bad(format!("it has {axes} axes, expected 1 to {MOST_AXES}")));
     }
-    let extents = super::read_at_most(&mut file, 4 * u64::from(axes), path)?;
+    let extents = super::read_at_most(file, 4 * u64::from(axes), path)?;
     let (extents, rest) = extents.as_chunks::<4>();
     if extents.len() < usize::from(axes) || !rest.is_empty() {
         return Err(bad("it is cut short".to_owned()));
     }
-    let shape: Vec<usize> = extents.iter().map(|bytes| u32::from_be_bytes(*bytes) as usize).collect();
+    Ok((dtype, extents.iter().map(|bytes| u32::from_be_bytes(*bytes) as usize).collect()))
+}
+
+fn tensor(path: &Path) -> Result<Tensor> {
+    let bad = |why: String| bad(path, why);
+    let mut file = super::open(path)?;
+    let (dtype, shape) = header(&mut file, path)?;
     let bytes = shape.iter().try_fold(dtype.bytes(), |product, extent| product.checked_mul(*extent));
     let bytes = bytes.ok_or_else(|| bad(format!("its shape {shape:?} is too large for memory")))?;
     // One byte more than there should be shows whether anything follows.

@@ -5,6 +5,7 @@ mod idx;
 mod tensors;
 
 pub mod batches;
+pub mod schema;
 pub mod split;
 
 use crate::error::{Error, Result, code};

@@ -86,13 +86,24 @@ impl TensorFile {
         self.get(name).map(|stored| self.copy(name, stored))
     }
 
+    /// The type of elements and the shape of the tensor of that name; none if the file has no such tensor.
+    pub fn ty(&self, name: &str) -> Option<Result<(DType, &[usize])>> {
+        let place = self.tensors.get(name)?;
+        Some(self.dtype(name, place.dtype).map(|dtype| (dtype, place.shape.as_slice())))
+    }
+
+    fn dtype(&self, name: &str, dtype: Dtype) -> Result<DType> {
+        read_as(dtype).ok_or_else(|| self.refused(name, format!("its elements are {dtype}")))
+    }
+
     fn copy(&self, name: &str, stored: Stored<'_>) -> Result<Tensor> {
-        let refused = |why: String| {
-            let name = name.escape_debug();
-            Error::file(code::BAD_FILE, format!("cannot use `{name}` of {}: {why}", self.path.display()))
-        };
-        let dtype = read_as(stored.dtype).ok_or_else(|| refused(format!("its elements are {}", stored.dtype)))?;
-        Tensor::from_bytes(dtype, stored.shape, stored.bytes).map_err(|error| refused(error.to_string()))
+        let dtype = self.dtype(name, stored.dtype)?;
+        let tensor = Tensor::from_bytes(dtype, stored.shape, stored.bytes);
+        tensor.map_err(|error| self.refused(name, error.to_string()))
+    }
+
+    fn refused(&self, name: &str, why: String) -> Error {
+        Error::file(code::BAD_FILE, format!("cannot use `{name}` of {}: {why}", self.path.display()))
     }
 
     /// What the file says about itself.

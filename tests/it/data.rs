@@ -2,6 +2,7 @@
 
 use crate::scratch::Scratch;
 use dlc::data::batches::{Batches, Position};
+use dlc::data::schema::{Column, columns};
 use dlc::data::split::{permutation, shares};
 use dlc::data::{Columns, Wanted, read};
 use dlc::error::Kind;
@@ -313,4 +314,25 @@ fn a_position_is_enough_to_go_on() {
     let mut again = Batches::new(all, &settings, 9);
     again.seek(Position { epoch: 1, row: 16 });
     assert_eq!(epoch(&mut again), second[2..]);
+}
+
+#[test]
+fn columns_are_known_from_the_beginnings_of_files() {
+    let dir = Scratch::new();
+    let known = |kind, paths: &[&str], args: &[(&str, i64)]| {
+        let columns = columns(&source(kind, paths, args), &dir.path("")).expect("they are sound");
+        let show = |column: Column| format!("{}: {}{:?}", column.name, column.dtype, column.row);
+        columns.into_iter().map(show).collect::<Vec<_>>()
+    };
+    dir.file("f.csv", "a, b\nnot read");
+    assert_eq!(known(SourceKind::Csv, &["f.csv"], &[]), ["a: f32[]", "b: f32[]"]);
+    assert_eq!(known(SourceKind::Csv, &["none"], &[("p", 64), ("l", 1)]), ["p: f32[64]", "l: f32[]"]);
+    dir.file("images", idx_file(0x08, &[2, 3, 4], &[]));
+    dir.file("labels", idx_file(0x0B, &[2], &[]));
+    assert_eq!(known(SourceKind::Idx, &["images", "labels"], &[]), ["pixels: u8[3, 4]", "label: i32[]"]);
+    let x = Tensor::zeros(DType::F64, &[5, 7]).expect("small");
+    let ids = Tensor::zeros(DType::U32, &[5]).expect("small");
+    dlc::weights::save(&dir.path("x"), &[("x", &x), ("ids", &ids)], &Default::default()).expect("it can be written");
+    assert_eq!(known(SourceKind::Safetensors, &["x"], &[]), ["ids: i64[]", "x: f32[7]"]);
+    assert!(columns(&source(SourceKind::Csv, &["none"], &[]), &dir.path("")).is_err());
 }

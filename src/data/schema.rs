@@ -1,0 +1,73 @@
+//! What columns a source has, as far as its files say at their beginnings: names, types, the shape of a row. A spec is
+//! checked against this before anything is read.
+
+use super::{csv, idx};
+use crate::error::{Error, Result, code};
+use crate::weights::file::TensorFile;
+use dlc_plan::DType;
+use dlc_plan::recipe::{Source, SourceKind};
+use dlc_runtime::tensor;
+use std::path::{Path, PathBuf};
+
+/// A column of a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// The type in which it is read.
+    pub dtype: DType,
+    /// The shape of a row; empty for a number.
+    pub row: Vec<usize>,
+}
+
+/// The columns of a source whose files are relative to `folder`. Of tables only the names are known: every column that is
+/// used must turn out to be numbers, and is read as real ones.
+pub fn columns(source: &Source, folder: &Path) -> Result<Vec<Column>> {
+    let paths: Vec<PathBuf> = source.paths.iter().map(|path| folder.join(path)).collect();
+    match source.kind {
+        SourceKind::Csv => {
+            let number = |(name, width): (String, usize)| Column {
+                name,
+                dtype: DType::F32,
+                row: if width == 1 { Vec::new() } else { vec![width] },
+            };
+            Ok(csv::names(&paths, &source.args)?.into_iter().map(number).collect())
+        }
+        SourceKind::Idx => {
+            let column = |(name, dtype, shape): (String, tensor::DType, Vec<usize>)| Column {
+                name,
+                dtype: read_as(dtype),
+                row: shape[1..].to_vec(),
+            };
+            Ok(idx::headers(&paths)?.into_iter().map(column).collect())
+        }
+        SourceKind::Safetensors => {
+            let [path] = paths.as_slice() else {
+                let message = format!("`safetensors` takes one file; these are {}", paths.len());
+                return Err(Error::spec(code::NO_COLUMN, message));
+            };
+            let file = TensorFile::open(path)?;
+            let mut columns = Vec::new();
+            for name in file.names() {
+                let (dtype, shape) = file.ty(name).expect("the name is one of the file's")?;
+                let row = shape.get(1..).unwrap_or_default().to_vec();
+                columns.push(Column { name: name.to_owned(), dtype: read_as(dtype), row });
+            }
+            Ok(columns)
+        }
+    }
+}
+
+/// The type of the language in which a file's type is read.
+fn read_as(dtype: tensor::DType) -> DType {
+    use tensor::DType as T;
+    match dtype {
+        T::F64 | T::F32 => DType::F32,
+        T::F16 => DType::F16,
+        T::BF16 => DType::BF16,
+        T::I64 | T::U64 | T::U32 => DType::I64,
+        T::I32 | T::I16 | T::I8 | T::U16 => DType::I32,
+        T::U8 => DType::U8,
+        T::Bool => DType::Bool,
+    }
+}
