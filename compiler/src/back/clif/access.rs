@@ -4,9 +4,9 @@
 
 use cranelift_codegen::ir::types::{I32, I64};
 use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, Value};
-use dlc_plan::kernel::{Access, Affine, Bound, Ext, LANES, Val};
+use dlc_plan::kernel::{Access, Affine, Bound, Ext, Kind, LANES, Val};
 
-use super::emit::{Emit, Live};
+use super::emit::{Emit, Live, Scratch};
 use super::lanes::{Lanes, vector};
 use super::memory::{kind, plain};
 use super::num::Num;
@@ -170,7 +170,7 @@ impl Emit<'_> {
     fn load_one_by_one(&mut self, access: &Access, bounds: &[&Bound], scattered: bool) -> [Value; 4] {
         let elem = self.kernel.bufs[usize::from(access.buf)].elem;
         let bases = scattered.then(|| self.spread_base(access));
-        let memory = self.scratch(1);
+        let memory = self.scratch(if kind(elem) == Kind::F32 { Scratch::Floats } else { Scratch::Ints });
         let count = self.live_count();
         self.count_some(count, 1, &mut |e, lane| {
             let to = e.word(memory, lane);
@@ -195,7 +195,7 @@ impl Emit<'_> {
     /// Puts the lanes of a base into memory.
     fn spread_base(&mut self, access: &Access) -> Value {
         let (val, _) = access.base.expect("a scattered access has a base");
-        self.spread(0, self.values[val as usize])
+        self.spread(Scratch::Bases, self.values[val as usize])
     }
 
     /// The address of a lane's element; `bases` is the memory of a base that differs from lane to lane.
@@ -220,7 +220,7 @@ impl Emit<'_> {
         let elem = self.kernel.bufs[usize::from(to.buf)].elem;
         let scattered = to.base.is_some_and(|(val, _)| matches!(self.values[val as usize], Lanes::Each(_)));
         let bases = scattered.then(|| self.spread_base(to));
-        let values = self.spread(1, self.values[value as usize]);
+        let values = self.spread(Scratch::Values, self.values[value as usize]);
         let count = self.live_count();
         self.count_some(count, 1, &mut |e, lane| {
             let from = e.word(values, lane);

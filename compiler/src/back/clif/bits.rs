@@ -5,11 +5,12 @@
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I32, I32X4, I64};
 use cranelift_codegen::ir::{InstBuilder, Type, Value};
-use dlc_plan::kernel::{Bits, Ext, Val};
+use dlc_plan::kernel::{Bits, Ext, Kind, Val};
 use dlc_plan::random::GROUP;
 
-use super::emit::Emit;
-use super::lanes::{Lanes, WIDTH};
+use super::access::block_args;
+use super::emit::{Emit, Scratch};
+use super::lanes::{Lanes, WIDTH, little};
 use super::memory::plain;
 use super::num::Num;
 
@@ -23,14 +24,14 @@ impl Emit<'_> {
         if !self.along(&bits.row) && self.is_group(bits) {
             return self.bits_of_group(bits);
         }
-        let memory = self.scratch(1);
+        let memory = self.scratch(Scratch::Ints);
         let count = self.live_count();
         self.count_some(count, 1, &mut |e, lane| {
             let to = e.word(memory, lane);
             let word = e.bits_at(bits, Num::Code(lane));
             e.b.ins().store(plain(), word, to, 0);
         });
-        Lanes::Each(self.gather(dlc_plan::kernel::Kind::I32, memory))
+        Lanes::Each(self.gather(Kind::I32, memory))
     }
 
     /// Whether each block's columns are a group: neighbours, from a multiple of sixteen on.
@@ -84,7 +85,7 @@ impl Emit<'_> {
         let [step, high, low, site] = [bits.step, bits.seed[1], bits.seed[0], bits.site].map(|val| self.number(val));
         let words = self.philox(I32, [block, row, step, high], [low, site]);
         // Word (col mod 16) / 4.
-        let memory = self.scratch(2);
+        let memory = self.scratch(Scratch::Words);
         for (i, word) in words.iter().enumerate() {
             self.b.ins().store(plain(), *word, memory, i as i32 * 4);
         }
@@ -101,7 +102,7 @@ impl Emit<'_> {
         let mut state = vec![self.b.ins().iconst(I64, ROUNDS)];
         state.extend(counter);
         state.extend(key);
-        self.b.ins().jump(head, &super::access::block_args(&state));
+        self.b.ins().jump(head, &block_args(&state));
         let left = self.b.append_block_param(head, I64);
         let [x0, x1, x2, x3, k0, k1] = [(); 6].map(|()| self.b.append_block_param(head, ty));
         self.b.switch_to_block(head);
@@ -116,7 +117,7 @@ impl Emit<'_> {
         let next1 = self.b.ins().iadd(k1, weyl1);
         let left = self.b.ins().iadd_imm_s(left, -1);
         let more = self.b.ins().icmp_imm_s(IntCC::NotEqual, left, 0);
-        let again = super::access::block_args(&[left, y0, low1, y2, low0, next0, next1]);
+        let again = block_args(&[left, y0, low1, y2, low0, next0, next1]);
         self.b.ins().brif(more, head, &again, after, []);
         self.b.seal_block(head);
         self.enter(after);
@@ -140,7 +141,7 @@ impl Emit<'_> {
         let left = self.b.ins().imul(x_low, by_low);
         let [x_high, by_high] = [x, by].map(|value| self.b.ins().uwiden_high(value));
         let right = self.b.ins().imul(x_high, by_high);
-        let [left, right] = [left, right].map(|pair| self.b.ins().bitcast(I32X4, super::lanes::little(), pair));
+        let [left, right] = [left, right].map(|pair| self.b.ins().bitcast(I32X4, little(), pair));
         (self.shuffle(left, right, [1, 3, 5, 7]), self.shuffle(left, right, [0, 2, 4, 6]))
     }
 }

@@ -53,6 +53,21 @@ impl Live {
     }
 }
 
+/// Memory in which lanes are handed over, by what it is for. What is in it lasts until the next use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scratch {
+    /// The bases of a gather or scatter, from vectors.
+    Bases,
+    /// Integers, one by one, into vectors.
+    Ints,
+    /// Numbers, one by one, into vectors.
+    Floats,
+    /// The four words of a random block.
+    Words,
+    /// What is stored one by one, from vectors.
+    Values,
+}
+
 /// The state of writing a function.
 pub struct Emit<'a> {
     pub b: FunctionBuilder<'a>,
@@ -80,8 +95,11 @@ pub struct Emit<'a> {
     pub live: Live,
     /// The accesses of the sweep that run along the vector axis.
     pub streams: Vec<Stream<'a>>,
-    /// Memory in which lanes are handed over one by one.
-    scratch: [Option<StackSlot>; 3],
+    /// Memory in which lanes are handed over one by one, by its [`Scratch`].
+    scratch: [Option<StackSlot>; 5],
+    /// Memory that is zero at the start, so that lanes beyond a block's end compute with zeros, not with whatever lies on
+    /// the stack: subnormal numbers would slow the whole vector down.
+    zeroed: Vec<StackSlot>,
 }
 
 /// The signature of [`dlc_plan::kernel::KernelFn`].
@@ -133,7 +151,8 @@ pub fn function(
         lane_axis: None,
         live: Live::Known(1),
         streams: vec![],
-        scratch: [None; 3],
+        scratch: [None; 5],
+        zeroed: vec![],
     };
     emit.body(first, last);
     emit.b.ins().return_(&[]);
@@ -157,10 +176,27 @@ impl Emit<'_> {
         self.b.seal_block(block);
     }
 
-    /// Memory for sixteen lanes; what is in it lasts until the next use of the same number.
-    pub fn scratch(&mut self, number: usize) -> Value {
-        let slot = *self.scratch[number].get_or_insert_with(|| stack_slot(&mut self.b));
+    /// The address of scratch memory for sixteen lanes.
+    pub fn scratch(&mut self, scratch: Scratch) -> Value {
+        let slot = match (self.scratch[scratch as usize], scratch) {
+            (Some(slot), _) => slot,
+            (None, Scratch::Ints | Scratch::Floats) => self.zeroed_slot(),
+            (None, Scratch::Bases | Scratch::Words | Scratch::Values) => self.slot(),
+        };
+        self.scratch[scratch as usize] = Some(slot);
         self.b.ins().stack_addr(I64, slot, 0)
+    }
+
+    /// Memory for sixteen lanes on the stack.
+    pub fn slot(&mut self) -> StackSlot {
+        self.b.create_sized_stack_slot(StackSlotData::new(StackSlotKind::ExplicitSlot, 64, 4))
+    }
+
+    /// Memory for sixteen lanes on the stack, all zero at the start.
+    pub fn zeroed_slot(&mut self) -> StackSlot {
+        let slot = self.slot();
+        self.zeroed.push(slot);
+        slot
     }
 
     /// An axis' index.
@@ -175,14 +211,15 @@ impl Emit<'_> {
         for def in &self.kernel.setup {
             self.define(def);
         }
-        let [some, head, after] = [(); 3].map(|()| self.b.create_block());
+        let [some, zeroes, head, after] = [(); 4].map(|()| self.b.create_block());
         let any = self.b.ins().icmp(IntCC::UnsignedLessThan, first, last);
         self.b.ins().brif(any, some, [], after, []);
         self.enter(some);
         let number = self.b.declare_var(I64);
         self.b.def_var(number, first);
         let indices = self.first_indices(first);
-        self.b.ins().jump(head, []);
+        self.b.ins().jump(zeroes, []);
+        self.b.seal_block(zeroes);
         self.b.switch_to_block(head);
         let row = self.b.use_var(number);
         self.rows = match (self.kernel.rows.len(), &indices) {
@@ -202,8 +239,24 @@ impl Emit<'_> {
         self.b.def_var(number, next);
         let more = self.b.ins().icmp(IntCC::UnsignedLessThan, next, last);
         self.b.ins().brif(more, head, [], after, []);
+        self.b.switch_to_block(zeroes);
+        self.write_zeros();
+        self.b.ins().jump(head, []);
         self.b.seal_block(head);
         self.enter(after);
+    }
+
+    /// Clears the memory that must be zero at the start; which that is, the loops have said.
+    fn write_zeros(&mut self) {
+        if self.zeroed.is_empty() {
+            return;
+        }
+        let zero = self.vconst(I32X4, [0; WIDTH]);
+        for slot in std::mem::take(&mut self.zeroed) {
+            for q in 0..QUADS {
+                self.b.ins().stack_store(I64, zero, slot, (q * WIDTH * 4) as i32);
+            }
+        }
     }
 
     /// Splits the first row's number into the row axes' indices; none where the number itself is enough.
@@ -320,11 +373,6 @@ impl Emit<'_> {
         let moved = self.mul(ahead, step);
         self.add(first, moved)
     }
-}
-
-/// Memory for sixteen lanes on the stack.
-pub fn stack_slot(b: &mut FunctionBuilder) -> StackSlot {
-    b.create_sized_stack_slot(StackSlotData::new(StackSlotKind::ExplicitSlot, 64, 4))
 }
 
 /// Whether the kernel asks for the index of any row axis.

@@ -13,6 +13,16 @@ use super::lanes::{Lanes, WIDTH};
 /// The bit that is a number's sign.
 const SIGN: u32 = 0x8000_0000;
 
+/// What is known of the operands of a maximum or minimum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Extreme {
+    Any,
+    /// The second is a number, never NaN.
+    OfNumber,
+    /// The first is a number other than zero.
+    FromNumber,
+}
+
 impl Emit<'_> {
     /// A kernel's operation on all lanes.
     pub fn operation(&mut self, op: Instr, args: &[Val]) -> Lanes {
@@ -21,8 +31,13 @@ impl Emit<'_> {
             return self.multiply_add(args, operands);
         }
         if op == Instr::FMax || op == Instr::FMin {
-            let number = matches!(operands[1], Lanes::Known(_, bits) if !f32::from_bits(bits).is_nan());
-            return self.lift(&operands, |e, x| e.extreme(op, x[0], x[1], number));
+            let case = match (operands[0], operands[1]) {
+                (_, Lanes::Known(_, b)) if !f32::from_bits(b).is_nan() => Extreme::OfNumber,
+                // Zeros are apart, since 0 and -0 are equal without being the same.
+                (Lanes::Known(_, a), _) if !f32::from_bits(a).is_nan() && a & !SIGN != 0 => Extreme::FromNumber,
+                _ => Extreme::Any,
+            };
+            return self.lift(&operands, |e, x| e.extreme(op, x[0], x[1], case));
         }
         self.lift(&operands, |e, x| e.vector_operation(op, x))
     }
@@ -47,14 +62,18 @@ impl Emit<'_> {
         })
     }
 
-    /// The fold's or the operation's maximum or minimum: NaN if either is. `number` says that b is never NaN.
-    fn extreme(&mut self, op: Instr, a: Value, b: Value, number: bool) -> Value {
-        // These are the only forms that become one machine instruction, which gives a where either is NaN.
+    /// The maximum or minimum of a and b: NaN if either is.
+    fn extreme(&mut self, op: Instr, a: Value, b: Value, case: Extreme) -> Value {
+        // A choice by `less` between its own operands becomes one machine instruction.
         let (x, y) = if op == Instr::FMax { (a, b) } else { (b, a) };
-        let replace = self.b.ins().fcmp(FloatCC::LessThan, x, y);
-        let replace = self.b.ins().bitcast(F32X4, MemFlagsData::new(), replace);
-        let best = self.b.ins().bitselect(replace, b, a);
-        if number {
+        let (x, y) = if case == Extreme::FromNumber { (y, x) } else { (x, y) };
+        let less = self.b.ins().fcmp(FloatCC::LessThan, x, y);
+        let less = self.b.ins().bitcast(F32X4, MemFlagsData::new(), less);
+        if case == Extreme::FromNumber {
+            return self.b.ins().bitselect(less, a, b);
+        }
+        let best = self.b.ins().bitselect(less, b, a);
+        if case == Extreme::OfNumber {
             return best;
         }
         // All ones is a NaN.
@@ -102,7 +121,7 @@ impl Emit<'_> {
             Instr::FMul => self.b.ins().fmul(a, b),
             Instr::FDiv => self.b.ins().fdiv(a, b),
             Instr::FMulAdd => self.b.ins().fma(a, b, x[2]),
-            Instr::FMax | Instr::FMin => self.extreme(op, a, b, false),
+            Instr::FMax | Instr::FMin => self.extreme(op, a, b, Extreme::Any),
             Instr::FSqrt => self.b.ins().sqrt(a),
             Instr::FNeg => self.bitwise(a, SIGN, true),
             Instr::FAbs => self.bitwise(a, !SIGN, false),

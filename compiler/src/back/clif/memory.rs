@@ -5,7 +5,7 @@ use cranelift_codegen::ir::types::{F32X4, I8X16, I32, I32X4, I64, I64X2};
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Type, Value};
 use dlc_plan::kernel::{Elem, Kind};
 
-use super::emit::{Emit, Live};
+use super::emit::{Emit, Live, Scratch};
 use super::lanes::{Lanes, QUADS, WIDTH, little, vector};
 use super::num::Num;
 
@@ -172,7 +172,7 @@ impl Emit<'_> {
     }
 
     /// Puts all lanes into scratch memory, as words.
-    pub fn spread(&mut self, scratch: usize, value: Lanes) -> Value {
+    pub fn spread(&mut self, scratch: Scratch, value: Lanes) -> Value {
         let memory = self.scratch(scratch);
         for q in 0..self.live.quads() {
             let quad = self.quad(value, q);

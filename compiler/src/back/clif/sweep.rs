@@ -11,7 +11,7 @@ use cranelift_frontend::Variable;
 use dlc_plan::kernel::{Access, Axis, Def, Elem, Fold, FoldOp, Kind, LANES, Op, Over, Phase, Val};
 
 use super::access::block_args;
-use super::emit::{Emit, Live, stack_slot};
+use super::emit::{Emit, Live};
 use super::lanes::{Lanes, QUADS, WIDTH, vector};
 use super::num::Num;
 
@@ -37,12 +37,12 @@ pub struct Stream<'k> {
     /// Where the body reads and writes, and the bytes from one element to the next there.
     pub now: Value,
     pub now_step: Num,
-    /// Memory for a part of a block.
+    /// Whether it is written; if not, it is read. What does both is two streams.
+    written: bool,
+    /// Memory for a part of a block. What is read stays zero beyond the line's end, as nothing else is put there.
     slot: Option<StackSlot>,
     /// The values that are loaded from it.
     pub values: Vec<Val>,
-    loads: bool,
-    stores: bool,
 }
 
 /// What is known of a sweep before its loops are written.
@@ -88,8 +88,7 @@ impl<'a> Emit<'a> {
                 && self.along(&access.at)
                 && access.base.is_none_or(|(val, _)| !varying.contains(&val))
             {
-                let stream = self.stream(Source::Access(access));
-                self.streams[stream].loads = true;
+                let stream = self.stream(Source::Access(access), false);
                 self.streams[stream].values.push(def.val);
             }
             if self.varies(&def.op, &varying) {
@@ -101,15 +100,13 @@ impl<'a> Emit<'a> {
         }
         for store in &shape.phase.stores {
             if store.to.base.is_none_or(|(val, _)| !varying.contains(&val)) {
-                let stream = self.stream(Source::Access(&store.to));
-                self.streams[stream].stores = true;
+                self.stream(Source::Access(&store.to), true);
             }
         }
         for fold in &shape.phase.folds {
             if let Over::Rows(slot) = fold.over {
-                let stream = self.stream(Source::Slot(slot));
-                self.streams[stream].loads = true;
-                self.streams[stream].stores = true;
+                self.stream(Source::Slot(slot), false);
+                self.stream(Source::Slot(slot), true);
             }
         }
     }
@@ -131,8 +128,8 @@ impl<'a> Emit<'a> {
     }
 
     /// The number of the stream of a source; a new one if there is none.
-    fn stream(&mut self, source: Source<'a>) -> usize {
-        if let Some(number) = self.streams.iter().position(|stream| stream.source == source) {
+    fn stream(&mut self, source: Source<'a>, written: bool) -> usize {
+        if let Some(number) = self.find(source, written) {
             return number;
         }
         let (elem, step, row) = match source {
@@ -156,12 +153,15 @@ impl<'a> Emit<'a> {
             line: row,
             now: row,
             now_step: step,
+            written,
             slot: None,
             values: vec![],
-            loads: false,
-            stores: false,
         });
         self.streams.len() - 1
+    }
+
+    fn find(&self, source: Source, written: bool) -> Option<usize> {
+        self.streams.iter().position(|stream| stream.source == source && stream.written == written)
     }
 
     /// A fold's partial results, at their start.
@@ -316,23 +316,25 @@ impl<'a> Emit<'a> {
             self.define(def);
         }
         for store in &shape.phase.stores {
-            match self.streams.iter().find(|stream| stream.source == Source::Access(&store.to)) {
-                Some(Stream { elem, now, now_step, .. }) => {
-                    let value = self.values[store.value as usize];
-                    self.store_along(*elem, *now, *now_step, value);
+            match self.find(Source::Access(&store.to), true) {
+                Some(stream) => {
+                    let Stream { elem, now, now_step, .. } = self.streams[stream];
+                    self.store_along(elem, now, now_step, self.values[store.value as usize]);
                 }
                 None => self.store_one_by_one(&store.to, store.value),
             }
         }
         for fold in &shape.phase.folds {
             let Over::Rows(slot) = fold.over else { continue };
-            let found = self.streams.iter().find(|stream| stream.source == Source::Slot(slot));
-            let address = found.expect("each row fold has its stream").now;
+            let [from, to] = [false, true].map(|written| {
+                let stream = self.find(Source::Slot(slot), written).expect("each row fold has its streams");
+                self.streams[stream].now
+            });
             let elem = if fold.kind == Kind::F32 { Elem::F32 } else { Elem::I32 };
-            let old = self.load_along(elem, address, Num::Known(4));
+            let old = self.load_along(elem, from, Num::Known(4));
             let element = self.values[fold.value as usize];
             let new = self.lift(&[old, element], |e, x| e.vector_operation(fold.op.instr(fold.kind), x));
-            self.store_along(elem, address, Num::Known(4), new);
+            self.store_along(elem, to, Num::Known(4), new);
         }
         self.cols.pop();
         shape.partials.iter().map(|(fold, _)| self.values[fold.value as usize]).collect()
@@ -359,7 +361,7 @@ impl<'a> Emit<'a> {
         for lanes in folded {
             elements.extend((0..QUADS).map(|q| self.quad(lanes, q)));
         }
-        if !elements.is_empty() || self.streams.iter().any(|stream| stream.stores) {
+        if !elements.is_empty() || self.streams.iter().any(|stream| stream.written) {
             self.after_part(shape, first, left, full, &mut elements);
         }
         for ((fold, partials), quads) in shape.partials.iter().zip(elements.chunks(QUADS)) {
@@ -409,7 +411,7 @@ impl<'a> Emit<'a> {
     fn part_places(&mut self) -> Vec<Value> {
         let mut places = vec![];
         for stream in 0..self.streams.len() {
-            let slot = self.slot(stream);
+            let slot = self.stream_slot(stream);
             places.push(self.b.ins().stack_addr(I64, slot, 0));
             if !self.streams[stream].neighbours() {
                 places.push(self.b.ins().iconst(I64, self.streams[stream].elem.bytes() as i64));
@@ -430,22 +432,26 @@ impl<'a> Emit<'a> {
         }
     }
 
-    fn slot(&mut self, stream: usize) -> StackSlot {
-        let slot = &mut self.streams[stream].slot;
-        *slot.get_or_insert_with(|| stack_slot(&mut self.b))
+    fn stream_slot(&mut self, stream: usize) -> StackSlot {
+        let slot = match self.streams[stream] {
+            Stream { slot: Some(slot), .. } => slot,
+            Stream { written: true, .. } => self.slot(),
+            Stream { written: false, .. } => self.zeroed_slot(),
+        };
+        self.streams[stream].slot = Some(slot);
+        slot
     }
 
     /// Copies the elements of a part to the stack, or back.
     fn copy(&mut self, first: Value, left: Value, inwards: bool) {
-        let wanted = |stream: &Stream| if inwards { stream.loads } else { stream.stores };
-        let chosen: Vec<usize> = (0..self.streams.len()).filter(|i| wanted(&self.streams[*i])).collect();
+        let chosen: Vec<usize> = (0..self.streams.len()).filter(|i| self.streams[*i].written != inwards).collect();
         if chosen.is_empty() {
             return;
         }
         let mut places = vec![];
         for stream in &chosen {
             let there = self.block_address(*stream, first);
-            let slot = self.slot(*stream);
+            let slot = self.stream_slot(*stream);
             places.push((there, self.b.ins().stack_addr(I64, slot, 0)));
         }
         self.count_some(Num::Code(left), 1, &mut |e, lane| {
