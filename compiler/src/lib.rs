@@ -8,6 +8,7 @@ pub mod program;
 
 pub mod fuse;
 pub mod grad;
+pub mod passes;
 pub mod plan;
 
 pub mod back;

@@ -79,7 +79,7 @@ pub fn verify(p: &Program) -> Result<Facts, VerifyError> {
         let text = || print::function(p, FnId(i as u32));
         function(p, f).map_err(|(invariant, message)| VerifyError { invariant, message, text: text() })?;
     }
-    let order = order(p).map_err(tell)?;
+    let order = callees_first(p).map_err(tell)?;
     for e in &p.entries {
         entry(p, e).map_err(|(n, message)| tell((n, format!("entry {}: {message}", e.name))))?;
     }
@@ -236,8 +236,13 @@ fn same_types(p: &Program, number: u8, what: &str, found: &[&Ty], expected: &[&T
     Err((number, format!("{what}: ({}) where ({}) is expected", show(found), show(expected))))
 }
 
-/// Invariant 13: the functions, each after those it calls.
-fn order(p: &Program) -> Result<Vec<FnId>, Fault> {
+/// All functions, each after those that it calls or repeats; None if that cannot be.
+pub(crate) fn order(p: &Program) -> Option<Vec<FnId>> {
+    callees_first(p).ok()
+}
+
+/// Invariant 13.
+fn callees_first(p: &Program) -> Result<Vec<FnId>, Fault> {
     // Per function: not seen, being visited, done. The stack holds a function and how many of its callees were visited.
     let mut state = vec![0_u8; p.functions.len()];
     let callees: Vec<Vec<FnId>> = p.functions.iter().map(callees).collect();

@@ -5,6 +5,7 @@ mod check;
 mod fusion;
 mod grad;
 mod interp;
+mod passes;
 mod print;
 mod simulate;
 mod verify;

@@ -1,0 +1,85 @@
+//! What is done to a program between its gradients and its kernels. Takes a program; leaves its meaning as it is: the
+//! interpreter gives the same answers before and after each pass.
+//!
+//! Passes are plain functions in the lists below; [`run`] goes through a list, and whoever runs it may time, verify and
+//! print the program after each.
+
+mod drop;
+mod inline;
+mod loops;
+mod rewrite;
+mod share;
+mod simplify;
+mod views;
+
+use crate::program::Program;
+use crate::program::verify::{Facts, VerifyError, verify};
+use std::fmt;
+use std::time::{Duration, Instant};
+
+/// A pass: its name on the command line, and what it does to a program.
+pub struct Pass {
+    /// The name.
+    pub name: &'static str,
+    run: fn(&mut Program),
+}
+
+/// The passes before gradients are made.
+pub const BEFORE_GRADIENTS: &[Pass] = &[
+    // What a function keeps for its gradient is chosen well only where the function is seen whole. Functions whose
+    // derivative is stated stay calls, since the statement is about the call.
+    Pass { name: "inline-plain", run: inline::plain },
+];
+
+/// The passes after gradients are made. Derivatives and stops have had their effect and are removed.
+pub const PASSES: &[Pass] = &[
+    // All calls become the nodes of what is called; loops stay loops, with bodies that call nothing.
+    Pass { name: "inline", run: inline::all },
+    Pass { name: "simplify", run: simplify::run },
+    // Equal nodes become one, and equal arguments and results of a loop.
+    Pass { name: "share", run: share::run },
+    // What no entry needs goes away, so that the next round sees who uses what.
+    Pass { name: "drop", run: drop::run },
+    // What is the same in all iterations has become visible in loop bodies.
+    Pass { name: "simplify-again", run: simplify::run },
+    Pass { name: "share-again", run: share::run },
+    Pass { name: "drop-again", run: drop::run },
+];
+
+/// A pass that left a program that is not well formed.
+#[derive(Clone, Debug)]
+pub struct PassError {
+    /// The pass.
+    pub pass: &'static str,
+    /// What it broke.
+    pub error: VerifyError,
+}
+
+impl fmt::Display for PassError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "after {}: {}", self.pass, self.error)
+    }
+}
+
+impl std::error::Error for PassError {}
+
+/// Runs the passes in order, and tells `watch` the name, the program and the time it took after each. Verifies after
+/// each where `verify_each`, and at the end in any case.
+pub fn run(
+    p: &mut Program,
+    passes: &[Pass],
+    verify_each: bool,
+    watch: &mut dyn FnMut(&'static str, &Program, Duration),
+) -> Result<Facts, PassError> {
+    let mut last = "no pass";
+    for pass in passes {
+        let start = Instant::now();
+        (pass.run)(p);
+        last = pass.name;
+        watch(pass.name, p, start.elapsed());
+        if verify_each {
+            verify(p).map_err(|error| PassError { pass: pass.name, error })?;
+        }
+    }
+    verify(p).map_err(|error| PassError { pass: last, error })
+}
