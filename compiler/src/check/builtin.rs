@@ -473,6 +473,7 @@ impl Checker {
 
     /// Whether a tensor is the result of calling a function that states its own derivative.
     fn made_by(&mut self, args: &[Given]) -> Val {
+        self.asked_about = Some(args[0].span);
         let (Val::Tensor(t), Val::Func(Func { target: Target::Item(f), .. })) = (&args[0].val, &args[1].val) else {
             return Val::Bool(false);
         };
@@ -488,7 +489,8 @@ impl Checker {
     /// Warns, and goes on, where a condition does not hold.
     fn advise(&mut self, args: &[Given]) -> Val {
         let (Val::Bool(false), Val::Str(message)) = (&args[0].val, &args[1].val) else { return Val::Bool(true) };
-        let mut d = Diagnostic::warning("W0802", args[0].span, &**message);
+        let place = self.asked_about.take().unwrap_or(args[0].span);
+        let mut d = Diagnostic::warning("W0802", place, &**message);
         if let Some(Val::Str(help)) = args.get(2).map(|a| &a.val) {
             d = d.help(&**help);
         }

@@ -587,8 +587,11 @@ impl Checker {
     }
 
     fn wrong_output(&mut self, ty: &Ty, dims: &[Dim], t: &Tensor, sc: &Scope) {
-        let returned = if dims.len() == t.rank() { self.show_shape(&t.axes) } else { self.show_names(&t.axes) };
-        let message = format!("declared {}, returned {returned}", self.text(ty.span));
+        let (declared, returned) = match dims.len() == t.rank() {
+            true => (self.show_dims(dims, sc), self.show_shape(&t.axes)),
+            false => (self.text(ty.span).to_string(), self.show_names(&t.axes)),
+        };
+        let message = format!("declared {declared}, returned {returned}");
         let mut d = Diagnostic::error("E0308", ty.span, message);
         // One axis more than declared: the one without which the others fit.
         let sizes: Option<Vec<Size>> = dims.iter().map(|dim| self.dim_size(dim, sc)).collect();
@@ -604,6 +607,17 @@ impl Checker {
             }
         }
         self.report(d);
+    }
+
+    /// Declared axes with their sizes: `[B, C = 3]`.
+    fn show_dims(&mut self, dims: &[Dim], sc: &Scope) -> String {
+        let mut shown = Vec::new();
+        for dim in dims {
+            let text = self.text(dim.span()).to_string();
+            let size = self.dim_size(dim, sc).map(|s| self.show_size(&s)).filter(|s| *s != text);
+            shown.push(size.map_or(text.clone(), |s| format!("{text} = {s}")));
+        }
+        format!("[{}]", shown.join(", "))
     }
 
     fn dim_size(&mut self, dim: &Dim, sc: &Scope) -> Option<Size> {

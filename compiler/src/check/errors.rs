@@ -31,6 +31,11 @@ pub(super) struct LayerLevel {
     pub more: usize,
 }
 
+/// Whether a place lies within another.
+fn holds(outer: Span, inner: Span) -> bool {
+    outer.file == inner.file && outer.start <= inner.start && inner.end <= outer.end
+}
+
 impl Checker {
     /// Reports a mistake and gives the value that says nothing more about it.
     pub(super) fn error(&mut self, d: Diagnostic) -> Val {
@@ -41,11 +46,16 @@ impl Checker {
     /// Reports a mistake.
     pub(super) fn report(&mut self, mut d: Diagnostic) {
         self.blame_user(&mut d);
-        if let Some(note) = self.where_in() {
-            d.notes.push(note);
-        }
         if d.severity == Severity::Error {
             self.failures += 1;
+        }
+        // The same words at the same place, in another mode or another layer, are the same mistake.
+        let same = |e: &Diagnostic| e.code == d.code && e.span() == d.span() && e.message == d.message;
+        if self.diagnostics.iter().any(same) {
+            return;
+        }
+        if let Some(note) = self.where_in() {
+            d.notes.push(note);
         }
         self.diagnostics.push(d);
     }
@@ -53,6 +63,16 @@ impl Checker {
     /// Moves the primary place out of the prelude to the nearest call in the user's text.
     fn blame_user(&mut self, d: &mut Diagnostic) {
         let Some(place) = d.span().filter(|s| self.modules.in_prelude(*s)) else { return };
+        // What is wrong with a parameter is wrong with the argument.
+        let mut argument = place;
+        while let Some(outer) = self.arguments.get(&argument).filter(|_| self.modules.in_prelude(argument)) {
+            argument = *outer;
+        }
+        if !self.modules.in_prelude(argument) && self.levels.iter().any(|l| holds(l.span, argument)) {
+            d.labels.retain(|l| l.primary || !self.modules.in_prelude(l.span));
+            d.labels.iter_mut().filter(|l| l.primary).for_each(|l| l.span = argument);
+            return;
+        }
         let by_label = d.code == "E0204";
         let site = self.levels.iter().rev().find(|l| !self.modules.in_prelude(l.span)).map(|l| {
             let label = l.layer.as_ref().and_then(|l| l.label_span).filter(|_| by_label);

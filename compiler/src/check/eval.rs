@@ -80,6 +80,9 @@ impl Checker {
 
     fn name(&mut self, name: &str, span: Span, sc: &Scope, want: Want) -> Val {
         if let Some(var) = sc.var(name) {
+            if self.modules.in_prelude(span) {
+                self.arguments.insert(span, var.span);
+            }
             return match var.val {
                 Val::Num(n) => {
                     let tag = Tag { name: Some(var.name), env: sc.env(), origin: span };
@@ -245,6 +248,18 @@ impl Checker {
         args.iter()
             .map(|a| Given { name: a.name.as_ref().map(name), val: self.eval(&a.value, sc), span: a.value.span })
             .collect()
+    }
+
+    /// The value of what a label names: a layer that it configures knows its name for messages.
+    pub(super) fn eval_member(&mut self, e: &Expr, label: &LabelUse, sc: &Scope) -> Val {
+        if let ExprKind::Call { callee, args } = &e.kind
+            && let Val::Net(net) = self.callee(callee, sc)
+            && net.ast.has_config
+        {
+            let args = self.args(args, sc);
+            return self.configure(net, args, e.span, Some(label));
+        }
+        self.eval(e, sc)
     }
 
     fn call_expr(&mut self, callee: &Expr, args: &[Arg], span: Span, sc: &Scope) -> Val {

@@ -72,6 +72,10 @@ pub struct Checker {
     function_items: HashMap<FnId, u32>,
     /// The named stages of pipes worked through so far, for advice.
     stages: Vec<Span>,
+    /// For places in the prelude that speak of a parameter: the argument it has at present.
+    arguments: HashMap<Span, Span>,
+    /// The tensor that was last asked about by `made_by`.
+    asked_about: Option<Span>,
     depth: usize,
     failures: usize,
     said_too_deep: bool,
@@ -106,6 +110,8 @@ impl Checker {
             interned: HashMap::new(),
             function_items: HashMap::new(),
             stages: Vec::new(),
+            arguments: HashMap::new(),
+            asked_about: None,
             depth: 0,
             failures: 0,
             said_too_deep: false,

@@ -73,6 +73,7 @@ impl Checker {
                 let written = self.text(label.span);
                 let message = match written.contains('{') {
                     true => format!("two iterations would be called `{path}`"),
+                    false if l.count == 2 => format!("both iterations would be called `{path}`"),
                     false => format!("all {} iterations would be called `{path}`", l.count),
                 };
                 let var = l.var.as_deref().unwrap_or("i");

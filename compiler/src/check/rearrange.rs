@@ -31,6 +31,9 @@ enum AtomId {
 /// One axis of a side: the atoms it is made of.
 type Group = Vec<Atom>;
 
+/// The right side: for each axis its atoms, each with the number of the left atom it is, or none where it is new.
+type Right = Vec<Vec<(Atom, Option<usize>)>>;
+
 impl Checker {
     /// Rearranges a tensor's axes.
     pub(super) fn rearrange(&mut self, r: &Rearrange, input: Val, sc: &Scope) -> Val {
@@ -204,15 +207,8 @@ impl Checker {
         group.iter().map(show).collect::<Vec<_>>().join(" * ")
     }
 
-    /// The right side: groups of atoms, each with the number of the left atom it is, or none where it is new. Also the
-    /// left atoms in the order in which the right side takes them.
-    fn right_groups(
-        &mut self,
-        r: &Rearrange,
-        atoms: &[Atom],
-        rest: usize,
-        sc: &Scope,
-    ) -> Option<(Vec<Vec<(Atom, Option<usize>)>>, Vec<usize>)> {
+    /// The right side, and the left atoms in the order in which it takes them.
+    fn right_groups(&mut self, r: &Rearrange, atoms: &[Atom], rest: usize, sc: &Scope) -> Option<(Right, Vec<usize>)> {
         let mut used = vec![false; atoms.len()];
         let mut order = Vec::new();
         let mut groups = Vec::new();
@@ -301,13 +297,7 @@ impl Checker {
     }
 
     /// Splits, drops, permutes, adds and merges, in this order.
-    fn arrange(
-        &mut self,
-        t: &Tensor,
-        left: &[Group],
-        right: &[Vec<(Atom, Option<usize>)>],
-        order: &[usize],
-    ) -> (Value, Vec<Option<Tag>>) {
+    fn arrange(&mut self, t: &Tensor, left: &[Group], right: &Right, order: &[usize]) -> (Value, Vec<Option<Tag>>) {
         let size = |a: &Atom| a.size.clone().expect("the left side is solved");
         let mut v = self.use_(t);
         let mut axis = 0;

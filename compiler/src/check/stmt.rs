@@ -146,7 +146,7 @@ impl Checker {
         }
         match what {
             Member::Storage(storage) => self.storage(label, storage, sc),
-            Member::Expr(e) => match self.eval(e, sc) {
+            Member::Expr(e) => match self.eval_member(e, &label, sc) {
                 Val::Poison => sc.define(label.path, Val::Poison, label.span),
                 Val::Ctor(ctor) => {
                     self.declare_layer(ctor, label, sc);

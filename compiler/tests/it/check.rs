@@ -1,5 +1,8 @@
 //! Specs are checked: functions, weights, and messages of wrong ones.
 
+mod examples;
+mod mistakes;
+
 use dlc_compiler::check::{Checker, ItemRef, ModelFn, NoFiles};
 use dlc_compiler::program::verify::verify;
 use dlc_compiler::program::{Program, print};
@@ -60,4 +63,18 @@ fn a_stack_of_layers_is_one_loop() {
 fn a_name_that_is_nothing_is_an_error() {
     let said = messages("model M(D = 8)(x: [B, D]) { return x -> gleu }");
     assert!(said.contains("no function or layer `gleu`") && said.contains("did you mean `gelu`?"), "{said}");
+}
+
+#[test]
+fn wrong_specs_are_refused_with_a_reason() {
+    let cases = include_str!("../cases/wrong.txt");
+    let mut shown = String::new();
+    for case in cases.split("==== ").filter(|case| !case.is_empty()) {
+        let (title, text) = case.split_once('\n').unwrap();
+        let checked = check(text);
+        let said = render(&checked.checker.diagnostics, checked.checker.sources(), false);
+        assert!(checked.checker.failed(), "{title} was accepted");
+        shown.push_str(&format!("==== {title}\n{said}\n"));
+    }
+    insta::assert_snapshot!(shown);
 }
