@@ -1,8 +1,11 @@
-//! Syntax tree -> model -> program -> plan -> machine code, Rust or text.
+//! Syntax tree -> model -> program -> plan -> machine code, Rust or text. [`pipeline`] goes through the stages.
 
 mod prelude;
 
+pub mod pipeline;
+
 pub mod check;
+pub mod lower;
 
 pub mod program;
 

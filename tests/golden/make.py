@@ -488,7 +488,7 @@ def losses():
 def optimizers():
     def notes_momentum(params, lr):
         """PyTorch's SGD with dampening, its buffer starting from 0 as in the notes, not from the first gradient."""
-        optimizer = torch.optim.SGD(params, lr=lr, momentum=0.9, dampening=1 - 0.9)
+        optimizer = torch.optim.SGD(params, lr=lr, momentum=0.9, dampening=0.9)
         for p in params:
             optimizer.state[p]["momentum_buffer"] = torch.zeros_like(p)
         return optimizer

@@ -36,6 +36,8 @@ enum Kind {
     Iota,
     Positions,
     Bernoulli,
+    /// Numbers of [0, 1) for the elements of a weight.
+    Rand,
     Cached,
     Numel,
     /// Whether a tensor was made by a function.
@@ -51,7 +53,7 @@ const fn row(name: &'static str, kind: Kind) -> Builtin {
 }
 
 /// All but the scalar primitives and the casts, which have tables of their own.
-const ROWS: [Builtin; 24] = [
+const ROWS: [Builtin; 25] = [
     row("max", Kind::Either(Prim::Max, Reduction::Max)),
     row("min", Kind::Either(Prim::Min, Reduction::Min)),
     row("sum", Kind::Reduce(Reduction::Sum)),
@@ -68,6 +70,7 @@ const ROWS: [Builtin; 24] = [
     row("iota", Kind::Iota),
     row("positions", Kind::Positions),
     row("bernoulli", Kind::Bernoulli),
+    row("rand", Kind::Rand),
     row("cached", Kind::Cached),
     row("numel", Kind::Numel),
     row("made_by", Kind::MadeBy),
@@ -111,6 +114,7 @@ impl Builtin {
             Kind::Concat | Kind::Stack => (true, 1..=usize::MAX),
             Kind::Split | Kind::Bernoulli => (true, 2..=2),
             Kind::Pad => (true, 3..=3),
+            Kind::Rand => (false, 0..=0),
             Kind::Positions => (false, 1..=2),
             Kind::Cached => (true, 1..=1),
             Kind::MadeBy => (false, 2..=2),
@@ -172,6 +176,7 @@ impl Checker {
             Kind::Iota => self.iota(&args[0]),
             Kind::Positions => self.positions(&args),
             Kind::Bernoulli => self.bernoulli(axes, &args, span),
+            Kind::Rand => self.rand(span),
             Kind::Cached => args.into_iter().next().expect("it has one argument").val,
             Kind::Numel => self.numel(&args[0]),
             Kind::MadeBy => self.made_by(&args),

@@ -29,7 +29,7 @@ pub(super) enum Unnamed {
 
 impl Checker {
     /// Finds the argument of each parameter. `noun` is what a parameter is to the user.
-    pub(super) fn bind(
+    pub(crate) fn bind(
         &mut self,
         name: &str,
         noun: &str,
@@ -183,7 +183,7 @@ impl Checker {
     }
 
     /// A number for a call's names.
-    pub(super) fn new_env(&mut self) -> u32 {
+    pub(crate) fn new_env(&mut self) -> u32 {
         self.env_count += 1;
         self.env_count
     }
@@ -692,7 +692,7 @@ fn speaks_of(e: &Expr, name: &str) -> bool {
 }
 
 /// The names that stand in an expression, in the order of the text.
-pub(super) fn names_in(e: &Expr) -> Vec<(String, Span)> {
+pub(crate) fn names_in(e: &Expr) -> Vec<(String, Span)> {
     let mut found = Vec::new();
     collect_names(e, &mut found);
     found.sort_by_key(|(_, span)| span.start);

@@ -44,7 +44,7 @@ impl Checker {
     }
 
     /// Reports a mistake.
-    pub(super) fn report(&mut self, mut d: Diagnostic) {
+    pub(crate) fn report(&mut self, mut d: Diagnostic) {
         self.blame_user(&mut d);
         if d.severity == Severity::Error {
             self.failures += 1;
@@ -182,7 +182,7 @@ impl Checker {
     }
 
     /// Any value, in a few words.
-    pub(super) fn show(&self, v: &Val) -> String {
+    pub(crate) fn show(&self, v: &Val) -> String {
         match v {
             Val::Tensor(t) => self.show_tensor(t),
             Val::Num(n) => self.show_value(&n.value),
@@ -193,7 +193,7 @@ impl Checker {
     }
 
     /// The text of a place.
-    pub(super) fn text(&self, span: Span) -> &str {
+    pub(crate) fn text(&self, span: Span) -> &str {
         self.modules.sources.text(span)
     }
 

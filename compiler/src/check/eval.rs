@@ -129,6 +129,9 @@ impl Checker {
                 Found::Nothing => {}
             }
         }
+        if let Some(v) = self.first_word(name) {
+            return Some(v);
+        }
         Some(match name {
             "training" => {
                 self.asked_mode = true;
@@ -243,7 +246,7 @@ impl Checker {
     }
 
     /// Arguments, evaluated.
-    pub(super) fn args(&mut self, args: &[Arg], sc: &Scope) -> Vec<Given> {
+    pub(crate) fn args(&mut self, args: &[Arg], sc: &Scope) -> Vec<Given> {
         let name = |ident: &Ident| (Rc::from(ident.text.as_str()), ident.span);
         args.iter()
             .map(|a| Given { name: a.name.as_ref().map(name), val: self.eval(&a.value, sc), span: a.value.span })

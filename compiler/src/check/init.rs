@@ -55,7 +55,7 @@ pub fn near_glob<'a>(glob: &str, names: impl Iterator<Item = &'a str>) -> Option
     segments.dedup();
     // One segment is wrong at a time; a slip in two of them is no slip.
     for (i, segment) in wanted.iter().enumerate().rev() {
-        let Some(near) = nearest(segment, segments.iter().copied()) else { continue };
+        let Some(near) = near_segment(segment, &segments) else { continue };
         let mut fixed = wanted.clone();
         fixed[i] = near;
         let fixed = fixed.join(".");
@@ -81,6 +81,13 @@ pub fn near_glob<'a>(glob: &str, names: impl Iterator<Item = &'a str>) -> Option
         return Some(format!("near it: {fixed} ({what})"));
     }
     None
+}
+
+/// The segment that is nearest by its letters; else one that begins with the same word: `q_proj` and `q_lin`.
+fn near_segment<'a>(wrote: &str, segments: &[&'a str]) -> Option<&'a str> {
+    let word = wrote.split_inclusive('_').next().filter(|word| word.ends_with('_'));
+    let alike = |s: &&str| *s != wrote && word.is_some_and(|word| s.starts_with(word));
+    nearest(wrote, segments.iter().copied()).or_else(|| segments.iter().copied().find(|s| alike(s)))
 }
 
 /// Notes for each weight with two axes that a product reads which axis is summed over: that is its fan-in.

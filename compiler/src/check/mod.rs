@@ -9,6 +9,7 @@
 
 mod builtin;
 mod call;
+mod config;
 mod derivative;
 mod errors;
 mod eval;
@@ -29,11 +30,13 @@ mod stmt;
 mod value;
 
 pub use builtin::Builtin;
+pub(crate) use call::names_in;
 pub use frame::{Decl, Guard, Init, Slot, SlotKind};
 pub use init::near_glob;
 pub use load::{ConfigItem, ConstItem, FnItem, Found, ItemRef, Loaded, Loader, Modules, NetItem, NoFiles, PRELUDE};
 pub use model::{EntryFn, Input, ModelFn};
 pub use net::Instance;
+pub(crate) use num::to_host;
 pub use scope::{Kind, Owner, Scope, Var};
 pub use value::{Axis, AxisArgs, AxisSel, Ctor, Func, Given, Layer, Num, NumVal, Tag, Target, Tensor, Val};
 
@@ -59,6 +62,8 @@ pub struct Checker {
     pub modules: Modules,
     /// Whether `training` is true in what is worked through.
     pub training: bool,
+    /// The weight whose first value is being worked out.
+    first: Option<config::First>,
     frames: Vec<frame::Frame>,
     frame_count: u32,
     env_count: u32,
@@ -100,6 +105,7 @@ impl Checker {
             diagnostics: Vec::new(),
             modules: Modules::new(prelude::FILES),
             training: false,
+            first: None,
             frames: Vec::new(),
             frame_count: 0,
             env_count: 0,

@@ -183,7 +183,7 @@ impl Checker {
         Some(inputs)
     }
 
-    fn is_known(&mut self, name: &str, sc: &Scope) -> bool {
+    pub(crate) fn is_known(&mut self, name: &str, sc: &Scope) -> bool {
         sc.get(name).is_some() || self.global(name, Span::default(), sc.module_number()).is_some()
     }
 

@@ -28,7 +28,7 @@ pub(super) fn prim_of(op: BinaryOp) -> Option<(Prim, bool)> {
 }
 
 /// The number as the host computes it.
-pub(super) fn to_host(n: &NumVal) -> Host {
+pub(crate) fn to_host(n: &NumVal) -> Host {
     match n {
         NumVal::Int(n) => Host::Const(*n as f64),
         NumVal::Float(x) => Host::Const(*x),
@@ -153,7 +153,9 @@ fn host_weight(h: &Host, most: usize) -> usize {
     match h {
         Host::Const(_) | Host::Var(_) => 1,
         Host::Size(s) => size_weight(s, most),
-        Host::Prim(_, parts) | Host::Row(_, parts) | Host::Segment(parts) => {
+        // One number for each weight does not multiply, however many weights there are.
+        Host::Segment(cells) => 1 + cells.iter().map(|c| host_weight(c, most)).max().unwrap_or(0),
+        Host::Prim(_, parts) | Host::Row(_, parts) => {
             let mut n = 1;
             for part in parts {
                 n += host_weight(part, most);

@@ -262,7 +262,7 @@ impl Checker {
     }
 
     /// The number of a function: an equal one's, if there is one.
-    fn intern(&mut self, f: Function) -> FnId {
+    pub(crate) fn intern(&mut self, f: Function) -> FnId {
         let key = (f.nodes.len(), f.params.len(), f.results.len());
         let same = self
             .interned

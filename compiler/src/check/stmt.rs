@@ -109,7 +109,7 @@ impl Checker {
     }
 
     /// Takes a value apart: several results, a list, or a tensor along its first axis.
-    fn unpack(&mut self, v: Val, n: usize, span: Span) -> Option<Vec<Val>> {
+    pub(crate) fn unpack(&mut self, v: Val, n: usize, span: Span) -> Option<Vec<Val>> {
         match v {
             Val::Poison => None,
             Val::List(items) | Val::Tuple(items) if items.len() == n => Some(items.to_vec()),

@@ -7,6 +7,7 @@
 //! carried about, so that nothing is ever zero times infinity.
 
 mod accumulate;
+mod entries;
 mod flow;
 mod function;
 mod keep;
@@ -16,6 +17,7 @@ mod rules;
 mod stated;
 
 pub use accumulate::accumulate;
+pub use entries::entries;
 
 use crate::program::{FnId, Program};
 use flow::Flows;

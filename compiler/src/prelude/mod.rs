@@ -7,8 +7,12 @@
 pub const FILES: &[(&str, &str)] = &[
     ("activations.dl", include_str!("activations.dl")),
     ("attention.dl", include_str!("attention.dl")),
+    ("initializers.dl", include_str!("initializers.dl")),
     ("layers.dl", include_str!("layers.dl")),
     ("losses.dl", include_str!("losses.dl")),
     ("norms.dl", include_str!("norms.dl")),
+    ("optimizers.dl", include_str!("optimizers.dl")),
     ("regularization.dl", include_str!("regularization.dl")),
+    ("schedules.dl", include_str!("schedules.dl")),
+    ("training.dl", include_str!("training.dl")),
 ];

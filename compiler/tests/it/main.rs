@@ -2,9 +2,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that unwraps a surprise has failed, as it should")]
 
 mod check;
+mod config;
 mod fusion;
 mod grad;
 mod interp;
+mod lower;
 mod passes;
 mod print;
 mod simulate;

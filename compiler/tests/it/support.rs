@@ -1,6 +1,8 @@
 //! What several tests share: short ways to make types, tensors and programs.
 
+pub mod golden;
 pub mod random;
+pub mod spec;
 
 use dlc_compiler::program::build::Builder;
 use dlc_compiler::program::interp::{self, Tensor};

@@ -1,0 +1,221 @@
+//! Makes a program of a spec: the functions that the checker has made become entries, beside those that `train`, `data` and
+//! `weights` items ask for. Takes a checker that has loaded a spec; gives a [`Lowered`] for one model or one training.
+//!
+//! - [`item`], [`schema`]: what all configuration items have in common; [`train`], [`data`], [`weights`] read one kind each;
+//! - [`stored`], [`select`], [`groups`]: weights, the globs that choose them, and what differs between them;
+//! - [`columns`], [`loss`], [`update`], [`init`]: the entries;
+//! - [`recipe`]: what a training needs besides its program.
+
+mod item;
+mod schema;
+
+pub mod data;
+mod train;
+mod weights;
+
+mod groups;
+mod index;
+mod select;
+mod stored;
+
+mod columns;
+mod init;
+mod loss;
+mod recipe;
+mod update;
+
+mod choose;
+mod sets;
+mod show;
+
+pub use choose::{Target, choose, targets};
+pub use data::{Files, SourceColumn};
+pub use sets::apply as apply_sets;
+pub use show::show;
+
+use crate::check::{Checker, Ctor, Decl, Given, ModelFn};
+use crate::program::{Program, WeightId};
+use columns::Column;
+use data::{Columns, Data};
+use dlc_grammar::Diagnostic;
+use dlc_plan::recipe::Recipe;
+use dlc_plan::{Host, recipe as plain};
+use select::Names;
+use std::rc::Rc;
+use stored::Stored;
+use train::Train;
+
+/// A model, perhaps with a training, as a program.
+#[derive(Debug)]
+pub struct Lowered {
+    /// The program. With a training it has the entry `loss`, of which gradients are to be made.
+    pub program: Program,
+    /// The model, as seen from outside.
+    pub model: plain::Model,
+    /// The training.
+    pub recipe: Option<Recipe>,
+    /// How each weight's first value is written, in the order of the program's weights.
+    pub first_values: Vec<String>,
+    /// What the optimizer's settings are where they are not the same for all weights.
+    pub differing: Vec<(String, Vec<(WeightId, Host)>)>,
+}
+
+/// Lowers a target. Mistakes are in the checker's diagnostics; with any, there is nothing to go on with. The checker's
+/// program is given away.
+pub fn lower(ck: &mut Checker, files: &mut dyn Files, target: &Target) -> Option<Lowered> {
+    let before = ck.errors();
+    let Made { stored, model, recipe, differing } = make(ck, files, target, true)?;
+    if ck.errors() > before {
+        return None;
+    }
+    let text = |d: &Rc<Decl>| d.init.as_ref().map_or(String::new(), |i| ck.text(i.value.span).to_string());
+    let first_values = stored.decls.iter().map(text).collect();
+    let model = recipe::model(&model);
+    Some(Lowered { program: std::mem::take(&mut ck.program), model, recipe, first_values, differing })
+}
+
+/// What a target has become, besides its program.
+struct Made {
+    stored: Stored,
+    model: ModelFn,
+    recipe: Option<Recipe>,
+    differing: Differing,
+}
+
+/// Makes the entries of a target; unless it `needs_files`, what cannot be known without them is left out.
+fn make(ck: &mut Checker, files: &mut dyn Files, target: &Target, needs_files: bool) -> Option<Made> {
+    ck.program.weights.clear();
+    ck.program.states.clear();
+    ck.program.entries.clear();
+    let mut stored = Stored::default();
+    match target {
+        Target::Model { net, training } => {
+            let ctor = ck.configured(net, Vec::<Given>::new(), net.ast.name.span)?;
+            let model = forward(ck, &mut stored, &ctor, *training)?;
+            init::entry(ck, &stored, &[]);
+            Some(Made { stored, model, recipe: None, differing: Vec::new() })
+        }
+        Target::Train(item) => {
+            let reading = item::read(ck, item, Vec::new(), item.ast.name.span)?;
+            let train = train::read(ck, files, reading)?;
+            if let (true, Some((span, why))) = (needs_files, train.data.as_ref().and_then(Data::unknown)) {
+                ck.report(Diagnostic::error("E0514", span, why));
+                return None;
+            }
+            let model = forward(ck, &mut stored, &train.model.0, false)?;
+            let (recipe, differing) = training(ck, &mut stored, &train, &model)?;
+            Some(Made { stored, model, recipe: Some(recipe), differing })
+        }
+    }
+}
+
+/// Adds the entry `forward`: the model outside of training, or, if so asked, in it; its states stay as they are.
+fn forward(ck: &mut Checker, stored: &mut Stored, ctor: &Rc<Ctor>, training: bool) -> Option<ModelFn> {
+    let model = ck.model(ctor, training)?;
+    let inputs: Vec<String> = model.inputs.iter().map(|i| i.name.clone()).collect();
+    let outputs: Vec<String> = model.outputs.iter().map(|(name, _)| name.clone()).collect();
+    let twice = outputs.iter().enumerate().find(|(i, name)| outputs[..*i].contains(name));
+    if let Some((_, name)) = twice {
+        let message = format!("`{}` has two outputs called `{name}`", model.name);
+        ck.report(Diagnostic::error("E0115", ctor.net.ast.name.span, message));
+        return None;
+    }
+    let mut entry = loss::entry(ck, stored, "forward", &model.entry, &inputs, &outputs);
+    entry.outputs.truncate(outputs.len());
+    ck.program.functions[model.entry.function.0 as usize].results.truncate(outputs.len());
+    ck.program.entries.push(entry);
+    Some(model)
+}
+
+type Differing = Vec<(String, Vec<(WeightId, Host)>)>;
+
+/// Adds the entries of a training; gives its recipe, and which settings differ between weights.
+fn training(ck: &mut Checker, stored: &mut Stored, train: &Train, model: &ModelFn) -> Option<(Recipe, Differing)> {
+    let batch = match &train.data {
+        Some(data) => columns_of(ck, data, model)?,
+        None => own_columns(model),
+    };
+    let lossy = batch.as_ref().map(|columns| loss::loss(ck, stored, train, columns).is_some());
+    let names = Names::new(stored::names(ck));
+    let weights = train.weights.as_ref().map(|it| weights::read(ck, it, Some(&names)));
+    let overrides = groups::apply(ck, train, &names);
+    let states = overrides.as_ref().and_then(|o| update::entry(ck, train, o));
+    if let Some(columns) = batch.as_ref().filter(|_| lossy == Some(true) && !train.metrics.is_empty()) {
+        loss::evaluate(ck, train, columns)?;
+    }
+    init::entry(ck, stored, states.as_deref().unwrap_or_default());
+    states?;
+    let weights = weights.map_or(Some(None), |w| w.map(Some))?;
+    warn_frozen(ck, train, weights.as_ref());
+    no_loss_name(ck)?;
+    let differing = groups::differing(ck, &overrides?);
+    Some((recipe::recipe(train, model, weights), differing))
+}
+
+/// The columns of a training's batches; `None` inside where they cannot be known without the files.
+fn columns_of(ck: &mut Checker, data: &Data, model: &ModelFn) -> Option<Option<Vec<Column>>> {
+    if let Columns::Unknown(_) = data.source {
+        return Some(None);
+    }
+    let rows = rows_name(ck, model);
+    let batch = columns::batch(ck, data, &rows)?;
+    ck.program.entries.extend(batch.entry);
+    Some(Some(batch.columns))
+}
+
+/// What the model calls the first axis of its inputs: samples are counted by the same size.
+fn rows_name(ck: &Checker, model: &ModelFn) -> String {
+    let first = model.inputs.iter().filter_map(|i| i.ty.shape.first()).find_map(|s| match s.dims()[..] {
+        [d] if *s == dlc_plan::Size::dim(d) => Some(d),
+        _ => None,
+    });
+    first.map_or("N".to_string(), |d| ck.program.dims[usize::from(d)].clone())
+}
+
+/// Without a `data` item, a batch has the model's inputs.
+fn own_columns(model: &ModelFn) -> Option<Vec<Column>> {
+    let column =
+        |i: &crate::check::Input| Column { name: i.name.clone(), ty: i.ty.clone(), tags: i.tags.clone(), span: i.span };
+    Some(model.inputs.iter().map(column).collect())
+}
+
+/// A weight that starts at random and is never trained.
+fn warn_frozen(ck: &mut Checker, train: &Train, weights: Option<&plain::Weights>) {
+    let Some((weights, item)) = weights.zip(train.weights.as_ref()) else { return };
+    for glob in &weights.missing {
+        let Ok(compiled) = dlc_plan::glob::Glob::new(glob) else { continue };
+        let mut covered = ck.program.weights.iter().filter(|w| w.param && compiled.covers(&w.name)).peekable();
+        if covered.peek().is_none() || covered.any(|w| w.trained) {
+            continue;
+        }
+        let froze = train.rules.iter().rfind(|r| r.verb.text == "freeze").map(|r| r.globs[0].span);
+        let Some(froze) = froze else { continue };
+        let message = format!("`{glob}` is random and frozen: it can never learn");
+        let d = Diagnostic::warning("W0801", froze, message).label(item.item.ast.name.span, "missing from this file");
+        ck.report(d.help(format!("`unfreeze \"{glob}\"`, or take it out of `freeze`")));
+    }
+}
+
+/// Gradients come out under the weights' names, beside the loss.
+fn no_loss_name(ck: &mut Checker) -> Option<()> {
+    let Some(w) = ck.program.weights.iter().find(|w| w.name == "loss") else { return Some(()) };
+    let (span, message) = (w.span, "a weight that is trained cannot be called `loss`");
+    ck.report(
+        Diagnostic::error("E0202", span, message).help("gradients come out under the weights' names, beside `loss`"),
+    );
+    None
+}
+
+/// Checks all models, trainings and other items of a module.
+pub fn check(ck: &mut Checker, files: &mut dyn Files, module: u16) {
+    for target in targets(ck, module) {
+        if let Target::Model { net, .. } = &target
+            && net.ast.config.iter().any(|p| p.default.is_none())
+        {
+            // What such a model is can be seen only where it is used.
+            continue;
+        }
+        make(ck, files, &target, false);
+    }
+    choose::check_rest(ck, files, module);
+}

@@ -1,0 +1,280 @@
+//! The keys of configuration items. Takes the entries of an item or section and the table of what may stand there; gives
+//! them by name, after every key has been checked: unknown, written in the wrong form, given twice, missing.
+
+use dlc_grammar::ast::{Config, Entry, EntryKind, Expr, Ident, Rule};
+use dlc_grammar::{Diagnostic, Span, nearest};
+
+/// How a key is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// `key = value`.
+    Value,
+    /// `key { .. }`.
+    Section,
+    /// `key "glob", ..`, any number of times.
+    Rule,
+}
+
+/// A key.
+pub struct Key {
+    /// Its name.
+    pub name: &'static str,
+    /// How it is written.
+    pub form: Form,
+    /// An example, for messages.
+    pub example: &'static str,
+    /// Whether it comes with a later version.
+    later: bool,
+}
+
+const fn value(name: &'static str, example: &'static str) -> Key {
+    Key { name, form: Form::Value, example, later: false }
+}
+
+const fn section(name: &'static str, example: &'static str) -> Key {
+    Key { name, form: Form::Section, example, later: false }
+}
+
+const fn rule(name: &'static str, example: &'static str) -> Key {
+    Key { name, form: Form::Rule, example, later: false }
+}
+
+const fn later(key: Key) -> Key {
+    Key { later: true, ..key }
+}
+
+/// The keys of a `train` item.
+pub const TRAIN: [Key; 22] = [
+    value("model", "model = Mlp()"),
+    value("data", "data = digits"),
+    value("weights", "weights = pretrained"),
+    later(value("lora", "lora = Adapter()")),
+    value("loss", "loss = cross_entropy(logits, label)"),
+    value("optimizer", "optimizer = AdamW(lr = 1e-3)"),
+    value("epochs", "epochs = 10"),
+    value("max_steps", "max_steps = 1000"),
+    value("accumulate", "accumulate = 4"),
+    value("clip", "clip = 1.0"),
+    value("clip_value", "clip_value = 0.5"),
+    value("l1", "l1 = 1e-4"),
+    value("l2", "l2 = 1e-4"),
+    value("prox_l1", "prox_l1 = 1e-4"),
+    value("precision", "precision = f32"),
+    value("seed", "seed = 42"),
+    value("interval", "interval = 50"),
+    section("metrics", "metrics { accuracy = mean(f32(argmax[-1](logits) == label)) }"),
+    section("stop", "stop { metric = accuracy  patience = 3 }"),
+    rule("group", "group \"**.bias\" { weight_decay = 0 }"),
+    rule("freeze", "freeze \"**\""),
+    rule("unfreeze", "unfreeze \"classifier\""),
+];
+
+/// A key of a `train` item that a function of the prelude around the optimizer takes by that name.
+pub struct Step {
+    /// The key.
+    pub key: &'static str,
+    /// The function.
+    pub function: &'static str,
+    /// Whether it means something for one weight, so that groups may override it.
+    pub each: bool,
+}
+
+/// Those keys; the functions say what they mean and in which order they apply.
+pub const STEP: [Step; 5] = [
+    Step { key: "clip_value", function: BEFORE, each: false },
+    Step { key: "clip", function: BEFORE, each: false },
+    Step { key: "l2", function: BEFORE, each: true },
+    Step { key: "l1", function: BEFORE, each: true },
+    Step { key: "prox_l1", function: AFTER, each: true },
+];
+
+/// The function that gives the gradient as the optimizer gets it.
+pub const BEFORE: &str = "prepared";
+
+/// The function that gives the weights as they are kept.
+pub const AFTER: &str = "settled";
+
+/// The keys of a `data` item.
+pub const DATA: [Key; 9] = [
+    value("source", "source = csv(\"data.csv\")"),
+    value("valid", "valid = csv(\"valid.csv\")"),
+    value("test", "test = csv(\"test.csv\")"),
+    section("split", "split { train = 0.9  valid = 0.1 }"),
+    section("columns", "columns { label = i64(label) }"),
+    later(section("augment", "augment { image = image -> random_flip(0.5) }")),
+    value("batch", "batch = 32"),
+    value("shuffle", "shuffle = true"),
+    value("drop_last", "drop_last = true"),
+];
+
+/// The keys of a `weights` item.
+pub const WEIGHTS: [Key; 5] = [
+    value("file", "file = \"model.safetensors\""),
+    later(value("dtype", "dtype = bf16")),
+    rule("missing", "missing \"classifier\""),
+    rule("ignore", "ignore \"vocab_*\""),
+    rule("rename", "rename \"**.gamma\" => \"**.weight\""),
+];
+
+/// The keys of a `stop` section.
+pub const STOP: [Key; 3] =
+    [value("metric", "metric = accuracy"), value("patience", "patience = 3"), value("falling", "falling = true")];
+
+/// The keys of a `split` section.
+pub const SPLIT: [Key; 3] = [value("train", "train = 0.8"), value("valid", "valid = 0.1"), value("test", "test = 0.1")];
+
+/// What has entries: an item or a section of it.
+#[derive(Clone, Copy)]
+pub struct Owner<'a> {
+    /// What it is to the user: `train fit`, `split`.
+    pub name: &'a str,
+    /// Where its name stands.
+    pub span: Span,
+    /// Its keys.
+    pub keys: &'static [Key],
+}
+
+/// Entries that have been checked, by name.
+#[derive(Default)]
+pub struct Entries<'a> {
+    values: Vec<(&'a Ident, &'a Expr)>,
+    sections: Vec<(&'a Ident, &'a [Entry])>,
+    /// The rules, in order, with their places.
+    pub rules: Vec<(&'a Rule, Span)>,
+}
+
+impl<'a> Entries<'a> {
+    /// The value of a key.
+    pub fn value(&self, key: &str) -> Option<&'a Expr> {
+        self.values.iter().find(|(name, _)| name.text == key).map(|(_, value)| *value)
+    }
+
+    /// Where the key of a value stands, and the value.
+    pub fn entry(&self, key: &str) -> Option<(&'a Ident, &'a Expr)> {
+        self.values.iter().find(|(name, _)| name.text == key).copied()
+    }
+
+    /// The entries of a section.
+    pub fn section(&self, key: &str) -> Option<(&'a Ident, &'a [Entry])> {
+        self.sections.iter().find(|(name, _)| name.text == key).copied()
+    }
+}
+
+/// What an item is to the user.
+pub fn title(item: &Config) -> String {
+    format!("{} {}", item.kind.text, item.name.text)
+}
+
+/// Checks entries against their owner's keys.
+pub fn check<'a>(owner: Owner, entries: &'a [Entry], errors: &mut Vec<Diagnostic>) -> Entries<'a> {
+    let mut found = Entries::default();
+    let mut seen: Vec<&Ident> = Vec::new();
+    for entry in entries {
+        let (names, form): (Vec<&Ident>, Form) = match &entry.kind {
+            EntryKind::Attr { names, .. } => (names.iter().collect(), Form::Value),
+            EntryKind::Section { name, .. } => (vec![name], Form::Section),
+            EntryKind::Rule(rule) => (vec![&rule.verb], Form::Rule),
+        };
+        let fine = names.iter().all(|name| is_known(owner, name, form, names.len(), errors));
+        if !fine {
+            continue;
+        }
+        let name = names[0];
+        if form != Form::Rule {
+            if let Some(first) = seen.iter().find(|n| n.text == name.text) {
+                let message = format!("`{}` is given twice", name.text);
+                errors.push(Diagnostic::error("E0506", name.span, message).label(first.span, "first here"));
+                continue;
+            }
+            seen.push(name);
+        }
+        match &entry.kind {
+            EntryKind::Attr { value, .. } => found.values.push((name, value)),
+            EntryKind::Section { entries, .. } => found.sections.push((name, entries)),
+            EntryKind::Rule(rule) => found.rules.push((rule, entry.span)),
+        }
+    }
+    found
+}
+
+fn is_known(owner: Owner, name: &Ident, form: Form, names: usize, errors: &mut Vec<Diagnostic>) -> bool {
+    let Some(key) = owner.keys.iter().find(|k| k.name == name.text) else {
+        errors.push(unknown(owner, name));
+        return false;
+    };
+    if key.form != form || names > 1 {
+        let what = match key.form {
+            Form::Value => "is a value",
+            Form::Section => "is a section",
+            Form::Rule => "takes globs",
+        };
+        let message = format!("`{}` {what}", key.name);
+        errors.push(Diagnostic::error("E0505", name.span, message).help(format!("`{}`", key.example)));
+        return false;
+    }
+    if key.later {
+        errors.push(Diagnostic::error("E0114", name.span, format!("`{}` comes with a later version", key.name)));
+        return false;
+    }
+    true
+}
+
+/// A key that the owner does not have.
+fn unknown(owner: Owner, name: &Ident) -> Diagnostic {
+    let d = Diagnostic::error("E0502", name.span, format!("`{}` has no key `{}`", owner.name, name.text));
+    let near = nearest(&name.text, owner.keys.iter().map(|k| k.name));
+    if near.is_some() {
+        return d.did_you_mean(near);
+    }
+    let names: Vec<&str> = owner.keys.iter().map(|k| k.name).collect();
+    d.help(format!("its keys are {}", names.join(", ")))
+}
+
+/// A key that must be there and is not.
+pub fn missing(owner: Owner, key: &str) -> Diagnostic {
+    let d = Diagnostic::error("E0504", owner.span, format!("`{}` has no `{key}`", owner.name));
+    match owner.keys.iter().find(|k| k.name == key) {
+        Some(key) => d.help(format!("`{}`", key.example)),
+        None => d,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dlc_grammar::ast::Item;
+    use dlc_grammar::parse::parse;
+
+    fn messages(keys: &'static [Key], text: &str) -> Vec<String> {
+        let (spec, errors) = parse(text, 0);
+        assert!(errors.is_empty(), "{errors:?}");
+        let [Item::Config(item)] = &spec.items[..] else { panic!("one item is expected") };
+        let mut errors = Vec::new();
+        let name = title(item);
+        check(Owner { name: &name, span: item.name.span, keys }, &item.entries, &mut errors);
+        errors
+            .iter()
+            .map(|d| format!("{} {} {}: {}", d.code, &text[d.labels[0].span.range()], d.message, d.help.join("; ")))
+            .collect()
+    }
+
+    #[test]
+    fn keys_are_checked() {
+        let text = "train fit { modle = M()  loss { a = 1 }  epochs = 1  epochs = 2  metrics = 3  freeze = 4 }";
+        assert_eq!(
+            messages(&TRAIN, text),
+            [
+                "E0502 modle `train fit` has no key `modle`: did you mean `model`?",
+                "E0505 loss `loss` is a value: `loss = cross_entropy(logits, label)`",
+                "E0506 epochs `epochs` is given twice: ",
+                "E0505 metrics `metrics` is a section: `metrics { accuracy = mean(f32(argmax[-1](logits) == label)) }`",
+                "E0505 freeze `freeze` takes globs: `freeze \"**\"`",
+            ]
+        );
+        let text = "weights w { quantity = 3 }";
+        let expected =
+            "E0502 quantity `weights w` has no key `quantity`: its keys are file, dtype, missing, ignore, rename";
+        assert_eq!(messages(&WEIGHTS, text), [expected]);
+        assert_eq!(messages(&TRAIN, "train t { lora = A() }"), ["E0114 lora `lora` comes with a later version: "]);
+    }
+}

@@ -1,0 +1,97 @@
+//! Choosing weights by globs. Takes globs as they stand in a spec and the names of a model's weights; gives the numbers of
+//! the weights that each covers, or says what is nearest to a glob that covers nothing.
+
+use crate::check::near_glob;
+use dlc_grammar::ast::Str;
+use dlc_grammar::{Diagnostic, Span};
+use dlc_plan::glob::Glob;
+
+/// The names of the weights of a model: for each, its own and its aliases.
+pub struct Names {
+    names: Vec<Vec<String>>,
+}
+
+impl Names {
+    /// Weights with their names.
+    pub fn new(names: Vec<Vec<String>>) -> Names {
+        Names { names }
+    }
+
+    /// The weights that any of some globs covers, as a truth for each; a glob that covers none is an error. `what` is the
+    /// rule, for messages: `group`.
+    pub fn chosen(&self, what: &str, globs: &[Str], errors: &mut Vec<Diagnostic>) -> Vec<bool> {
+        let mut chosen = vec![false; self.names.len()];
+        for text in globs {
+            let Some(glob) = read(text, errors) else { continue };
+            let covers = |names: &Vec<String>| names.iter().any(|name| glob.covers(name));
+            let mut any = false;
+            for (slot, names) in chosen.iter_mut().zip(&self.names) {
+                let hit = covers(names);
+                *slot |= hit;
+                any |= hit;
+            }
+            if !any {
+                errors.push(self.nothing(what, text));
+            }
+        }
+        chosen
+    }
+
+    fn nothing(&self, what: &str, glob: &Str) -> Diagnostic {
+        let d = Diagnostic::error("E0501", glob.span, format!("this `{what}` matches no weight"));
+        match near_glob(&glob.value, self.names.iter().flatten().map(String::as_str)) {
+            Some(near) => d.help(near),
+            None => d,
+        }
+    }
+}
+
+/// Reads a glob.
+pub fn read(text: &Str, errors: &mut Vec<Diagnostic>) -> Option<Glob> {
+    match Glob::new(&text.value) {
+        Ok(glob) => Some(glob),
+        Err(why) => {
+            errors.push(bad(text.span, why));
+            None
+        }
+    }
+}
+
+/// A glob or a renaming that makes no sense.
+pub fn bad(span: Span, why: String) -> Diagnostic {
+    Diagnostic::error("E0503", span, why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names() -> Names {
+        let list =
+            ["layers.0.q_lin.weight", "layers.0.q_lin.bias", "layers.1.q_lin.weight", "head.weight", "norm.weight"];
+        Names::new(list.iter().map(|n| vec![n.to_string()]).collect())
+    }
+
+    fn choose(glob: &str) -> (Vec<bool>, Vec<String>) {
+        let mut errors = Vec::new();
+        let text = Str { value: glob.to_string(), span: Span::default() };
+        let chosen = names().chosen("group", &[text], &mut errors);
+        (chosen, errors.iter().map(|d| format!("{} {} | {}", d.code, d.message, d.help.join("; "))).collect())
+    }
+
+    #[test]
+    fn a_glob_chooses_weights() {
+        assert_eq!(choose("**.q_lin"), (vec![true, true, true, false, false], vec![]));
+        assert_eq!(choose("head"), (vec![false, false, false, true, false], vec![]));
+    }
+
+    #[test]
+    fn a_glob_that_matches_nothing_says_what_is_near() {
+        let expected = "E0501 this `group` matches no weight | near it: **.q_lin (2 modules)";
+        assert_eq!(choose("**.q_proj").1, [expected]);
+        let expected = "E0501 this `group` matches no weight | near it: layers.*.q_lin (2 modules)";
+        assert_eq!(choose("layer.*.q_lin").1, [expected]);
+        assert_eq!(choose("zzz").1, ["E0501 this `group` matches no weight | "]);
+        assert_eq!(choose("a..b").1, ["E0503 `a..b` has an empty segment | "]);
+    }
+}

@@ -1,0 +1,164 @@
+//! From a spec's text to a plan, stage by stage. Takes a text, what to make of it and where to find files; gives what can be
+//! run, or everything that is wrong.
+
+use crate::check::Checker;
+use crate::grad;
+use crate::lower::{self, Files, Lowered};
+use crate::passes::{self, BEFORE_GRADIENTS, PASSES, PassError};
+use crate::plan;
+use crate::program::{Program, print};
+use dlc_grammar::ast::Spec;
+use dlc_grammar::diagnostic::tidy;
+use dlc_grammar::parse::parse;
+use dlc_grammar::tree::tree;
+use dlc_grammar::{Diagnostic, Sources};
+use dlc_plan::Plan;
+use dlc_plan::recipe::{self, Recipe};
+
+/// A spec and what to make of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// The file's name, for messages and for imports.
+    pub name: &'a str,
+    /// Its text.
+    pub text: &'a str,
+    /// Settings: `fit.lr` and `1e-3`.
+    pub sets: &'a [(String, String)],
+    /// What to make.
+    pub goal: Goal<'a>,
+}
+
+/// What to make of a spec.
+#[derive(Clone, Copy, Debug)]
+pub enum Goal<'a> {
+    /// A model that can be run.
+    Run {
+        /// The model's name; none for the only one.
+        model: Option<&'a str>,
+        /// Whether it runs as in training.
+        training: bool,
+    },
+    /// A training.
+    Train {
+        /// The name of the `train` item; none for the only one.
+        item: Option<&'a str>,
+    },
+}
+
+/// What a spec has become.
+#[derive(Debug)]
+pub struct Compiled {
+    /// The texts that warnings speak of.
+    pub sources: Sources,
+    /// What can be used and may not be meant.
+    pub warnings: Vec<Diagnostic>,
+    /// The program before the passes that make it fast: what the interpreter runs.
+    pub program: Program,
+    /// The plan: what engines run.
+    pub plan: Plan,
+    /// The model, as seen from outside.
+    pub model: recipe::Model,
+    /// The training, if there is one.
+    pub recipe: Option<Recipe>,
+}
+
+/// What has been found out about a spec, or what is wrong with it.
+#[derive(Debug)]
+pub struct Findings {
+    /// The texts that the diagnostics speak of.
+    pub sources: Sources,
+    /// The diagnostics, in order of their places.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// A stage whose result can be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// The syntax tree.
+    Ast,
+    /// The model: its inputs, outputs and weights.
+    Model,
+    /// The program.
+    Graph,
+    /// The program with gradients.
+    Grad,
+    /// The program after a pass.
+    Pass(&'static str),
+    /// The plan.
+    Plan,
+}
+
+/// Is told of each stage, and may ask for its text.
+pub type Watch<'a> = dyn FnMut(Stage, &dyn Fn() -> String) + 'a;
+
+/// Compiles a spec.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn compile(request: &Request, files: &mut dyn Files, watch: &mut Watch) -> Result<Compiled, Findings> {
+    let mut checker = Checker::new();
+    let (spec, module) = load(&mut checker, request, files);
+    watch(Stage::Ast, &|| tree(&spec));
+    let Some(lowered) = lowered(&mut checker, request, files, module) else { return Err(findings(checker)) };
+    watch(Stage::Model, &|| lower::show(&lowered));
+    watch(Stage::Graph, &|| print::program(&lowered.program));
+    let Lowered { program, model, recipe, .. } = lowered;
+    match planned(program, watch) {
+        Ok((program, plan)) => {
+            let Findings { sources, diagnostics: warnings } = findings(checker);
+            Ok(Compiled { sources, warnings, program, plan, model, recipe })
+        }
+        Err(bug) => {
+            checker.diagnostics.push(Diagnostic::global("E0999", bug.to_string()));
+            Err(findings(checker))
+        }
+    }
+}
+
+/// A program with its gradients, and its plan.
+fn planned(mut program: Program, watch: &mut Watch) -> Result<(Program, Plan), PassError> {
+    passes::run(&mut program, BEFORE_GRADIENTS, false, &mut |_, _, _| {})?;
+    grad::entries(&mut program);
+    watch(Stage::Grad, &|| print::program(&program));
+    let mut fast = program.clone();
+    passes::run(&mut fast, PASSES, false, &mut |pass, p, _| watch(Stage::Pass(pass), &|| print::program(p)))?;
+    let plan = plan::plan(&fast);
+    watch(Stage::Plan, &|| plan.to_string());
+    Ok((program, plan))
+}
+
+/// Checks all of a spec; the request's goal plays no part.
+pub fn check(request: &Request, files: &mut dyn Files) -> Findings {
+    let mut checker = Checker::new();
+    let (_, module) = load(&mut checker, request, files);
+    lower::check(&mut checker, files, module);
+    findings(checker)
+}
+
+/// Parses a spec and what it imports, with its settings.
+fn load(checker: &mut Checker, request: &Request, files: &mut dyn Files) -> (Spec, u16) {
+    let file = checker.modules.sources.add(request.name, request.text);
+    let (mut spec, mut errors) = parse(request.text, file);
+    lower::apply_sets(&mut spec, request.sets, &mut checker.modules.sources, &mut errors);
+    checker.diagnostics.append(&mut errors);
+    let module = checker.modules.add(request.name, spec.clone(), files, &mut checker.diagnostics);
+    (spec, module)
+}
+
+/// The program that the request asks for, if nothing is wrong.
+fn lowered(checker: &mut Checker, request: &Request, files: &mut dyn Files, module: u16) -> Option<Lowered> {
+    let target = match request.goal {
+        Goal::Run { model, training } => {
+            lower::choose(checker, module, "model", model).map(|t| t.in_training(training))
+        }
+        Goal::Train { item } => lower::choose(checker, module, "train", item),
+    };
+    let lowered = lower::lower(checker, files, &target?);
+    lowered.filter(|_| !checker.failed())
+}
+
+fn findings(checker: Checker) -> Findings {
+    let Checker { modules, mut diagnostics, .. } = checker;
+    tidy(&mut diagnostics);
+    Findings { sources: modules.sources, diagnostics }
+}

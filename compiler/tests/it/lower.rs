@@ -1,0 +1,374 @@
+//! Specs as programs, run by the interpreter and compared with PyTorch's numbers (tests/golden/make.py says what they are).
+
+use crate::support::golden::Golden;
+use crate::support::spec::{self, Columns, train};
+use dlc_compiler::pipeline::{Compiled, Goal};
+use dlc_compiler::program::interp::{Tensor, run_entry};
+use dlc_compiler::program::{Role, WeightId};
+
+use dlc_plan::HostState;
+use std::collections::HashMap;
+
+/// Tensors by the name of what they are: inputs, outputs, weights.
+type Named = HashMap<String, Tensor>;
+
+/// Runs an entry. Weights and everything else are found by name; gives what it gives, by name.
+fn run(c: &Compiled, entry: &str, host: &HostState, given: &Named) -> Named {
+    let e = c.program.entry(entry).unwrap();
+    let args = e.inputs.iter().map(|r| given[&name(c, r)].clone()).collect();
+    let results = run_entry(&c.program, e, args, host).unwrap();
+    e.outputs.iter().map(|r| name(c, r)).zip(results).collect()
+}
+
+fn name(c: &Compiled, role: &Role) -> String {
+    let weight = |w: &WeightId| c.program.weights[w.0 as usize].name.clone();
+    match role {
+        Role::Named(n) | Role::Index(n, _) => n.clone(),
+        Role::Weight(w) => weight(w),
+        Role::Grad(w) => format!("grad of {}", weight(w)),
+        Role::Trained => "trained".into(),
+        Role::Grads => "grads".into(),
+        Role::State(k) => format!("state {k}"),
+    }
+}
+
+/// Asserts that the norm of the difference is small beside the reference's.
+fn close(what: &str, found: &Tensor, expected: &Tensor, bound: f64) {
+    assert_eq!(found.shape, expected.shape, "{what}");
+    let norm = |x: &mut dyn Iterator<Item = f64>| x.map(|x| x * x).sum::<f64>().sqrt();
+    let far = norm(&mut found.data.iter().zip(&expected.data).map(|(a, b)| a - b));
+    let size = norm(&mut expected.data.iter().copied());
+    assert!(far <= bound * size, "{what}: {far:.3e} away from {size:.3e}");
+}
+
+/// The weights, or their gradients, end to end as the optimizer sees them.
+fn flat(c: &Compiled, of: &Named, before: &str) -> Tensor {
+    let (starts, len) = c.program.segments();
+    let mut data = vec![0.0; len];
+    for (w, at) in starts {
+        let t = &of[&format!("{before}{}", c.program.weights[w.0 as usize].name)];
+        data[at..at + t.data.len()].copy_from_slice(&t.data);
+    }
+    Tensor::new([len], data)
+}
+
+fn unflat(c: &Compiled, arena: &Tensor, into: &mut Named) {
+    for (w, at) in c.program.segments().0 {
+        let t = into.get_mut(&c.program.weights[w.0 as usize].name).unwrap();
+        let len = t.data.len();
+        t.data.copy_from_slice(&arena.data[at..at + len]);
+    }
+}
+
+/// One step: gradients of a batch, then the update. Gives the loss.
+fn step(c: &Compiled, host: &HostState, weights: &mut Named, states: &mut Named, batch: &Named) -> f64 {
+    let given = weights.clone().into_iter().chain(batch.clone()).collect();
+    let found = run(c, "accumulate", host, &given);
+    let mut given = states.clone();
+    given.insert("trained".into(), flat(c, weights, ""));
+    given.insert("grads".into(), flat(c, &found, "grad of "));
+    let mut after = run(c, "update", host, &given);
+    unflat(c, &after.remove("trained").unwrap(), weights);
+    states.extend(after);
+    found["loss"].data[0]
+}
+
+fn zero_states(c: &Compiled) -> Named {
+    let len = c.program.segments().1;
+    (0..c.program.states.len()).map(|k| (format!("state {k}"), Tensor::new([len], vec![0.0; len]))).collect()
+}
+
+/// Output, loss, gradients and ten steps of training, against PyTorch's.
+fn as_pytorch(folder: &str, c: &Compiled) {
+    let file = |name: &str| Golden::read(&format!("golden/{folder}/{name}.safetensors"));
+    let (mut weights, batch) = (file("weights").all(), file("batch").all());
+    let given: Named = weights.clone().into_iter().chain(batch).collect();
+    for (name, expected) in file("outputs").all() {
+        close(&name, &run(c, "forward", &HostState::default(), &given)[&name], &expected, 1e-5);
+    }
+    let found = run(c, "grad", &HostState::default(), &given);
+    let expected = file("grads").all();
+    assert_eq!(found.len(), expected.len());
+    for (name, expected) in expected {
+        close(&name, &found[&name], &expected, 1e-4);
+    }
+    let steps = file("steps").all();
+    let recipe = c.recipe.as_ref().unwrap();
+    let names: Vec<String> = recipe.model.inputs.iter().cloned().chain(["label".to_string()]).collect();
+    let mut states = zero_states(c);
+    for i in 0..steps["loss"].data.len() {
+        let host = HostState { step: i as u64, steps: steps["steps"].data[0] as u64, ..HostState::default() };
+        let batch = names.iter().map(|n| (n.clone(), row(&steps[n], i))).collect();
+        let loss = step(c, &host, &mut weights, &mut states, &batch);
+        let expected = steps["loss"].data[i];
+        assert!((loss - expected).abs() <= 1e-4 * expected, "step {i}: the loss is {loss}, PyTorch's {expected}");
+    }
+    for (name, expected) in file("trained").all() {
+        close(&name, &weights[&name], &expected, 1e-4);
+    }
+}
+
+fn row(t: &Tensor, i: usize) -> Tensor {
+    let len = t.data.len() / t.shape[0];
+    Tensor::new(&t.shape[1..], &t.data[i * len..(i + 1) * len])
+}
+
+#[test]
+fn digits_train_as_in_pytorch() {
+    as_pytorch("digits", &train("examples/digits.dl", &[("Mlp.p", "0")]));
+}
+
+#[test]
+fn deep_stacks_train_as_in_pytorch() {
+    as_pytorch("deep4", &train("tests/specs/deep.dl", &[("Deep.p", "0")]));
+}
+
+/// The cases of the prelude's golden file: name and expression.
+fn cases(golden: &Golden) -> Vec<(String, String)> {
+    let split = |line: &str| line.split_once(" = ").map(|(name, text)| (name.to_string(), text.to_string())).unwrap();
+    golden.metadata["cases"].lines().map(split).collect()
+}
+
+/// A model with one weight of `n` elements, trained by what stands in `train`.
+fn one_weight(n: usize, train: &str) -> Compiled {
+    let model = format!("model M()(x: [B, {n}]) -> y: [B, {n}] {{ w: param [{n}] = zeros  return x * w }}");
+    let text = format!("{model}\ntrain t {{ model = M()  loss = mean(y)  epochs = 1  {train} }}");
+    spec::compile(&text, Goal::Train { item: None }, &[], &mut Columns(vec![]), &mut |_, _| {})
+        .unwrap_or_else(|f| panic!("{}", spec::shown(&f).join("\n")))
+}
+
+/// Runs `update` once on a weight and its gradient; gives the weight after it.
+fn update(c: &Compiled, host: &HostState, theta: &[f64], grad: &[f64], states: &mut Named) -> Vec<f64> {
+    let padded = |x: &[f64]| {
+        let mut x = x.to_vec();
+        x.resize(c.program.segments().1, 0.0);
+        Tensor::new([x.len()], x)
+    };
+    let mut given = states.clone();
+    given.insert("trained".into(), padded(theta));
+    given.insert("grads".into(), padded(grad));
+    let mut after = run(c, "update", host, &given);
+    let theta_after = after.remove("trained").unwrap().data[..theta.len()].to_vec();
+    states.extend(after);
+    theta_after
+}
+
+#[test]
+fn optimizers_are_pytorchs() {
+    let golden = Golden::read("golden/prelude.safetensors");
+    let tensors = golden.all();
+    let of = |case: &str, name: &str| tensors.get(&format!("{case}/{name}"));
+    let mut seen = 0;
+    for (case, call) in cases(&golden) {
+        let (Some(theta), Some(grads), Some(y)) = (of(&case, "theta"), of(&case, "grad"), of(&case, "y")) else {
+            continue;
+        };
+        seen += 1;
+        let n = theta.data.len();
+        let c = one_weight(n, &format!("optimizer = {call}"));
+        let (mut theta, mut states) = (theta.data.clone(), zero_states(&c));
+        let mut path = Vec::new();
+        for step in 0..10 {
+            let host = HostState { step, steps: 10, ..HostState::default() };
+            theta = update(&c, &host, &theta, &grads.data[step as usize * n..][..n], &mut states);
+            path.extend(&theta);
+        }
+        // Each column is a history of its own.
+        for column in 0..n {
+            let of = |data: &[f64]| Tensor::new([10], (0..10).map(|i| data[i * n + column]).collect::<Vec<_>>());
+            close(&format!("{case}, element {column}"), &of(&path), &of(&y.data), 2e-6);
+        }
+    }
+    assert_eq!(seen, 16, "eight settings, each with ordinary gradients and with edges");
+}
+
+#[test]
+fn schedules_are_pytorchs() {
+    let golden = Golden::read("golden/prelude.safetensors");
+    let tensors = golden.all();
+    let mut seen = 0;
+    for (case, call) in cases(&golden) {
+        let Some(steps) = tensors.get(&format!("{case}/step")) else { continue };
+        seen += 1;
+        let c = one_weight(1, &format!("optimizer = SGD(lr = {call})"));
+        let lr = |step: &f64| {
+            let host = HostState { step: *step as u64, steps: 1, ..HostState::default() };
+            -update(&c, &host, &[0.0], &[1.0], &mut Named::new())[0]
+        };
+        let found = Tensor::new(&steps.shape[..], steps.data.iter().map(lr).collect::<Vec<_>>());
+        close(&case, &found, &tensors[&format!("{case}/y")], 1e-6);
+    }
+    assert_eq!(seen, 5);
+}
+
+#[test]
+fn a_step_clips_then_adds_penalties_then_updates_then_shrinks() {
+    let after = |train: &str, theta: &[f64], grad: &[f64]| {
+        let c = one_weight(theta.len(), &format!("optimizer = SGD(lr = 0.5)  {train}"));
+        let close = |x: f64| (x * 1e6).round() / 1e6;
+        update(&c, &HostState::default(), theta, grad, &mut Named::new()).into_iter().map(close).collect::<Vec<_>>()
+    };
+    assert_eq!(after("clip_value = 1", &[0.0, 0.0], &[3.0, -0.5]), [-0.5, 0.25]);
+    assert_eq!(after("clip = 1", &[0.0, 0.0], &[3.0, -4.0]), [-0.3, 0.4]);
+    assert_eq!(after("clip = 10", &[0.0, 0.0], &[3.0, -4.0]), [-1.5, 2.0]);
+    // The values are bounded before the norm is.
+    assert_eq!(after("clip = 1  clip_value = 4", &[0.0, 0.0], &[3.0, -40.0]), [-0.3, 0.4]);
+    assert_eq!(after("l2 = 0.1", &[2.0, -4.0], &[0.0, 0.0]), [1.9, -3.8]);
+    assert_eq!(after("l1 = 0.1", &[2.0, 0.0, -4.0], &[0.0; 3]), [1.95, 0.0, -3.95]);
+    // The penalties are not clipped.
+    assert_eq!(after("clip = 1  l2 = 1", &[2.0, 2.0], &[3.0, -4.0]), [2.0 - 0.5 * 2.6, 2.0 - 0.5 * 1.2]);
+    assert_eq!(after("prox_l1 = 0.2", &[1.0, -1.0, 0.05], &[0.0; 3]), [0.9, -0.9, 0.0]);
+}
+
+#[test]
+fn groups_set_what_differs() {
+    let model = "model M()(x: [B, 2]) -> y: [B, 2] { a: param [2] = ones  b: param [3] = ones  c: param [2] = ones
+        return x * a * c + sum(b) }";
+    let train = "train t { model = M()  loss = mean(y)  epochs = 1  optimizer = SGD(lr = 0.5 * (step + 1))
+        group \"a\", \"b\" { lr = 0.1 }  group \"b\" { l2 = 3  lr = 0.2 }  freeze \"c\" }";
+    let c = spec::compile(
+        &format!("{model}\n{train}"),
+        Goal::Train { item: None },
+        &[],
+        &mut Columns(vec![]),
+        &mut |_, _| {},
+    )
+    .unwrap();
+    let trained: Vec<&str> =
+        c.program.segments().0.iter().map(|(w, _)| c.program.weights[w.0 as usize].name.as_str()).collect();
+    assert_eq!(trained, ["a", "b"]);
+    let mut theta = vec![0.0; 19];
+    theta[..2].copy_from_slice(&[1.0, 1.0]);
+    theta[16..].copy_from_slice(&[1.0; 3]);
+    let after = update(&c, &HostState::default(), &theta, &[1.0; 19], &mut Named::new());
+    // a: 1 - 0.1 * 1. b: 1 - 0.2 * (1 + 3 * 1).
+    for (found, expected) in after[..2].iter().chain(&after[16..]).zip([0.9, 0.9, 0.2, 0.2, 0.2]) {
+        assert!((found - expected).abs() < 1e-6, "{after:?}");
+    }
+}
+
+#[test]
+fn first_values_are_as_their_expressions_say() {
+    let cases = [
+        // Expression, then mean, deviation, and the largest size that an element can have.
+        ("zeros", 0.0, 0.0, 0.0),
+        ("ones", 1.0, 0.0, 1.0),
+        ("const(0.5)", 0.5, 0.0, 0.5),
+        ("uniform(-1, 3)", 1.0, 4.0 / 12f64.sqrt(), 3.0),
+        ("normal(2)", 0.0, 2.0, 12.0),
+        // A normal distribution cut off at two deviations keeps 0.8796 of its deviation.
+        ("trunc_normal(0.1)", 0.0, 0.087_96, 0.2),
+        ("kaiming_uniform(sqrt(5))", 0.0, 0.1 / 3f64.sqrt(), 0.1),
+        ("kaiming_normal()", 0.0, 0.02f64.sqrt(), 1.0),
+        ("kaiming_normal(mode = \"fan_out\")", 0.0, 0.04f64.sqrt(), 1.4),
+        ("xavier_uniform", 0.0, (2.0 / 150f64).sqrt(), 0.2),
+        ("xavier_normal", 0.0, (2.0 / 150f64).sqrt(), 0.8),
+        ("2 * rand() + shape[0] / 50", 2.0, 2.0 / 12f64.sqrt(), 3.0),
+    ];
+    for (init, mean, deviation, most) in cases {
+        let text = format!("model M()(x: [B, 100]) -> y: [B, 50] {{ w: param [50, 100] = {init}  return x @ w.t }}");
+        let goal = Goal::Run { model: None, training: false };
+        let c = spec::compile(&text, goal, &[], &mut Columns(vec![]), &mut |_, _| {})
+            .unwrap_or_else(|f| panic!("{}", spec::shown(&f).join("\n")));
+        let w = &run(&c, "init", &HostState { seed: 3, ..HostState::default() }, &Named::new())["w"].data;
+        let n = w.len() as f64;
+        let found = w.iter().sum::<f64>() / n;
+        let spread = (w.iter().map(|x| (x - found).powi(2)).sum::<f64>() / n).sqrt();
+        // Five thousand elements: the mean is known to 1.4 % of a deviation, the deviation to 1 %; four times that is rare.
+        assert!((found - mean).abs() <= 0.06 * deviation, "{init}: the mean is {found}");
+        assert!((spread - deviation).abs() <= 0.04 * deviation, "{init}: the deviation is {spread}");
+        assert!(w.iter().all(|x| x.abs() <= most * (1.0 + 1e-6)), "{init}: one element is larger than {most}");
+    }
+}
+
+#[test]
+fn fan_in_follows_how_a_weight_is_used() {
+    let text = "model M()(x: [B, 20]) -> y: [B, 5] { w: param [20, 5] = const(fan_in + fan_out / 10)  return x @ w }";
+    let c = spec::compile(text, Goal::Run { model: None, training: false }, &[], &mut Columns(vec![]), &mut |_, _| {})
+        .unwrap();
+    let w = &run(&c, "init", &HostState::default(), &Named::new())["w"].data;
+    assert_eq!(w[0], 20.5);
+}
+
+#[test]
+fn every_weight_has_numbers_of_its_own() {
+    let c = train("tests/specs/deep.dl", &[]);
+    let host = HostState { seed: 7, ..HostState::default() };
+    let w = run(&c, "init", &host, &Named::new());
+    assert_eq!(w.len(), c.program.weights.len());
+    let up = |i: usize| &w[&format!("layers.{i}.up.weight")].data;
+    for (i, j) in [(0, 1), (0, 3), (2, 3)] {
+        assert!(up(i).iter().zip(up(j)).all(|(a, b)| a != b), "layers {i} and {j}");
+    }
+    // Depth changes no weight, and neither the program's size.
+    let deep = train("tests/specs/deep.dl", &[("Deep.L", "16")]);
+    assert_eq!(up(2), &run(&deep, "init", &host, &Named::new())["layers.2.up.weight"].data);
+    assert_eq!(c.program.functions.len(), deep.program.functions.len());
+    assert_eq!(c.plan.kernels.len(), deep.plan.kernels.len());
+}
+
+#[test]
+fn states_of_an_optimizer_may_begin_as_any_number() {
+    let optimizer =
+        "optimizer A(lr)(theta, grad) { g: state = 0.1  g <- g + grad ^ 2  theta <- theta - lr * grad / sqrt(g) }";
+    let model = "model M()(x: [B, 2]) -> y: [B, 2] { w: param [2] = zeros  return x * w }";
+    let text =
+        format!("{optimizer}\n{model}\ntrain t {{ model = M()  loss = mean(y)  epochs = 1  optimizer = A(lr = 1) }}");
+    let c = spec::compile(&text, Goal::Train { item: None }, &[], &mut Columns(vec![]), &mut |_, _| {}).unwrap();
+    let first = run(&c, "init", &HostState::default(), &Named::new());
+    assert_eq!(first["state 0"].data[..2], [f64::from(0.1f32); 2]);
+}
+
+#[test]
+fn states_of_a_model_change_in_training_only() {
+    let text = "model M()(x: [B, 2]) -> y: [B, 2] { mu: state [2] = zeros  w: param [2] = ones
+        if training { mu <- 0.5 * mu + 0.5 * mean[0](x) }
+        return (x - mu) * w }
+    train t { model = M()  loss = mean(y)  epochs = 1  optimizer = SGD(lr = 1) }";
+    let c = spec::compile(text, Goal::Train { item: None }, &[], &mut Columns(vec![]), &mut |_, _| {}).unwrap();
+    let given: Named = [
+        ("x", Tensor::new([2, 2], [1.0, 2.0, 3.0, 4.0])),
+        ("mu", Tensor::new([2], [0.0, 0.0])),
+        ("w", Tensor::new([2], [1.0, 1.0])),
+    ]
+    .map(|(n, t)| (n.to_string(), t))
+    .into();
+    let found = run(&c, "accumulate", &HostState::default(), &given);
+    assert_eq!(found["mu"].data, [1.0, 1.5]);
+    assert!(!run(&c, "grad", &HostState::default(), &given).contains_key("mu"));
+    assert_eq!(run(&c, "forward", &HostState::default(), &given)["y"].data, [1.0, 2.0, 3.0, 4.0]);
+}
+
+#[test]
+fn inputs_that_index_a_table_are_bounded_by_it() {
+    let text = "model M()(ids: i64[B, T], kind: i64[B]) -> y: [B, T, 3] {
+        e: Embedding(7, 3)  k: Embedding(2, 3)
+        return e(ids) + k(i32(kind))[:, none] }";
+    let text = text.replace("k(i32(kind))", "k(kind)");
+    let c = spec::compile(&text, Goal::Run { model: None, training: false }, &[], &mut Columns(vec![]), &mut |_, _| {})
+        .unwrap_or_else(|f| panic!("{}", spec::shown(&f).join("\n")));
+    let inputs = &c.program.entry("forward").unwrap().inputs;
+    assert_eq!(inputs[..2], [Role::Index("ids".into(), 7.into()), Role::Index("kind".into(), 2.into())]);
+}
+
+#[test]
+fn metrics_are_over_all_rows_they_get() {
+    let c = train("examples/digits.dl", &[]);
+    let mut logits = vec![0.0; 30];
+    (logits[3], logits[15], logits[29]) = (1.0, 1.0, 1.0);
+    let given: Named = [("logits", Tensor::new([3, 10], logits)), ("label", Tensor::new([3], [3.0, 4.0, 9.0]))]
+        .map(|(n, t)| (n.to_string(), t))
+        .into();
+    let found = run(&c, "evaluate", &HostState::default(), &given);
+    assert!((found["accuracy"].data[0] - 2.0 / 3.0).abs() < 1e-6);
+}
+
+#[test]
+fn columns_are_computed_from_the_sources() {
+    let c = train("examples/digits.dl", &[]);
+    let given: Named = [("pixels", Tensor::new([2, 64], vec![8.0; 128])), ("label", Tensor::new([2], [3.0, 9.0]))]
+        .map(|(n, t)| (n.to_string(), t))
+        .into();
+    let found = run(&c, "columns", &HostState::default(), &given);
+    assert_eq!((found["pixels"].data[0], &found["label"].data), (0.5, &vec![3.0, 9.0]));
+}
