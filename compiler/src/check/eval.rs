@@ -189,6 +189,7 @@ impl Checker {
             known.extend(self.modules.names(module).map(str::to_string));
         }
         known.extend(["training", "pi", "inf", "lowest"].map(str::to_string));
+        known.extend(self.hints.iter().cloned());
         known.extend(Builtin::names().map(str::to_string));
         let near = nearest(name, known.iter().map(String::as_str)).map(str::to_string);
         self.error(Diagnostic::error("E0102", span, message).did_you_mean(near.as_deref()))

@@ -60,6 +60,8 @@ pub struct Checker {
     pub diagnostics: Vec<Diagnostic>,
     /// The files and their items.
     pub modules: Modules,
+    /// Names that are no names where they are written but may have been meant, for messages.
+    pub hints: Vec<String>,
     /// Whether `training` is true in what is worked through.
     pub training: bool,
     /// The weight whose first value is being worked out.
@@ -104,6 +106,7 @@ impl Checker {
             program: Program::default(),
             diagnostics: Vec::new(),
             modules: Modules::new(prelude::FILES),
+            hints: Vec::new(),
             training: false,
             first: None,
             frames: Vec::new(),
