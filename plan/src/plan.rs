@@ -71,7 +71,7 @@ pub enum Store {
 /// Something that can be asked of a plan.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Entry {
-    /// Its name: init, forward, accumulate, update, step (accumulate and update in one), evaluate, columns.
+    /// Its name: init, forward, columns, accumulate, update, grad, evaluate; [`crate::recipe`] says what each does.
     pub name: String,
     /// What must be given, in order. An axis that is a single dynamic size gives that size; the rest are checked.
     pub inputs: Vec<Port>,

@@ -2,13 +2,13 @@
 //! which weights. The compiler makes it from a spec's `train`, `data` and `weights` items; emitted Rust holds one as well.
 //!
 //! What is computed is in the plan's entries. A training uses these, each where the plan has it:
-//! - `init` gives every weight its first value;
-//! - `statistics` takes the source's columns of the whole training split and gives tensors that `columns` also takes;
+//! - `init` gives every weight its first value, and the optimizer's states where these do not begin as 0;
 //! - `columns` takes some rows of the source's columns and gives the columns of a batch under their names; where there is
 //!   none, the source's columns are the batch;
-//! - `step` takes a batch, gives `loss`, and changes the weights; or `accumulate` does the first two for a micro-batch,
-//!   and `update` the third, after `accumulate` micro-batches;
-//! - `grad` takes a batch and gives `loss` and the gradient of every trained weight under its name;
+//! - `accumulate` takes a batch, gives `loss`, and leaves the gradients in their store; states of the model get their next
+//!   values;
+//! - `update` changes the weights by the gradients in their store. The two make a step;
+//! - `grad` takes a batch and gives `loss` and the gradient of every trained weight under its name; it changes nothing;
 //! - `forward` takes the model's inputs and gives its outputs, training off;
 //! - `evaluate` takes the outputs and columns of a whole split and gives one number for each metric.
 

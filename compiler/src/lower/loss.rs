@@ -8,6 +8,7 @@ use super::stored::Stored;
 use super::train::Train;
 use crate::check::{Checker, EntryFn, Given, Scope, Tensor, Val, names_in};
 use crate::program::{Entry, FnId, Role, Ty};
+use dlc_grammar::ast::Expr;
 use dlc_grammar::{Diagnostic, Span, nearest};
 use dlc_plan::DType;
 
@@ -61,9 +62,17 @@ fn loss_value(ck: &mut Checker, train: &Train, columns: &[Column]) -> Option<(Ve
     let used: Vec<&Column> = columns.iter().filter(used).collect();
     let (inputs, outputs) = applied(ck, train, &used, &sc)?;
     define_outputs(ck, outputs, columns, &sc)?;
-    let v = ck.eval(&train.loss, &sc);
+    let v = eval_near(ck, &train.loss, columns, &sc);
     let v = scalar(ck, "loss", v, train.loss.span)?;
     Some((inputs, v))
+}
+
+/// The value of an expression in which columns may be misspelled: those that it does not use are no names in it.
+fn eval_near(ck: &mut Checker, e: &Expr, columns: &[Column], sc: &Scope) -> Val {
+    ck.hints = columns.iter().map(|c| c.name.clone()).collect();
+    let v = ck.eval(e, sc);
+    ck.hints.clear();
+    v
 }
 
 /// Whether a column of that name is an input of the model.
@@ -202,8 +211,7 @@ fn metric_values(
     let mut results = Vec::new();
     let mut fine = true;
     for (_, e) in &train.metrics {
-        let v = ck.eval(e, &sc);
-        let v = match v {
+        let v = match eval_near(ck, e, columns, &sc) {
             // A count is a number too.
             Val::Tensor(t) if t.rank() == 0 => ck.cast_tensor(&t, DType::F32),
             v => v,

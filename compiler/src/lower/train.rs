@@ -118,7 +118,11 @@ fn net(ck: &mut Checker, e: &Expr, sc: &Scope, kind: NetKind) -> Option<(Rc<Ctor
         let (name, is) = (&ctor.net.ast.name.text, ctor.net.ast.kind.keyword());
         let message = format!("`{}` names one of the {}s, and `{name}` is a {is}", kind.keyword(), kind.keyword());
         let d = Diagnostic::error("E0508", e.span, message);
-        ck.report(if is == "block" { d.help(format!("write `model {name}` to train it")) } else { d });
+        ck.report(if kind == NetKind::Model && is == "block" {
+            d.help(format!("write `model {name}` to train it"))
+        } else {
+            d
+        });
         return None;
     }
     Some((ctor, e.span))

@@ -256,7 +256,7 @@ pub struct Repeat {
 /// Something that can be asked of a program.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// Its name: init, forward, accumulate, update, step, evaluate, columns.
+    /// Its name: init, forward, columns, accumulate, update, grad, evaluate.
     pub name: String,
     /// The function.
     pub function: FnId,
