@@ -6,6 +6,8 @@ pub mod files;
 pub mod data;
 pub mod weights;
 
+#[doc(hidden)]
+pub mod emitted;
 pub mod machine;
 pub mod network;
 pub mod train;
@@ -13,6 +15,7 @@ pub mod train;
 #[cfg(feature = "cli")]
 pub mod cli;
 
+pub use dlc_macros::model;
 pub use dlc_runtime::tensor::{DType, Tensor};
 pub use error::{Error, Result};
 pub use network::{Network, Parts};

@@ -15,3 +15,4 @@ pub mod passes;
 pub mod plan;
 
 pub mod back;
+pub mod emit;

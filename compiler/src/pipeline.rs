@@ -115,14 +115,18 @@ pub fn compile(request: &Request, files: &mut dyn Files, watch: &mut Watch) -> R
     }
 }
 
+/// Whether the program is verified after each pass: where we look for our own mistakes.
+const EACH: bool = cfg!(debug_assertions);
+
 /// A program with its gradients, and its plan.
 fn planned(mut program: Program, watch: &mut Watch) -> Result<(Program, Plan), PassError> {
-    passes::run(&mut program, BEFORE_GRADIENTS, false, &mut |_, _, _| {})?;
+    passes::run(&mut program, BEFORE_GRADIENTS, EACH, &mut |_, _, _| {})?;
     grad::entries(&mut program);
     watch(Stage::Grad, &|| print::program(&program));
     let mut fast = program.clone();
-    passes::run(&mut fast, PASSES, false, &mut |pass, p, _| watch(Stage::Pass(pass), &|| print::program(p)))?;
-    let plan = plan::plan(&fast);
+    let facts =
+        passes::run(&mut fast, PASSES, EACH, &mut |pass, p, _| watch(Stage::Pass(pass), &|| print::program(p)))?;
+    let plan = plan::plan(&fast, &facts);
     watch(Stage::Plan, &|| plan.to_string());
     Ok((program, plan))
 }

@@ -77,9 +77,9 @@ impl Kernel {
 }
 
 /// The work of one turn of a phase.
-fn phase_work(phase: &Phase) -> u64 {
+pub(crate) fn phase_work(phase: &Phase) -> u64 {
     let ops: u64 = phase.defs.iter().map(|d| op_work(&d.op)).sum();
-    ops + (phase.stores.len() + phase.folds.len()) as u64
+    ops + (phase.stores.len() + phase.folds.len()) as u64 + phase.elsewhere
 }
 
 fn op_work(op: &Op) -> u64 {

@@ -351,6 +351,8 @@ pub struct Phase {
     pub stores: Vec<Store>,
     /// The folds, after the stores.
     pub folds: Vec<Fold>,
+    /// The work, as the chunk rule counts it, of what is done in code that is not written here.
+    pub elsewhere: u64,
 }
 
 /// A buffer, as a kernel sees it.
@@ -383,20 +385,51 @@ pub struct Kernel {
     pub phases: Vec<Phase>,
 }
 
+/// A phase of a kernel whose code is elsewhere: whether it is a sweep, its work, and its folds over rows.
+pub type Outline = (bool, u64, Vec<(FoldOp, Kind, Over)>);
+
 impl Kernel {
-    /// What the runtime checks of a kernel whose code is elsewhere: its buffers, with whether it stores to them, its
-    /// scalars, and its numbers of extents and folds.
-    pub fn signature(bufs: &[(Elem, bool)], uniforms: &[Kind], exts: u16, folds: u16) -> Kernel {
+    /// What the runtime knows of a kernel whose code is elsewhere: the extents of its loops, its buffers with whether it
+    /// stores to them, its scalars, its number of extents, and its phases.
+    pub fn skeleton(
+        rows: &[Ext],
+        cols: &[Ext],
+        bufs: &[(Elem, bool)],
+        uniforms: &[Kind],
+        exts: u16,
+        phases: Vec<Outline>,
+    ) -> Kernel {
+        let phase = |(sweep, elsewhere, folds): Outline| Phase {
+            sweep,
+            defs: Vec::new(),
+            stores: Vec::new(),
+            folds: folds.into_iter().map(|(op, kind, over)| Fold { op, value: 0, kind, over }).collect(),
+            elsewhere,
+        };
+        let phases: Vec<Phase> = phases.into_iter().map(phase).collect();
         Kernel {
-            rows: Vec::new(),
-            cols: Vec::new(),
+            rows: rows.to_vec(),
+            cols: cols.to_vec(),
             bufs: bufs.iter().map(|(elem, written)| BufTy { elem: *elem, written: *written }).collect(),
             uniforms: uniforms.to_vec(),
             exts,
-            folds,
+            folds: phases.iter().map(|p| p.folds.len() as u16).sum(),
             setup: Vec::new(),
-            phases: Vec::new(),
+            phases,
         }
+    }
+
+    /// The kernel's phases, as [`Kernel::skeleton`] takes them.
+    pub fn outline(&self) -> Vec<Outline> {
+        let folds = |p: &Phase| {
+            let over_rows = p.folds.iter().filter(|f| !matches!(f.over, Over::Cols(_)));
+            over_rows.map(|f| (f.op, f.kind, f.over)).collect::<Vec<_>>()
+        };
+        let outline = |p: &Phase| {
+            let folds = folds(p);
+            (p.sweep, crate::chunks::phase_work(p) - folds.len() as u64, folds)
+        };
+        self.phases.iter().map(outline).collect()
     }
 }
 

@@ -215,6 +215,7 @@ mod tests {
             folds: 1,
             setup: vec![def(0, Kind::I32, Op::Uniform(0)), def(1, Kind::F32, Op::Float(1.5f32.to_bits()))],
             phases: vec![Phase {
+                elsewhere: 0,
                 sweep: true,
                 defs: vec![
                     def(2, Kind::I32, Op::Load(element)),

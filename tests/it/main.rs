@@ -2,6 +2,7 @@
 
 mod cli;
 mod data;
+mod engines;
 mod files;
 mod house;
 mod safetensors;

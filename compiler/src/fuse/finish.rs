@@ -202,7 +202,7 @@ impl Finish {
                 folds.push(Fold { op: *op, value: self.numbers[v], kind: *kind, over: Over::All(*slot) });
             }
             if !defs.is_empty() || !stores.is_empty() || !folds.is_empty() {
-                phases.push(Phase { sweep: false, defs, stores, folds });
+                phases.push(Phase { sweep: false, defs, stores, folds, elsewhere: 0 });
             }
             let defs: Vec<Def> = p.lane.iter().map(|d| self.def(d)).collect();
             let stores = self.stores(&p.stores);
@@ -215,7 +215,7 @@ impl Finish {
                 folds.push(Fold { op: *op, value, kind: *kind, over: Over::Cols(self.number(*to)) });
             }
             if !defs.is_empty() || !stores.is_empty() || !folds.is_empty() {
-                phases.push(Phase { sweep: true, defs, stores, folds });
+                phases.push(Phase { sweep: true, defs, stores, folds, elsewhere: 0 });
             }
         }
         phases

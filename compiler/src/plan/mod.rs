@@ -10,6 +10,7 @@ mod gemm;
 mod life;
 mod repeat;
 
+use crate::program::verify::Facts;
 use crate::program::{Entry, Program, Role, Ty};
 use dlc_plan::kernel::Kernel;
 use dlc_plan::plan::{self, Buffer, Guard, Place, Port, Store};
@@ -37,8 +38,8 @@ impl Planner<'_> {
     }
 }
 
-/// The plan of a program.
-pub fn plan(program: &Program) -> Plan {
+/// The plan of a program whose calls are inlined; the facts are the proof that it is well formed.
+pub fn plan(program: &Program, _facts: &Facts) -> Plan {
     let mut p = Planner { program, kernels: Vec::new(), numbers: HashMap::new() };
     let entries = program.entries.iter().map(|e| entry(&mut p, e)).collect();
     Plan {

@@ -2,7 +2,7 @@
 
 use crate::simulate;
 use crate::support::{f32s, function};
-use dlc_compiler::plan::plan;
+use dlc_compiler::plan;
 use dlc_compiler::program::build::Builder;
 use dlc_compiler::program::interp::{self, Tensor};
 use dlc_compiler::program::{Entry, FnId, Function, Op, Program, ReduceOp, Repeat, Role, Ty, Value};
@@ -30,6 +30,14 @@ fn program(mut functions: Vec<Function>, entry: Function) -> Program {
     p
 }
 
+/// The plan of a program that has to be well formed.
+fn plan(p: &Program) -> Plan {
+    match dlc_compiler::program::verify::verify(p) {
+        Ok(facts) => plan::plan(p, &facts),
+        Err(e) => panic!("{e}"),
+    }
+}
+
 /// Numbers between -1 and 1 that follow no simple pattern.
 fn noise(shape: &[usize], seed: u64) -> Tensor {
     let mut x = seed * 2 + 1;
@@ -42,9 +50,6 @@ fn noise(shape: &[usize], seed: u64) -> Tensor {
 
 /// Compares the plan with the interpreter, and gives the plan.
 fn check(p: &Program, inputs: &[Tensor]) -> Plan {
-    if let Err(e) = dlc_compiler::program::verify::verify(p) {
-        panic!("{e}");
-    }
     let host = HostState { step: 3, seed: 9, first_sample: 5, ..HostState::default() };
     let expected = interp::run_entry(p, &p.entries[0], inputs.to_vec(), &host).unwrap();
     let plan = plan(p);

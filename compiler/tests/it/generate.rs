@@ -290,7 +290,7 @@ impl<'r> Maker<'r> {
         }
         self.scope.extend(results);
         let defs = std::mem::take(&mut self.defs);
-        self.kernel.phases.push(Phase { sweep, defs, stores, folds });
+        self.kernel.phases.push(Phase { sweep, defs, stores, folds, elsewhere: 0 });
     }
 
     fn folds(&mut self) -> (Vec<Fold>, Vec<(Val, Kind)>) {

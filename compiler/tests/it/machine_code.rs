@@ -99,6 +99,7 @@ fn copy(elem: Elem, cols: Ext, step: Ext) -> Kernel {
         folds: 0,
         setup: vec![],
         phases: vec![Phase {
+            elsewhere: 0,
             sweep: true,
             defs: vec![Def { val: 0, kind, op: Op::Load(at(0)) }],
             stores: vec![Store { to: at(1), value: 0 }],
@@ -167,7 +168,7 @@ fn one_instr(op: Instr, cols: Ext) -> Kernel {
         exts: 1,
         folds: 0,
         setup: vec![],
-        phases: vec![Phase { sweep: true, defs, stores, folds: vec![] }],
+        phases: vec![Phase { sweep: true, defs, stores, folds: vec![], elsewhere: 0 }],
     }
 }
 

@@ -32,7 +32,7 @@ fn f32s(written: &[bool]) -> Vec<BufTy> {
 }
 
 fn sweep(defs: Vec<Def>, stores: Vec<Store>, folds: Vec<Fold>) -> Phase {
-    Phase { sweep: true, defs, stores, folds }
+    Phase { sweep: true, defs, stores, folds, elsewhere: 0 }
 }
 
 /// Rows and columns are the call's extents.
@@ -111,8 +111,10 @@ pub fn all_folds() -> (Kernel, KernelFn) {
         fold(FoldOp::Sum, 0, Over::Cols(1)),
     ];
     let all = vec![fold(FoldOp::Sum, 1, Over::All(2)), fold(FoldOp::Min, 1, Over::All(3))];
-    let phases =
-        vec![sweep(vec![load], vec![], columns), Phase { sweep: false, defs: vec![], stores: vec![], folds: all }];
+    let phases = vec![
+        sweep(vec![load], vec![], columns),
+        Phase { sweep: false, defs: vec![], stores: vec![], folds: all, elsewhere: 0 },
+    ];
     unsafe extern "C" fn run(args: *const Args, first: u64, last: u64) {
         // SAFETY: the engine calls with what the kernel takes; partial results belong to one chunk.
         unsafe {
@@ -201,7 +203,7 @@ pub fn squares() -> (Kernel, KernelFn) {
     let all = Fold { op: FoldOp::Sum, value: 2, kind: Kind::F32, over: Over::All(0) };
     let phases = vec![
         sweep(defs, vec![], vec![columns]),
-        Phase { sweep: false, defs: vec![], stores: vec![], folds: vec![all] },
+        Phase { sweep: false, defs: vec![], stores: vec![], folds: vec![all], elsewhere: 0 },
     ];
     unsafe extern "C" fn run(args: *const Args, _first: u64, _last: u64) {
         // SAFETY: the engine calls with what the kernel takes.

@@ -125,7 +125,7 @@ mod tests {
             exts: 0,
             folds: 0,
             setup: vec![],
-            phases: vec![Phase { sweep: true, defs, stores, folds: vec![] }],
+            phases: vec![Phase { sweep: true, defs, stores, folds: vec![], elsewhere: 0 }],
         };
         let limit = 2_147_483_648f32;
         let below = 2_147_483_520f32;

@@ -1,6 +1,6 @@
 //! A plan as a Rust expression that makes it again, one line for each thing that a person would point at.
 
-use dlc_plan::kernel::{BufTy, Kernel};
+use dlc_plan::kernel::{Ext, FoldOp, Kernel, Kind, Outline, Over};
 use dlc_plan::plan::{
     Buffer, Call, Entry, FoldTo, Gemm, Guard, Matrix, Place, Port, Product, Repeat, Step, Store, Weight,
 };
@@ -52,12 +52,18 @@ fn debug<T: Debug>(list: &[T]) -> String {
     format!("vec!{list:?}")
 }
 
-/// What the runtime checks of a kernel.
+/// What the runtime knows of a kernel.
 fn kernel(k: &Kernel) -> String {
-    let buf = |b: &BufTy| format!("(Elem::{:?}, {})", b.elem, b.written);
-    let bufs: Vec<String> = k.bufs.iter().map(buf).collect();
-    let uniforms: Vec<String> = k.uniforms.iter().map(|u| format!("Kind::{u:?}")).collect();
-    format!("Kernel::signature(&[{}], &[{}], {}, {})", bufs.join(", "), uniforms.join(", "), k.exts, k.folds)
+    let list = |items: Vec<String>| items.join(", ");
+    let exts = |e: &[Ext]| list(e.iter().map(|e| format!("Ext::{e:?}")).collect());
+    let bufs = list(k.bufs.iter().map(|b| format!("(Elem::{:?}, {})", b.elem, b.written)).collect());
+    let uniforms = list(k.uniforms.iter().map(|u| format!("Kind::{u:?}")).collect());
+    let fold = |(op, kind, over): &(FoldOp, Kind, Over)| format!("(FoldOp::{op:?}, Kind::{kind:?}, Over::{over:?})");
+    let phase =
+        |(sweep, work, folds): &Outline| format!("({sweep}, {work}, vec![{}])", list(folds.iter().map(fold).collect()));
+    let phases = list(k.outline().iter().map(phase).collect());
+    let (rows, cols) = (exts(&k.rows), exts(&k.cols));
+    format!("Kernel::skeleton(&[{rows}], &[{cols}], &[{bufs}], &[{uniforms}], {}, vec![{phases}])", k.exts)
 }
 
 fn weight(w: &Weight) -> String {
@@ -213,7 +219,7 @@ impl Text<'_> {
         let uniforms: Vec<String> = c.uniforms.iter().map(uniform).collect();
         let folds: Vec<String> = c.folds.iter().map(|f| self.fold(f)).collect();
         format!(
-            "Call {{ kernel: {}, bufs: {}, uniforms: vec![{}], exts: {}, rows: {}, folds: vec![{}], segments: {} }}",
+            "KernelCall {{ kernel: {}, bufs: {}, uniforms: vec![{}], exts: {}, rows: {}, folds: vec![{}], segments: {} }}",
             c.kernel,
             debug(&c.bufs),
             uniforms.join(", "),

@@ -1,0 +1,134 @@
+//! A spec as Rust: what `model!` expands to, and what `--emit rust` prints.
+//!
+//! Takes a text and the folder that its imports and files are relative to; gives items for every model and training, and
+//! the files that were read.
+
+use crate::back::rust::{Face, emit};
+use crate::check::{Checker, Loaded, Loader};
+use crate::lower::{Files, Target, targets};
+use crate::pipeline::{Compiled, Findings, Goal, Request, compile};
+use dlc_grammar::{Diagnostic, Sources};
+use std::path::{Path, PathBuf};
+
+/// The number of the text itself among the sources.
+pub const MAIN_FILE: u16 = crate::prelude::FILES.len() as u16;
+
+/// A spec as Rust.
+#[derive(Clone, Debug, Default)]
+pub struct Items {
+    /// The items.
+    pub text: String,
+    /// The files that were read.
+    pub files: Vec<PathBuf>,
+}
+
+/// A folder to find imports in.
+#[derive(Debug, Default)]
+pub struct Folder {
+    root: PathBuf,
+    read: Vec<PathBuf>,
+}
+
+impl Folder {
+    /// A folder; imports of the text itself are relative to it.
+    pub fn new(root: &Path) -> Folder {
+        Folder { root: root.to_path_buf(), read: Vec::new() }
+    }
+}
+
+impl Loader for Folder {
+    fn load(&mut self, path: &str, from: &str) -> Result<Loaded, String> {
+        let beside = Path::new(from).parent().unwrap_or(Path::new(""));
+        let path = self.root.join(beside).join(path);
+        let text = std::fs::read_to_string(&path).map_err(|e| format!("{} cannot be read: {e}", path.display()))?;
+        let whole = path.canonicalize().unwrap_or(path);
+        self.read.push(whole.clone());
+        Ok(Loaded { name: whole.display().to_string(), text })
+    }
+}
+
+impl Files for Folder {}
+
+/// The items of a text.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn items_of_text(text: &str, folder: &Path) -> Result<Items, Findings> {
+    items("model!", text, folder)
+}
+
+/// The items of a file.
+///
+/// # Errors
+/// Everything that is wrong with it, or that it cannot be read.
+pub fn items_of_file(path: &Path) -> Result<Items, Findings> {
+    let name = path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+    let text = std::fs::read_to_string(path).map_err(|e| Findings {
+        sources: Sources::new(),
+        diagnostics: vec![Diagnostic::global("E0008", format!("{} cannot be read: {e}", path.display()))],
+    })?;
+    let mut made = items(&name, &text, path.parent().unwrap_or(Path::new("")))?;
+    made.files.insert(0, path.to_path_buf());
+    Ok(made)
+}
+
+fn items(name: &str, text: &str, folder: &Path) -> Result<Items, Findings> {
+    let mut made = Items::default();
+    let mut files = Folder::new(folder);
+    // Names alone say what there is to compile; each is then compiled with all its mistakes told.
+    let mut checker = Checker::new();
+    let module = checker.load(name, text, &mut files);
+    let goals = targets(&checker, module);
+    if checker.failed() || goals.is_empty() {
+        return Err(all_mistakes(name, text, &mut files));
+    }
+    for target in &goals {
+        let goal = match target {
+            Target::Model { net, .. } => Goal::Run { model: Some(&net.ast.name.text), training: false },
+            Target::Train(item) => Goal::Train { item: Some(&item.ast.name.text) },
+        };
+        let (item, docs) = match target {
+            Target::Model { net, .. } => (&net.ast.name.text, &net.ast.docs),
+            Target::Train(item) => (&item.ast.name.text, &item.ast.docs),
+        };
+        let request = Request { name, text, sets: &[], goal };
+        let Ok(compiled) = compile(&request, &mut files, &mut |_, _| {}) else {
+            return Err(all_mistakes(name, text, &mut files));
+        };
+        made.text.push_str(&one(item, docs.as_ref().map_or("", |d| &d.text), &compiled));
+        made.text.push('\n');
+    }
+    files.read.sort();
+    files.read.dedup();
+    made.files = files.read;
+    Ok(made)
+}
+
+/// The items of one model or training.
+pub fn one(item: &str, docs: &str, compiled: &Compiled) -> String {
+    emit(&Face { name: item, docs, plan: &compiled.plan, recipe: compiled.recipe.as_ref() })
+}
+
+fn all_mistakes(name: &str, text: &str, files: &mut Folder) -> Findings {
+    let request = Request { name, text, sets: &[], goal: Goal::Run { model: None, training: false } };
+    crate::pipeline::check(&request, files)
+}
+
+/// A diagnostic as the text of a compile error; with its place where rustc cannot point at it.
+pub fn message(d: &Diagnostic, sources: &Sources, place: bool) -> String {
+    let mut text = String::new();
+    if let (true, Some(span)) = (place, d.span()) {
+        text.push_str(&format!("{}: ", sources.place(span)));
+    }
+    text.push_str(&format!("[{}] {}", d.code, d.message));
+    for l in d.labels.iter().filter(|l| !l.text.is_empty()) {
+        text.push_str(&format!("\n  {}: {}", sources.place(l.span), l.text));
+    }
+    for n in &d.notes {
+        text.push_str(&format!("\n  = {n}"));
+    }
+    for h in &d.help {
+        text.push_str(&format!("\n  help: {h}"));
+    }
+    text
+}

@@ -1,0 +1,183 @@
+//! One spec, two engines: machine code made now, and the Rust that `model!` emitted when this test was compiled. The same
+//! bits from both, on any number of threads, and PyTorch's numbers.
+
+use dlc::weights::file::TensorFile;
+use dlc::{Network, Tensor};
+use dlc_compiler::back::clif;
+use dlc_compiler::emit::Folder;
+use dlc_compiler::pipeline::{Compiled, Goal, Request, compile};
+use dlc_runtime::pool::Pool;
+use dlc_runtime::{Engine, Kernels};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+dlc::model!("examples/digits.dl");
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &str) -> TensorFile {
+    TensorFile::open(&root().join(path)).unwrap()
+}
+
+fn tensor(file: &TensorFile, name: &str) -> Tensor {
+    file.read(name).unwrap().unwrap()
+}
+
+/// A training, compiled now.
+fn compiled(spec: &str, sets: &[(&str, &str)]) -> Compiled {
+    let path = root().join(spec);
+    let text = std::fs::read_to_string(&path).unwrap();
+    let sets: Vec<(String, String)> = sets.iter().map(|(a, b)| (a.to_string(), b.to_string())).collect();
+    let request = Request { name: spec, text: &text, sets: &sets, goal: Goal::Train { item: None } };
+    let mut folder = Folder::new(path.parent().unwrap_or(Path::new("")));
+    compile(&request, &mut folder, &mut |_, _| {}).unwrap_or_else(|f| panic!("{:?}", f.diagnostics))
+}
+
+/// The training as machine code, on so many threads.
+fn machine(c: &Compiled, seed: u64, threads: usize) -> Network {
+    let code = clif::compile(&c.plan.kernels).unwrap();
+    let fns = (0..c.plan.kernels.len()).map(|i| code.function(i)).collect();
+    let kernels = Kernels { fns, keep: Box::new(code) };
+    let engine = Engine::with_pool(c.plan.clone(), kernels, Arc::new(Pool::new(threads))).unwrap();
+    Network::of(engine, c.recipe.clone(), seed).unwrap()
+}
+
+fn weights(net: &Network) -> Vec<(String, Tensor)> {
+    let all = &net.engine().plan().weights;
+    all.iter().map(|w| (w.name.clone(), net.engine().stores().weight(&w.name).unwrap())).collect()
+}
+
+fn same(a: &[(String, Tensor)], b: &[(String, Tensor)], what: &str) {
+    assert_eq!(a.len(), b.len(), "{what}");
+    for ((name, x), (other, y)) in a.iter().zip(b) {
+        assert_eq!(name, other, "{what}");
+        assert!(x.bytes() == y.bytes(), "{what}: the bits of `{name}` differ");
+    }
+}
+
+fn batch(n: usize) -> (Tensor, Tensor) {
+    let pixels: Vec<f32> = (0..n * 64).map(|i| ((i * 37 + i / 64) % 17) as f32 / 16.0).collect();
+    let label: Vec<i64> = (0..n).map(|i| (i * 7 % 10) as i64).collect();
+    (Tensor::from_f32(vec![n, 64], pixels).unwrap(), Tensor::from_i64(vec![n], label).unwrap())
+}
+
+#[test]
+fn machine_code_and_rust_give_the_same_bits() {
+    let c = compiled("examples/digits.dl", &[]);
+    let mut rust = Fit::new(7).unwrap();
+    let mut jit: Vec<Network> = [1, 2, 3].map(|threads| machine(&c, 7, threads)).into();
+    rust.plan_steps(100);
+    jit.iter_mut().for_each(|net| net.plan_steps(100));
+    let first = weights(&rust);
+    jit.iter().for_each(|net| same(&first, &weights(net), "initial weights"));
+    for n in [0, 1, 15, 16, 17, 257] {
+        let (pixels, label) = batch(n);
+        let inputs: [(&str, &Tensor); 2] = [("pixels", &pixels), ("label", &label)];
+        let logits = rust.outputs("forward", &inputs[..1]).unwrap();
+        let grads = Network::run(&mut rust, "grad", &inputs).unwrap();
+        for net in &mut jit {
+            assert!(net.outputs("forward", &inputs[..1]).unwrap()[0].bytes() == logits[0].bytes(), "logits of {n}");
+            same(&grads, &net.run("grad", &inputs).unwrap(), "gradients");
+        }
+    }
+    for step in 0..10 {
+        let (pixels, label) = batch([32, 5, 257][step % 3]);
+        let loss = rust.step(&pixels, &label).unwrap();
+        for net in &mut jit {
+            let other = net.step(&[("pixels", &pixels), ("label", &label)]).unwrap();
+            assert_eq!(loss.to_bits(), other.to_bits(), "loss of step {step}");
+        }
+    }
+    let last = weights(&rust);
+    assert!(first[0].1.bytes() != last[0].1.bytes(), "ten steps change the weights");
+    jit.iter().for_each(|net| same(&last, &weights(net), "weights after ten steps"));
+}
+
+/// The norm of the difference over the norm of the reference.
+fn distance(found: &Tensor, expected: &Tensor) -> f64 {
+    let (a, b) = (found.to_f32_vec(), expected.to_f32_vec());
+    assert_eq!(a.len(), b.len());
+    let off = a.iter().zip(&b).map(|(x, y)| f64::from(x - y).powi(2)).sum::<f64>().sqrt();
+    off / b.iter().map(|y| f64::from(*y).powi(2)).sum::<f64>().sqrt().max(1e-12)
+}
+
+fn load(net: &mut Network, file: &TensorFile) {
+    for name in file.names() {
+        net.engine_mut().stores_mut().set_weight(name, &tensor(file, name)).unwrap();
+    }
+}
+
+fn row(stacked: &Tensor, i: usize) -> Tensor {
+    let shape = &stacked.shape()[1..];
+    let bytes = stacked.bytes().len() / stacked.shape()[0];
+    Tensor::from_bytes(stacked.dtype(), shape, &stacked.bytes()[i * bytes..(i + 1) * bytes]).unwrap()
+}
+
+/// Forward, gradients and ten steps of a training against the golden tensors of a folder.
+fn against_pytorch(spec: &str, sets: &[(&str, &str)], folder: &str, input: &str, output: &str) {
+    let c = compiled(spec, sets);
+    let mut net = machine(&c, 0, 2);
+    let file = |name: &str| read(&format!("tests/golden/{folder}/{name}.safetensors"));
+    load(&mut net, &file("weights"));
+    let (batch, outputs, grads) = (file("batch"), file("outputs"), file("grads"));
+    let (x, label) = (tensor(&batch, input), tensor(&batch, "label"));
+    let found = net.outputs("forward", &[(input, &x)]).unwrap();
+    assert!(distance(&found[0], &tensor(&outputs, output)) <= 1e-5, "{folder}: {output}");
+    for (name, t) in net.run("grad", &[(input, &x), ("label", &label)]).unwrap() {
+        let off = distance(&t, &tensor(&grads, &name));
+        assert!(off <= if name == "loss" { 1e-5 } else { 1e-4 }, "{folder}: the gradient of {name} is {off:e} off");
+    }
+    let steps = file("steps");
+    let (xs, labels, losses) = (tensor(&steps, input), tensor(&steps, "label"), tensor(&steps, "loss").to_f32_vec());
+    net.plan_steps(tensor(&steps, "steps").view::<i64>().unwrap()[0] as u64);
+    for (i, expected) in losses.iter().enumerate() {
+        let loss = net.step(&[(input, &row(&xs, i)), ("label", &row(&labels, i))]).unwrap();
+        assert!((loss - expected).abs() <= 1e-4 * expected.abs(), "{folder}: loss {i} is {loss}, not {expected}");
+    }
+    let trained = file("trained");
+    for (name, w) in weights(&net) {
+        let off = distance(&w, &tensor(&trained, &name));
+        assert!(off <= 1e-4, "{folder}: after ten steps {name} is {off:e} off");
+    }
+}
+
+#[test]
+fn digits_are_pytorchs() {
+    against_pytorch("examples/digits.dl", &[("Mlp.p", "0")], "digits", "pixels", "logits");
+}
+
+#[test]
+fn a_deep_stack_is_pytorchs() {
+    against_pytorch("tests/specs/deep.dl", &[("Deep.p", "0")], "deep4", "x", "y");
+    let deep = [("Deep.p", "0"), ("Deep.L", "64"), ("Deep.F", "20")];
+    against_pytorch("tests/specs/deep.dl", &deep, "deep64", "x", "y");
+}
+
+#[test]
+fn depth_adds_no_kernels_and_no_lines() {
+    let (shallow, deep) = (compiled("tests/specs/deep.dl", &[]), compiled("tests/specs/deep.dl", &[("Deep.L", "64")]));
+    assert_eq!(shallow.plan.kernels.len(), deep.plan.kernels.len());
+    assert_eq!(shallow.program.functions.len(), deep.program.functions.len());
+    let lines = |c: &Compiled| {
+        let text = dlc_compiler::emit::one("fit", "", c);
+        text.lines().filter(|l| !l.contains("Weight {") && !l.contains("Place::Weight")).count()
+    };
+    assert_eq!(lines(&shallow), lines(&deep));
+}
+
+#[test]
+fn a_training_step_of_digits_calls_nothing_but_products() {
+    let c = compiled("examples/digits.dl", &[]);
+    use dlc_plan::plan::Step;
+    for name in ["accumulate", "update", "forward"] {
+        let entry = c.plan.entries.iter().find(|e| e.name == name).unwrap();
+        for step in &entry.steps {
+            assert!(matches!(step, Step::Kernel(_) | Step::Gemm(_)), "{name} has the step {step:?}");
+        }
+    }
+    let update = c.plan.entries.iter().find(|e| e.name == "update").unwrap();
+    let over_weights = update.steps.iter().filter(|s| matches!(s, Step::Kernel(k) if k.segments)).count();
+    assert_eq!(over_weights, 2, "one kernel for the norm, one for the update of all weights");
+}
