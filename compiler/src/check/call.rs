@@ -76,6 +76,7 @@ impl Checker {
     /// Calls a function of the spec or the prelude.
     pub(super) fn call_fn(&mut self, f: &Rc<FnItem>, axes: Option<&AxisArgs>, args: Vec<Given>, span: Span) -> Val {
         let name = f.ast.name.text.clone();
+        self.reached.insert(f.id);
         if self.levels.iter().any(|l| l.item == f.id) {
             let message = format!("`{name}` calls itself");
             return self.error(Diagnostic::error("E0109", span, message).help("there is no recursion"));

@@ -27,6 +27,7 @@ mod reduce;
 mod repeat;
 mod scope;
 mod stmt;
+mod unreached;
 mod value;
 
 pub use builtin::Builtin;
@@ -43,7 +44,7 @@ pub use value::{Axis, AxisArgs, AxisSel, Ctor, Func, Given, Layer, Num, NumVal, 
 use crate::prelude;
 use crate::program::{FnId, Program};
 use dlc_grammar::{Diagnostic, Sources, Span};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 /// What has been made for a key. The key's first byte is the mode, see [`Checker::recall`].
@@ -81,6 +82,8 @@ pub struct Checker {
     stages: Vec<Span>,
     /// For places in the prelude that speak of a parameter: the argument it has at present.
     arguments: HashMap<Span, Span>,
+    /// The functions and nets that something has used.
+    reached: HashSet<u32>,
     /// The tensor that was last asked about by `made_by`.
     asked_about: Option<Span>,
     depth: usize,
@@ -120,6 +123,7 @@ impl Checker {
             function_items: HashMap::new(),
             stages: Vec::new(),
             arguments: HashMap::new(),
+            reached: HashSet::new(),
             asked_about: None,
             depth: 0,
             failures: 0,

@@ -282,6 +282,7 @@ impl Checker {
     /// The instance for a configuration and inputs: the one made before, or a new one.
     fn instance(&mut self, level: LayerLevel, bound: &[Option<Given>], span: Span) -> Option<Rc<Instance>> {
         let net = &level.ctor.net;
+        self.reached.insert(net.id);
         if self.levels.iter().any(|l| l.item == net.id) {
             let message = format!("`{}` uses itself", net.ast.name.text);
             self.report(

@@ -101,8 +101,25 @@ pub(super) fn apply(prim: Prim, args: &[&NumVal]) -> Val {
 
 /// Applies a primitive of truths.
 pub(super) fn logic(prim: Prim, args: &[Val]) -> Option<Val> {
-    let hosts: Option<Vec<Host>> = args.iter().map(truth).collect();
-    let host = Host::Prim(prim, hosts?);
+    let mut hosts: Vec<Host> = args.iter().map(truth).collect::<Option<_>>()?;
+    // One side that is known can decide, or leaves it to the other.
+    let decides = match prim {
+        Prim::And => Some(0.0),
+        Prim::Or => Some(1.0),
+        _ => None,
+    };
+    if let Some(x) = decides {
+        if hosts.iter().any(|h| h.known() == Some(x)) {
+            return Some(Val::Bool(x != 0.0));
+        }
+        hosts.retain(|h| h.known().is_none());
+        match hosts.len() {
+            0 => return Some(Val::Bool(x == 0.0)),
+            1 => return hosts.pop().map(Val::Truth),
+            _ => {}
+        }
+    }
+    let host = Host::Prim(prim, hosts);
     Some(match host.known() {
         Some(x) => Val::Bool(x != 0.0),
         None => Val::Truth(host),

@@ -2,6 +2,7 @@
 
 mod examples;
 mod mistakes;
+mod prelude;
 
 use dlc_compiler::check::{Checker, ItemRef, ModelFn, NoFiles};
 use dlc_compiler::program::verify::verify;
@@ -44,12 +45,17 @@ fn messages(text: &str) -> String {
 
 fn program(text: &str) -> Program {
     let checked = check(text);
-    let shown = render(&checked.checker.diagnostics, checked.checker.sources(), false);
-    assert!(checked.checker.diagnostics.is_empty(), "{shown}");
-    if let Err(e) = verify(&checked.checker.program) {
-        panic!("{e:?}\n{}", print::program(&checked.checker.program));
+    program_of(checked.checker)
+}
+
+/// The program of a checked text, verified.
+fn program_of(checker: Checker) -> Program {
+    let shown = render(&checker.diagnostics, checker.sources(), false);
+    assert!(checker.diagnostics.is_empty(), "{shown}");
+    if let Err(e) = verify(&checker.program) {
+        panic!("{e:?}\n{}", print::program(&checker.program));
     }
-    checked.checker.program
+    checker.program
 }
 
 #[test]
