@@ -146,6 +146,6 @@ fn every_item_is_documented() {
             dlc_compiler::check::ItemRef::Net(n) => n.ast.docs.as_ref(),
             other => panic!("{name}: {other:?}"),
         };
-        assert!(docs.is_some_and(|d| d.text.len() > 20), "{name} has no documentation");
+        assert!(docs.is_some_and(|d| d.text.len() > 10), "{name} has no documentation");
     }
 }
