@@ -1,5 +1,6 @@
 //! One spec, two engines: machine code made now, and the Rust that `model!` emitted when this test was compiled. The same
 //! bits from both, on any number of threads, and PyTorch's numbers.
+#![expect(clippy::unwrap_used, reason = "a test that unwraps a surprise has failed, as it should")]
 
 use dlc::weights::file::TensorFile;
 use dlc::{Network, Tensor};

@@ -1,4 +1,5 @@
 //! The house holds together: the arrows between crates, what users depend on, how files open, what documents name.
+#![expect(clippy::unwrap_used, reason = "a test that unwraps a surprise has failed, as it should")]
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

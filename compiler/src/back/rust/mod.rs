@@ -34,7 +34,11 @@ pub fn emit(f: &Face) -> String {
         "/// All of it.\npub fn network() -> Parts {{\n    Parts {{ plan: plan(), kernels: kernels(), recipe: {recipe} }}\n}}\n"
     ));
     let mut out = face::face(f);
-    out.push_str(&format!("\n/// What `{}` is made of.\nmod {} {{\n", type_name(f.name), face::module_name(f.name)));
+    out.push_str(&format!(
+        "\n/// What `{}` is made of.\n#[allow(clippy::all, unused)]\nmod {} {{\n",
+        type_name(f.name),
+        face::module_name(f.name)
+    ));
     for line in inner.lines() {
         if line.is_empty() {
             out.push('\n');
