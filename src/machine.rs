@@ -6,7 +6,7 @@ use crate::weights::file::TensorFile;
 use crate::weights::names::{Slot, assign};
 use dlc_plan::plan::{Port, Store, Weight};
 use dlc_plan::{HostState, recipe};
-use dlc_runtime::tensor::{DType, Tensor};
+use dlc_runtime::tensor::{DType, Tensor, TensorError};
 use dlc_runtime::{Engine, Error as RunError};
 use std::path::Path;
 
@@ -85,6 +85,12 @@ impl From<RunError> for Error {
         };
         let kind = if error.exit_code() == 2 { Kind::Files } else { Kind::Run };
         Error { kind, ..Error::run(code, error.to_string()) }
+    }
+}
+
+impl From<TensorError> for Error {
+    fn from(error: TensorError) -> Error {
+        Error::file(code::BAD_INPUT, error.to_string())
     }
 }
 

@@ -97,7 +97,7 @@ fn unsafe_stands_only_where_it_may() {
         let code = text.lines().filter(|l| !l.trim_start().starts_with("//"));
         let found = code.filter(|l| l.contains("unsafe ") && !l.contains('"')).collect::<Vec<_>>();
         let is_type = |l: &&str| l.contains("unsafe extern \"C\" fn(") || l.contains("unsafe_op");
-        assert!(found.iter().all(|l| is_type(l)), "{path} has unsafe code: {found:?}");
+        assert!(found.iter().all(is_type), "{path} has unsafe code: {found:?}");
     }
 }
 
