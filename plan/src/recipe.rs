@@ -8,6 +8,8 @@
 //! - `accumulate` takes a batch, gives `loss`, and leaves the gradients in their store; states of the model get their next
 //!   values;
 //! - `update` changes the weights by the gradients in their store. The two make a step;
+//! - where [`Recipe::accumulate`] is more than 1, `accumulate` takes a micro-batch, adds to the gradients that are there
+//!   (so the store is cleared before the first), and also gives `loss.over`; `update` takes the sum of these;
 //! - `grad` takes a batch and gives `loss` and the gradient of every trained weight under its name; it changes nothing;
 //! - `forward` takes the model's inputs and gives its outputs, training off;
 //! - `evaluate` takes the outputs and columns of a whole split and gives one number for each metric.

@@ -1,25 +1,72 @@
-//! The entries that are made of a training's loss. Takes a program with the entry `loss`; gives it `accumulate`, which puts
-//! the gradients where the optimizer finds them, and `grad`, which gives them by name; `loss` has done its work then.
+//! The entries that are made of a training's loss. Takes a program with the entry `loss`, and `share` where a step has
+//! several micro-batches; gives it `accumulate`, which puts the gradients where the optimizer finds them, and `grad`, which
+//! gives them by name. `loss` and `share` have done their work then.
 
 use super::accumulate;
-use crate::program::{Program, Role};
+use crate::program::build::Builder;
+use crate::program::{Entry, Program, Role, Value};
+use dlc_plan::{DType, Prim};
 
 /// Puts `accumulate` and `grad` in the place of `loss`; a program without it stays as it is.
 pub fn entries(p: &mut Program) {
-    let Some(at) = p.entries.iter().position(|e| e.name == "loss") else { return };
-    let loss = p.entries.remove(at);
-    let accumulate = accumulate(p, &loss, "accumulate");
-    let mut grad = accumulate.clone();
-    grad.name = "grad".into();
+    let Some(loss) = take(p, "loss") else { return };
+    let whole = accumulate(p, &loss, "accumulate");
+    let grad = by_name(p, &loss, &whole);
+    let entry = match take(p, "share") {
+        Some(share) => {
+            let part = accumulate(p, &share, "accumulate");
+            added(p, part)
+        }
+        None => whole,
+    };
+    p.entries.extend([entry, grad]);
+}
+
+fn take(p: &mut Program, name: &str) -> Option<Entry> {
+    let at = p.entries.iter().position(|e| e.name == name)?;
+    Some(p.entries.remove(at))
+}
+
+/// The gradients under the weights' names, beside the loss.
+fn by_name(p: &mut Program, loss: &Entry, accumulate: &Entry) -> Entry {
     let mut function = p.function(accumulate.function).clone();
     function.name = format!("{}.grad", p.function(loss.function).name);
-    let outputs = accumulate.outputs.iter().zip(&function.results).filter_map(|(role, v)| match role {
+    let named = accumulate.outputs.iter().zip(&function.results).filter_map(|(role, v)| match role {
         Role::Named(_) | Role::Index(..) => Some((role.clone(), *v)),
         Role::Grad(w) => Some((Role::Named(p.weights[w.0 as usize].name.clone()), *v)),
         // Asking for gradients changes nothing, so states keep their values.
         Role::Weight(_) | Role::Trained | Role::Grads | Role::State(_) => None,
     });
-    (grad.outputs, function.results) = outputs.unzip();
-    grad.function = p.add(function);
-    p.entries.extend([accumulate, grad]);
+    let (outputs, results) = named.unzip();
+    function.results = results;
+    Entry { name: "grad".into(), function: p.add(function), outputs, ..accumulate.clone() }
+}
+
+/// An entry that adds its gradients to those that are there. Its first result, the loss's own sum, is of no more use.
+fn added(p: &mut Program, entry: Entry) -> Entry {
+    let f = p.function(entry.function);
+    let mut b = Builder::new("accumulate");
+    let args: Vec<Value> = f.params.iter().map(|q| b.param(q.name.clone(), q.ty.clone())).collect();
+    let mut inputs = entry.inputs.clone();
+    let mut before = Vec::new();
+    for role in &entry.outputs {
+        let Role::Grad(w) = role else { continue };
+        let w = &p.weights[w.0 as usize];
+        inputs.push(role.clone());
+        before.push(b.param(format!("{}.grad", w.name), w.ty.with(DType::F32)));
+    }
+    let results = b.call(entry.function, args, f.result_tys());
+    let mut before = before.into_iter();
+    let (mut outputs, mut gives) = (Vec::new(), Vec::new());
+    for (role, v) in entry.outputs.iter().zip(results).skip(1) {
+        outputs.push(role.clone());
+        gives.push(match role {
+            Role::Grad(_) => {
+                let old = before.next().expect("each gradient has a value before");
+                b.map(Prim::Add, &[old, v])
+            }
+            Role::Named(_) | Role::Index(..) | Role::Weight(_) | Role::Trained | Role::Grads | Role::State(_) => v,
+        });
+    }
+    Entry { function: p.add(b.finish(gives)), inputs, outputs, ..entry }
 }

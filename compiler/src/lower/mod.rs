@@ -3,7 +3,7 @@
 //!
 //! - [`item`], [`schema`]: what all configuration items have in common; [`train`], [`data`], [`weights`] read one kind each;
 //! - [`stored`], [`select`], [`groups`]: weights, the globs that choose them, and what differs between them;
-//! - [`columns`], [`loss`], [`update`], [`init`]: the entries;
+//! - [`columns`], [`loss`], [`share`], [`update`], [`init`]: the entries;
 //! - [`recipe`]: what a training needs besides its program.
 
 mod item;
@@ -22,6 +22,7 @@ mod columns;
 mod init;
 mod loss;
 mod recipe;
+mod share;
 mod update;
 
 mod choose;
@@ -41,6 +42,7 @@ use dlc_grammar::Diagnostic;
 use dlc_plan::recipe::Recipe;
 use dlc_plan::{Host, recipe as plain};
 use select::Names;
+use share::Shares;
 use std::rc::Rc;
 use stored::Stored;
 use train::Train;
@@ -136,10 +138,11 @@ fn training(ck: &mut Checker, stored: &mut Stored, train: &Train, model: &ModelF
         None => own_columns(model),
     };
     let lossy = batch.as_ref().map(|columns| loss::loss(ck, stored, train, columns).is_some());
+    let shares = (train.accumulate > 1).then(|| shares(ck, train)).flatten();
     let names = Names::new(stored::names(ck));
     let weights = train.weights.as_ref().map(|it| weights::read(ck, it, Some(&names)));
     let overrides = groups::apply(ck, train, &names);
-    let states = overrides.as_ref().and_then(|o| update::entry(ck, train, o));
+    let states = overrides.as_ref().and_then(|o| update::entry(ck, train, o, shares));
     if let Some(columns) = batch.as_ref().filter(|_| lossy == Some(true) && !train.metrics.is_empty()) {
         loss::evaluate(ck, train, columns)?;
     }
@@ -150,6 +153,17 @@ fn training(ck: &mut Checker, stored: &mut Stored, train: &Train, model: &ModelF
     no_loss_name(ck)?;
     let differing = groups::differing(ck, &overrides?);
     Some((recipe::recipe(train, model, weights), differing))
+}
+
+/// Adds the entry `share`, where a step has several micro-batches.
+fn shares(ck: &mut Checker, train: &Train) -> Option<Shares> {
+    let shares = share::entry(&mut ck.program)?;
+    if !shares.exact {
+        let message = "this loss is averaged over micro-batches: it is no sum over their rows, divided or not";
+        let d = Diagnostic::warning("W0803", train.loss.span, message);
+        ck.report(d.help("a loss like `sum(..) / count` makes micro-batches equal to one batch"));
+    }
+    Some(shares)
 }
 
 /// The columns of a training's batches; `None` inside where they cannot be known without the files.

@@ -88,6 +88,9 @@ pub const STEP: [Step; 5] = [
     Step { key: "prox_l1", function: AFTER, each: true },
 ];
 
+/// The function that gives the gradient of a loss from what its micro-batches gave.
+pub const GATHERED: &str = "gathered";
+
 /// The function that gives the gradient as the optimizer gets it.
 pub const BEFORE: &str = "prepared";
 

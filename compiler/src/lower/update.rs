@@ -4,6 +4,7 @@
 use super::groups::{Overrides, given, merged};
 use super::item;
 use super::schema;
+use super::share::{OVER, Shares};
 use super::train::Train;
 use crate::check::{Checker, Ctor, EntryFn, Given, Num, NumVal, Scope, SlotKind, Val};
 use crate::program::verify::callees;
@@ -13,13 +14,23 @@ use dlc_plan::{DType, Host, HostVar, Prim, Size};
 use std::rc::Rc;
 
 /// Adds the entry `update`; gives the first values of states that do not start as 0.
-pub fn entry(ck: &mut Checker, train: &Train, overrides: &Overrides) -> Option<Vec<(u16, f64)>> {
+pub fn entry(
+    ck: &mut Checker,
+    train: &Train,
+    overrides: &Overrides,
+    shares: Option<Shares>,
+) -> Option<Vec<(u16, f64)>> {
     let (ctor, span) = &train.optimizer;
     let ctor = with_groups(ck, ctor, overrides, *span)?;
     let flat = Ty { dtype: DType::F32, shape: vec![Size::from(ck.program.segments().1 as i64)] };
     ck.open_entry("update");
     let theta = ck.entry_input("theta", flat.clone(), vec![None]);
     let grad = ck.entry_input("grad", flat.clone(), vec![None]);
+    let over = shares.map(|shares| (ck.entry_input(OVER, Ty::scalar(DType::F32), Vec::new()), shares.least));
+    let grad = match over {
+        Some((over, least)) => ck.call_prelude(schema::GATHERED, gathered(grad, over, least, *span), *span),
+        None => grad,
+    };
     let result = theta_after(ck, train, &ctor, overrides, (theta, grad));
     let Some(result) = result else {
         ck.drop_entry();
@@ -31,14 +42,21 @@ pub fn entry(ck: &mut Checker, train: &Train, overrides: &Overrides) -> Option<V
     let all: Vec<Role> = (0..made.slots.len()).map(|k| Role::State(k as u16)).collect();
     let updated = made.updated.iter().map(|k| Role::State(*k as u16));
     ck.program.states = made.slots.iter().map(|s| s.path.to_string()).collect();
+    let over_role = shares.map(|_| Role::Named(OVER.into()));
     ck.program.entries.push(Entry {
         name: "update".into(),
         function: made.function,
-        inputs: [Role::Trained, Role::Grads].into_iter().chain(all).collect(),
+        inputs: [Role::Trained, Role::Grads].into_iter().chain(over_role).chain(all).collect(),
         outputs: std::iter::once(Role::Trained).chain(updated).collect(),
         guards: Vec::new(),
     });
     Some(states)
+}
+
+/// The arguments of the prelude's function for a gradient that was gathered from micro-batches.
+fn gathered(grad: Val, over: Val, least: Option<f64>, span: Span) -> Vec<Given> {
+    let least = least.map(|c| given(Some("least"), NumVal::Float(c), span));
+    [Given::new(grad, span), Given::new(over, span)].into_iter().chain(least).collect()
 }
 
 /// The weights after a step: what the prelude does with the gradient, the optimizer, what the prelude does after it.

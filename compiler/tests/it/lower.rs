@@ -372,3 +372,101 @@ fn columns_are_computed_from_the_sources() {
     let found = run(&c, "columns", &HostState::default(), &given);
     assert_eq!((found["pixels"].data[0], &found["label"].data), (0.5, &vec![3.0, 9.0]));
 }
+
+/// The weights after one step on a batch that comes in pieces of these sizes, and the loss of each piece.
+fn step_in_pieces(c: &Compiled, weights: &Named, batch: &Named, pieces: &[usize]) -> (Named, Vec<f64>) {
+    let (mut weights, mut losses) = (weights.clone(), Vec::new());
+    let (mut grads, mut over, mut first) = (Named::new(), 0.0, 0);
+    for (i, w) in c.program.weights.iter().enumerate() {
+        grads.insert(
+            name(c, &Role::Grad(WeightId(i as u32))),
+            Tensor::new(&weights[&w.name].shape[..], vec![0.0; weights[&w.name].data.len()]),
+        );
+    }
+    for piece in pieces {
+        let host = HostState { first_sample: first as u64, ..HostState::default() };
+        let rows = |t: &Tensor| {
+            let width = t.data.len() / t.shape[0];
+            let mut shape = t.shape.clone();
+            shape[0] = *piece;
+            Tensor::new(shape, &t.data[first * width..(first + piece) * width])
+        };
+        let given: Named = weights
+            .iter()
+            .chain(&grads)
+            .map(|(n, t)| (n.clone(), t.clone()))
+            .chain(batch.iter().map(|(n, t)| (n.clone(), rows(t))))
+            .collect();
+        let found = run(c, "accumulate", &host, &given);
+        losses.push(found["loss"].data[0]);
+        over += found.get("loss.over").map_or(0.0, |o| o.data[0]);
+        grads.extend(found.into_iter().filter(|(n, _)| n.starts_with("grad of ")));
+        first += piece;
+    }
+    let mut given = zero_states(c);
+    given.insert("trained".into(), flat(c, &weights, ""));
+    given.insert("grads".into(), flat(c, &grads, "grad of "));
+    given.insert("loss.over".into(), Tensor::scalar(over));
+    let after = run(c, "update", &HostState::default(), &given).remove("trained").unwrap();
+    unflat(c, &after, &mut weights);
+    (weights, losses)
+}
+
+#[test]
+fn micro_batches_make_one_batch() {
+    // Dropout is on: what a sample draws depends on its number in the step, not on the piece that it comes in.
+    let text = spec::text("examples/digits.dl")
+        .replace("AdamW(lr = lr * warmup(step, 50) * cosine(step, steps), weight_decay = 0.01)", "SGD(lr = lr)");
+    let text = text.replace("group \"**.bias\" { weight_decay = 0 }", "");
+    let of = |accumulate: &str| {
+        let text = text.replace("clip = 1.0", &format!("clip = 0.5  {accumulate}"));
+        spec::compile(&text, Goal::Train { item: None }, &[], &mut Columns(vec![]), &mut |_, _| {}).unwrap()
+    };
+    let (one, four) = (of(""), of("accumulate = 4"));
+    assert!(four.warnings.is_empty(), "{:?}", four.warnings);
+    let weights = Golden::read("golden/digits/weights.safetensors").all();
+    let mut batch = Golden::read("golden/digits/batch.safetensors").all();
+    // Labels that are ignored are not spread evenly over the pieces.
+    batch.get_mut("label").unwrap().data[..5].copy_from_slice(&[-100.0; 5]);
+    let (expected, loss) = step_in_pieces(&one, &weights, &batch, &[32]);
+    for pieces in [&[8, 8, 8, 8][..], &[4, 20, 8], &[32]] {
+        let (found, losses) = step_in_pieces(&four, &weights, &batch, pieces);
+        for (name, expected) in &expected {
+            close(name, &found[name], expected, 1e-6);
+        }
+        assert!(pieces.len() > 1 || (losses[0] - loss[0]).abs() < 1e-9);
+    }
+}
+
+#[test]
+fn losses_come_apart_where_they_are_sums() {
+    let exact = |loss: &str| {
+        let model = "model M()(x: [B, 3]) -> y: [B, 3] { return x -> fc: Linear(3) }";
+        let text = format!(
+            "{model}\ntrain t {{ model = M()  accumulate = 2  epochs = 1  optimizer = SGD(lr = 1)  loss = {loss} }}"
+        );
+        let c = spec::compile(&text, Goal::Train { item: None }, &[], &mut Columns(vec![]), &mut |_, _| {})
+            .unwrap_or_else(|f| panic!("{}", spec::shown(&f).join("\n")));
+        let weights: Named = [("fc.weight", vec![3, 3]), ("fc.bias", vec![3])]
+            .map(|(n, s): (&str, Vec<usize>)| {
+                let len = s.iter().product::<usize>();
+                (n.to_string(), Tensor::new(s, (0..len).map(|i| i as f64 / 10.0).collect::<Vec<_>>()))
+            })
+            .into();
+        let x = Tensor::new([5, 3], (0..15).map(|i| f64::from(i * i % 7)).collect::<Vec<_>>());
+        let batch: Named = [("x".to_string(), x)].into();
+        let (whole, _) = step_in_pieces(&c, &weights, &batch, &[5]);
+        let (parts, _) = step_in_pieces(&c, &weights, &batch, &[3, 2]);
+        let same = whole.iter().all(|(n, w)| w.data.iter().zip(&parts[n].data).all(|(a, b)| (a - b).abs() < 1e-4));
+        let warned = c.warnings.iter().any(|d| d.code == "W0803");
+        assert_eq!(same, !warned, "{loss}");
+        same
+    };
+    assert!(exact("mean(y ^ 2)"));
+    assert!(exact("sum(y ^ 2)"));
+    assert!(exact("-0.5 * mean(y) + 2 * mean(sum[-1](y ^ 2)) / 3"));
+    assert!(exact("sum(y ^ 2) / max(sum(f32(x > 2)), 1)"));
+    assert!(!exact("sqrt(mean(y ^ 2))"));
+    assert!(!exact("mean(y ^ 2) + sum(y ^ 2)"));
+    assert!(!exact("sum(y ^ 2) / sum(abs(y))"));
+}
