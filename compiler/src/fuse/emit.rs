@@ -343,7 +343,7 @@ impl Emit<'_> {
 
     fn scalar(&mut self, dtype: DType, h: Host) -> Val {
         match (kind_of(dtype), h.known()) {
-            (Kind::F32, Some(_)) if self.cx.generic => self.uniform(Kind::F32, h),
+            (kind @ (Kind::F32 | Kind::I32), Some(_)) if self.cx.generic => self.uniform(kind, h),
             (Kind::F32, Some(x)) => self.float(dlc_plan::cast(dtype, x) as f32),
             (Kind::I32, Some(x)) => self.int(x as i64 as i32),
             (Kind::Mask, Some(x)) => {
