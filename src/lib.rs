@@ -12,6 +12,9 @@ pub mod machine;
 pub mod network;
 pub mod train;
 
+#[cfg(feature = "jit")]
+pub mod jit;
+
 #[cfg(feature = "cli")]
 pub mod cli;
 

@@ -1,6 +1,7 @@
 //! What can be written on the command line. Gives the one description from which arguments are parsed and help is printed.
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use dlc_runtime::pool::Pool;
 use std::path::PathBuf;
 
 /// The whole, with these commands.
@@ -141,4 +142,11 @@ pub fn text_of<'a>(args: &'a ArgMatches, name: &str) -> Option<&'a str> {
 /// All values of `--set`.
 pub fn sets(args: &ArgMatches) -> Vec<String> {
     args.get_many("set").into_iter().flatten().cloned().collect()
+}
+
+/// Starts as many threads as were asked for, before anything else does.
+pub fn start_threads(args: &ArgMatches) {
+    if let Some(threads) = args.get_one::<u16>("threads") {
+        Pool::init_global(usize::from(*threads));
+    }
 }

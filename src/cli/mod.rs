@@ -2,12 +2,19 @@
 
 mod args;
 mod fail;
-mod set;
 mod spec;
 
-mod compile;
-mod fmt;
 mod new;
+
+mod check;
+mod compile;
+mod grad;
+mod interp;
+mod progress;
+mod run;
+mod train;
+
+mod fmt;
 
 use clap::error::ErrorKind;
 use clap::{ArgMatches, Command};
@@ -18,7 +25,15 @@ use std::process::ExitCode;
 type Row = (fn() -> Command, fn(&ArgMatches, bool) -> Outcome);
 
 /// Every command, in the order in which help shows them.
-const COMMANDS: &[Row] = &[(args::new, new::main), (args::compile, compile::main), (args::fmt, fmt::main)];
+const COMMANDS: [Row; 7] = [
+    (args::new, new::main),
+    (args::check, check::main),
+    (args::compile, compile::main),
+    (args::train, train::main),
+    (args::run, run::main),
+    (args::grad, grad::main),
+    (args::fmt, fmt::main),
+];
 
 /// Runs the command that the process was started with, and gives its exit code.
 pub fn main() -> ExitCode {

@@ -1,20 +1,43 @@
-//! The spec that a command is about: its text, as read from a file and changed by `--set`.
+//! The spec that a command is about: its text, what `--set` changes in it, and what becomes of it.
 
 use super::args::{required_path, sets};
 use super::fail::{Fail, tell};
-use super::set;
 use crate::error::{Error, Kind, code};
+use crate::jit::{Beside, folder_of};
 use clap::ArgMatches;
-use dlc_grammar::ast::Spec;
-use dlc_grammar::{Diagnostic, Sources};
+use dlc_compiler::lower::apply_sets;
+use dlc_compiler::pipeline::{self, Compiled, Findings, Goal, Request, Stage};
+use dlc_grammar::parse::parse;
+use dlc_grammar::print::{format, print_spec};
+use dlc_grammar::tree::tree;
+use dlc_grammar::{Diagnostic, Sources, ast, nearest};
 use std::path::{Path, PathBuf};
 
-/// A spec's text.
+/// A model or a training of a spec.
+pub struct Item {
+    /// Its name.
+    pub name: String,
+    /// Its documentation.
+    pub docs: String,
+    is_training: bool,
+}
+
+impl Item {
+    /// What is to be compiled.
+    pub fn goal(&self) -> Goal<'_> {
+        match self.is_training {
+            true => Goal::Train { item: Some(&self.name) },
+            false => Goal::Run { model: Some(&self.name), training: false },
+        }
+    }
+}
+
+/// A spec, and what is set in it.
 pub struct Source {
-    /// The file.
-    pub path: PathBuf,
-    /// Its text, with what was set.
-    pub text: String,
+    path: PathBuf,
+    name: String,
+    text: String,
+    sets: Vec<(String, String)>,
 }
 
 impl Source {
@@ -22,19 +45,128 @@ impl Source {
     pub fn open(args: &ArgMatches) -> Result<Source, Fail> {
         let path = required_path(args, "SPEC").clone();
         let text = read(&path)?;
-        let text = set::apply(&text, &sets(args)).map_err(|(diagnostics, sources)| Fail::Spec(diagnostics, sources))?;
-        Ok(Source { path, text })
+        let sets = sets(args).iter().map(|set| pair(set)).collect::<Result<_, _>>()?;
+        Ok(Source { name: path.display().to_string(), path, text, sets })
     }
 
-    /// Its tree; warnings are told.
-    pub fn parse(&self, json: bool) -> Result<Spec, Fail> {
-        let (spec, diagnostics) = dlc_grammar::parse::parse(&self.text, 0);
-        let sources = Sources::single(self.path.display().to_string(), self.text.as_str());
+    /// The folder that its files are relative to.
+    pub fn folder(&self) -> PathBuf {
+        folder_of(&self.path)
+    }
+
+    /// What messages call it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its models and trainings, or those of a name.
+    pub fn items(&self, name: Option<&str>) -> Result<Vec<Item>, Fail> {
+        let (spec, _) = parse(&self.text, 0);
+        let item = |item: &ast::Item| {
+            let is_training = match item {
+                ast::Item::Net(net) if net.kind == ast::NetKind::Model => false,
+                ast::Item::Config(config) if config.kind.text == "train" => true,
+                ast::Item::Import(_) | ast::Item::Const(_) | ast::Item::Fn(_) => return None,
+                ast::Item::Net(_) | ast::Item::Config(_) => return None,
+            };
+            let docs = item.docs().map_or_else(String::new, |docs| docs.text.clone());
+            Some(Item { name: item.name()?.text.clone(), docs, is_training })
+        };
+        let all: Vec<Item> = spec.items.iter().filter_map(item).collect();
+        let Some(wanted) = name else { return Ok(all) };
+        let near = nearest(wanted, all.iter().map(|item| item.name.as_str())).map(str::to_owned);
+        let found: Vec<Item> = all.into_iter().filter(|item| item.name == wanted).collect();
+        if found.is_empty() {
+            let error = Diagnostic::global("E0512", format!("no model or training is called `{wanted}`"));
+            return Err(Fail::Spec(vec![error.did_you_mean(near.as_deref())], Sources::new()));
+        }
+        Ok(found)
+    }
+
+    /// The one training among some items, or else the one model.
+    pub fn main_item<'a>(&self, items: &'a [Item]) -> Result<&'a Item, Fail> {
+        let trainings: Vec<&Item> = items.iter().filter(|item| item.is_training).collect();
+        let all: Vec<&Item> = if trainings.is_empty() { items.iter().collect() } else { trainings };
+        match all.as_slice() {
+            [one] => Ok(one),
+            [] => Err(Fail::Spec(vec![Diagnostic::global("E0512", "the spec has no model")], Sources::new())),
+            several => {
+                let names: Vec<String> = several.iter().map(|item| format!("`{}`", item.name)).collect();
+                let error = Diagnostic::global("E0512", format!("there are several: {}", names.join(", ")));
+                Err(Fail::Spec(vec![error.help("name one of them after the spec")], Sources::new()))
+            }
+        }
+    }
+
+    /// The structure of its tree; warnings are told.
+    pub fn tree(&self, json: bool) -> Result<String, Fail> {
+        let mut sources = Sources::single(self.name.as_str(), self.text.as_str());
+        let (mut spec, mut diagnostics) = parse(&self.text, 0);
+        apply_sets(&mut spec, &self.sets, &mut sources, &mut diagnostics);
         if diagnostics.iter().any(Diagnostic::is_error) {
             return Err(Fail::Spec(diagnostics, sources));
         }
         tell(&diagnostics, &sources, json);
-        Ok(spec)
+        Ok(tree(&spec))
+    }
+
+    /// Compiles it; warnings are told.
+    pub fn compile(&self, goal: Goal, json: bool) -> Result<Compiled, Fail> {
+        let compiled = self.watched(goal, &mut |_, _| {})?;
+        tell(&compiled.warnings, &compiled.sources, json);
+        Ok(compiled)
+    }
+
+    /// The text of a stage; what is wrong after that stage does not matter.
+    pub fn stage(&self, goal: Goal, wanted: Stage) -> Result<String, Fail> {
+        let mut text = None;
+        let done = self.watched(goal, &mut |stage, show| {
+            if stage == wanted {
+                text = Some(show());
+            }
+        });
+        match (text, done) {
+            (Some(text), _) => Ok(text),
+            (None, Err(fail)) => Err(fail),
+            (None, Ok(_)) => Err(Error::run(code::CANNOT_RUN, format!("the stage {wanted:?} was not reached")).into()),
+        }
+    }
+
+    fn watched(&self, goal: Goal, watch: &mut pipeline::Watch) -> Result<Compiled, Fail> {
+        let request = self.request(goal);
+        pipeline::compile(&request, &mut Beside::new(&self.path), watch)
+            .map_err(|Findings { sources, diagnostics }| Fail::Spec(diagnostics, sources))
+    }
+
+    /// Everything that is wrong with it.
+    pub fn check(&self) -> Findings {
+        let request = self.request(Goal::Run { model: None, training: false });
+        pipeline::check(&request, &mut Beside::new(&self.path))
+    }
+
+    fn request<'a>(&'a self, goal: Goal<'a>) -> Request<'a> {
+        Request { name: &self.name, text: &self.text, sets: &self.sets, goal }
+    }
+
+    /// Its text as it was used: formatted where nothing was set, and printed from the tree where something was.
+    pub fn resolved(&self) -> String {
+        if self.sets.is_empty() {
+            return format(&self.text).unwrap_or_else(|_| self.text.clone());
+        }
+        let (mut spec, _) = parse(&self.text, 0);
+        apply_sets(&mut spec, &self.sets, &mut Sources::new(), &mut Vec::new());
+        print_spec(&spec)
+    }
+}
+
+/// `fit.lr=1e-3` as a path and a value.
+fn pair(set: &str) -> Result<(String, String), Fail> {
+    match set.split_once('=') {
+        Some((path, value)) => Ok((path.trim().to_owned(), value.trim().to_owned())),
+        None => {
+            let error = Diagnostic::global("E0513", format!("`--set {set}` has no `=`"));
+            Err(Fail::Spec(vec![error.help("`--set ITEM.NAME=VALUE`, such as `--set fit.lr=1e-3`")], Sources::new()))
+        }
     }
 }
 

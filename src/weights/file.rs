@@ -158,10 +158,15 @@ pub fn write(out: &mut dyn Write, tensors: &[(&str, &Tensor)], about: &BTreeMap<
             TensorInfo { dtype, shape: tensor.shape().to_vec(), data_offsets: (start, end) },
         ));
     }
-    let about = (!about.is_empty()).then(|| about.iter().map(|(k, v)| (k.clone(), v.clone())).collect());
     let metadata =
-        Metadata::new(about, places).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error.to_string()))?;
+        Metadata::new(None, places).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error.to_string()))?;
     let mut json = serde_json::to_vec(&metadata)?;
+    if !about.is_empty() {
+        // The crate would write this in an order of chance, and equal trainings are to give equal files.
+        let about =
+            format!("\"__metadata__\":{}{}", serde_json::to_string(about)?, if order.is_empty() { "" } else { "," });
+        json.splice(1..1, about.into_bytes());
+    }
     json.resize(json.len().next_multiple_of(LENGTH), b' ');
     out.write_all(&(json.len() as u64).to_le_bytes())?;
     out.write_all(&json)?;

@@ -23,7 +23,7 @@ pub fn dlc(folder: &Path, args: &[&str]) -> Ended {
     ended(command(folder, args).output().expect("the binary runs"))
 }
 
-fn ended(output: Output) -> Ended {
+pub fn ended(output: Output) -> Ended {
     let text = |bytes| String::from_utf8(bytes).expect("all that is printed is text");
     let code = output.status.code().expect("it ends by itself");
     Ended { code, out: text(output.stdout), err: text(output.stderr) }
@@ -42,13 +42,13 @@ fn help_names_every_command_and_a_wrong_use_is_an_error() {
     let dir = Scratch::new();
     let help = dlc(&dir.path(""), &["--help"]);
     assert_eq!((help.code, help.err.as_str()), (0, ""));
-    for name in ["new", "compile", "fmt"] {
+    for name in ["new", "check", "compile", "train", "run", "grad", "fmt"] {
         assert!(help.out.contains(&format!("\n  {name}")), "{}", help.out);
         assert_eq!(dlc(&dir.path(""), &[name, "--help"]).code, 0);
     }
-    let wrong = dlc(&dir.path(""), &["compil"]);
+    let wrong = dlc(&dir.path(""), &["chekc"]);
     assert_eq!((wrong.code, wrong.out.as_str()), (1, ""));
-    assert!(wrong.err.contains("similar subcommand exists: 'compile'"), "{}", wrong.err);
+    assert!(wrong.err.contains("similar subcommand exists: 'check'"), "{}", wrong.err);
     assert_eq!(dlc(&dir.path(""), &[]).code, 1);
     assert_eq!(dlc(&dir.path(""), &["compile", "x.dl", "--emit", "wasm"]).code, 1);
 }
@@ -154,11 +154,12 @@ fn the_tree_of_a_spec_is_printed_with_what_was_set() {
     assert_eq!(std::fs::read_to_string(dir.path("tree.txt")).expect("it is there"), done.out);
     let below = dlc(&dir.path(""), &["compile", "a.dl", "--emit", "ast", "-o", "a.dl/tree.txt"]);
     assert_eq!(below.code, 2);
-    let wrong = dlc(&dir.path(""), &["compile", "a.dl", "--emit", "ast", "--set", "f.j=2"]);
+    let wrong = dlc(&dir.path(""), &["compile", "a.dl", "--emit", "ast", "--set", "f.j=2", "--set", "f.k=(1"]);
     assert_eq!(wrong.code, 1);
-    assert!(wrong.err.contains("error[E0901]: --set: `f` has no parameter `j`"), "{}", wrong.err);
-    let wrong = dlc(&dir.path(""), &["compile", "a.dl", "--emit", "ast", "--set", "f.k=(1"]);
-    assert!(wrong.err.contains("--set f.k:1:"), "{}", wrong.err);
+    assert!(wrong.err.contains("error[E0513]: `f` has no parameter `j`"), "{}", wrong.err);
+    assert!(wrong.err.contains(" --> --set:1:5"), "{}", wrong.err);
+    let wrong = dlc(&dir.path(""), &["compile", "a.dl", "--emit", "ast", "--set", "f.k"]);
+    assert!(wrong.err.contains("`--set f.k` has no `=`"), "{}", wrong.err);
     let missing = dlc(&dir.path(""), &["compile", "b.dl", "--emit", "ast"]);
     assert_eq!(missing.code, 1);
     assert!(missing.err.contains("cannot read b.dl: no such file or directory"), "{}", missing.err);

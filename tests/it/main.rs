@@ -1,6 +1,7 @@
 //! The tests of the package `dlc`: data and weights files, training, and the command line through its binary.
 
 mod cli;
+mod commands;
 mod data;
 mod engines;
 mod files;

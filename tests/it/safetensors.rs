@@ -26,7 +26,8 @@ fn what_is_written_is_read_again() {
     let weight = Tensor::from_f32(vec![2, 3], vec![0.5, -1.0, f32::NAN, 3e-40, 0.0, -0.0]).expect("six numbers");
     let none = Tensor::from_i64(vec![0, 4], Vec::new()).expect("no numbers");
     let tensors = [("mask", &mask), ("fc.weight", &weight), ("none", &none)];
-    let about = BTreeMap::from([("step".to_owned(), "12".to_owned())]);
+    let about = ["step", "epoch", "seed", "a \"quoted\" name"].map(|name| (name.to_owned(), "12".to_owned()));
+    let about = BTreeMap::from(about);
     dlc::files::write_whole(&path, |out| write(out, &tensors, &about)).expect("it can be written");
     let read = TensorFile::open(&path).expect("it is sound");
     assert_eq!(read.names().collect::<Vec<_>>(), ["fc.weight", "mask", "none"]);
@@ -35,7 +36,14 @@ fn what_is_written_is_read_again() {
     }
     assert_eq!(read.about(), &about);
     assert!(read.get("other").is_none());
-    assert_eq!(std::fs::read(&path).expect("it is there").len() % 8, 3);
+    let bytes = std::fs::read(&path).expect("it is there");
+    assert_eq!(bytes.len() % 8, 3);
+    for _ in 0..20 {
+        dlc::files::write_whole(&path, |out| write(out, &tensors, &about)).expect("it can be written");
+        assert!(std::fs::read(&path).expect("it is there") == bytes, "equal tensors give equal files");
+    }
+    dlc::files::write_whole(&path, |out| write(out, &[], &about)).expect("it can be written");
+    assert_eq!(TensorFile::open(&path).expect("it is sound").about(), &about);
 }
 
 #[test]

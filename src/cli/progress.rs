@@ -1,0 +1,178 @@
+//! What is seen of a training while it goes on: a bar on a terminal, one line for each report everywhere, and
+//! `metrics.jsonl`.
+
+use super::fail::{Fail, print};
+use crate::error::Result;
+use crate::files::write_whole;
+use crate::train::{Progress, Report, Watch};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::{Map, Value};
+use std::fmt::Write;
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// How often the file of metrics is written anew, at most.
+const BETWEEN_WRITES: Duration = Duration::from_secs(1);
+
+/// Whether someone pressed Ctrl-C.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// From now on the first Ctrl-C ends a training after its step, and a second one ends the process.
+pub fn catch_interrupts() {
+    let handler = || {
+        if INTERRUPTED.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+    };
+    // Where the system does not let us listen, Ctrl-C ends the process as it always does.
+    let _ = ctrlc::set_handler(handler);
+}
+
+/// Shows a training.
+pub struct Show {
+    bar: Option<ProgressBar>,
+    epochs: Option<u64>,
+    metrics: PathBuf,
+    lines: String,
+    written: Option<Instant>,
+    /// Why lines can no longer be printed; a training does not end for that.
+    unheard: bool,
+}
+
+impl Show {
+    /// A training of so many epochs, if that is how its length is said; its metrics go to a file.
+    pub fn new(epochs: Option<u64>, metrics: PathBuf) -> Show {
+        let bar = io::stderr().is_terminal().then(|| {
+            let style = "{bar:30} {pos}/{len} steps  {msg}  {eta} left";
+            let style = ProgressStyle::with_template(style).expect("the template is sound");
+            ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10)).with_style(style)
+        });
+        Show { bar, epochs, metrics, lines: String::new(), written: None, unheard: false }
+    }
+
+    /// Writes what is still to be written, and takes the bar away.
+    pub fn finish(&mut self) -> Result<()> {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+        self.write()
+    }
+
+    fn write(&mut self) -> Result<()> {
+        self.written = Some(Instant::now());
+        write_whole(&self.metrics, |out| out.write_all(self.lines.as_bytes()))
+    }
+
+    /// Prints a line above the bar.
+    fn line(&mut self, text: &str) {
+        let unheard = &mut self.unheard;
+        let mut say = || *unheard |= matches!(print(text), Err(Fail::Unheard));
+        match &self.bar {
+            Some(bar) => bar.suspend(say),
+            None => say(),
+        }
+    }
+}
+
+impl Watch for Show {
+    fn step(&mut self, progress: &Progress) {
+        let Some(bar) = &self.bar else { return };
+        bar.set_length(progress.steps);
+        bar.set_position(progress.step);
+        let seconds = progress.time.as_secs_f64().max(1e-9);
+        bar.set_message(format!(
+            "loss {}  {} samples/s",
+            short(progress.loss),
+            count(progress.samples as f64 / seconds)
+        ));
+    }
+
+    fn report(&mut self, report: &Report) -> Result<()> {
+        let Progress { step, steps, epoch, loss, .. } = report.progress;
+        let mut text = match self.epochs {
+            Some(epochs) => format!("epoch {epoch}/{epochs}  "),
+            None => String::new(),
+        };
+        write!(text, "step {step}/{steps}  loss {}", short(loss)).expect("memory can be written");
+        for (name, value) in &report.metrics {
+            write!(text, "  {name} {}", short(*value)).expect("memory can be written");
+        }
+        writeln!(text, "  {} samples/s", count(report.samples_per_second)).expect("memory can be written");
+        self.line(&text);
+        writeln!(self.lines, "{}", json(report)).expect("memory can be written");
+        if self.written.is_none_or(|written| written.elapsed() > BETWEEN_WRITES) { self.write() } else { Ok(()) }
+    }
+
+    fn warn(&mut self, text: &str) {
+        eprintln!("warning: {text}");
+    }
+
+    fn interrupted(&mut self) -> bool {
+        INTERRUPTED.load(Ordering::Relaxed)
+    }
+}
+
+/// A report as a line of `metrics.jsonl`. There are no times in it, so that equal trainings give equal files.
+fn json(report: &Report) -> Value {
+    let mut line = Map::new();
+    line.insert("epoch".into(), report.progress.epoch.into());
+    line.insert("step".into(), report.progress.step.into());
+    line.insert("loss".into(), report.progress.loss.into());
+    if !report.metrics.is_empty() {
+        line.insert(
+            "valid".into(),
+            report.metrics.iter().map(|(name, value)| (name.clone(), Value::from(*value))).collect(),
+        );
+    }
+    Value::Object(line)
+}
+
+/// A number for people: four digits that count.
+pub fn short(value: f64) -> String {
+    if !value.is_finite() || value == 0.0 {
+        return value.to_string();
+    }
+    match value.abs() {
+        small if small < 1e-3 => format!("{value:.3e}"),
+        small if small < 10.0 => format!("{value:.4}"),
+        middling if middling < 1e4 => format!("{value:.2}"),
+        _ => format!("{value:.4e}"),
+    }
+}
+
+/// A whole number with its thousands set apart.
+fn count(value: f64) -> String {
+    let digits = format!("{value:.0}");
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_short() {
+        assert_eq!(
+            [0.0, 0.97214, 2.3125851, 123.456, 5e-7, 1.5e9].map(short),
+            ["0", "0.9721", "2.3126", "123.46", "5.000e-7", "1.5000e9"]
+        );
+        assert_eq!(short(f64::NAN), "NaN");
+        assert_eq!([0.4, 999.0, 1000.0, 1234567.0].map(count), ["0", "999", "1,000", "1,234,567"]);
+    }
+
+    #[test]
+    fn a_report_is_a_line_of_json_without_times() {
+        let progress = Progress { step: 9, steps: 90, epoch: 2, loss: 0.5, samples: 288, time: Duration::from_secs(3) };
+        let report = Report { progress, samples_per_second: 96.0, metrics: vec![("accuracy".into(), 0.75)] };
+        assert_eq!(json(&report).to_string(), r#"{"epoch":2,"loss":0.5,"step":9,"valid":{"accuracy":0.75}}"#);
+    }
+}

@@ -1,0 +1,80 @@
+//! `dlc run`: a model on tensors of a file.
+
+use super::args::{required_path, start_threads, text_of};
+use super::fail::Outcome;
+use super::interp::Interp;
+use super::spec::Source;
+use crate::data::cast;
+use crate::error::{Error, Result, code};
+use crate::jit::network;
+use crate::machine::{Machine, Named, load_file};
+use crate::weights::file::TensorFile;
+use clap::ArgMatches;
+use dlc_compiler::pipeline::Goal;
+use dlc_plan::{HostState, recipe};
+use dlc_runtime::tensor::Tensor;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Runs a model.
+pub fn main(args: &ArgMatches, json: bool) -> Outcome {
+    start_threads(args);
+    let source = Source::open(args)?;
+    let training = args.get_flag("training");
+    let compiled = source.compile(Goal::Run { model: text_of(args, "MODEL"), training }, json)?;
+    let seed = args.get_one::<u64>("seed").copied().unwrap_or_default();
+    let state = HostState { seed, ..HostState::default() };
+    let given = (required_path(args, "weights"), required_path(args, "in"), required_path(args, "out"));
+    if text_of(args, "engine") == Some("interp") {
+        let mut interp = Interp::new(compiled.program);
+        Ok(run(&mut interp, "forward", &state, given.0, given.1, given.2)?)
+    } else {
+        let mut net = network(compiled.plan, None, seed)?;
+        Ok(run(net.engine_mut(), "forward", &state, given.0, given.1, given.2)?)
+    }
+}
+
+/// Runs an entry: weights and inputs come from files, outputs go to one.
+pub fn run(
+    machine: &mut dyn Machine,
+    entry: &str,
+    state: &HostState,
+    weights: &Path,
+    inputs: &Path,
+    out: &Path,
+) -> Result<()> {
+    // Weights must be there all and under their names: a spec's rules are for the files that it speaks of itself.
+    load_file(machine, &recipe::Weights::default(), weights)?;
+    let inputs = read_inputs(machine, entry, inputs)?;
+    let inputs: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+    let outputs = machine.run(entry, state, &inputs)?;
+    let outputs: Vec<(&str, &Tensor)> = outputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+    crate::weights::save(out, &outputs, &BTreeMap::new())
+}
+
+/// The tensors of a file, in the types that an entry takes. A tensor that it has no use for is an error, as its name may be a
+/// misspelling.
+fn read_inputs(machine: &dyn Machine, entry: &str, path: &Path) -> Result<Named> {
+    let file = TensorFile::open(path)?;
+    let ports = machine.ports(entry).map_or(&[][..], |(inputs, _)| inputs);
+    let listed = |names: Vec<&str>| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let missing: Vec<&str> =
+        ports.iter().map(|port| port.name.as_str()).filter(|name| file.get(name).is_none()).collect();
+    let unused: Vec<&str> = file.names().filter(|name| !ports.iter().any(|port| port.name == *name)).collect();
+    if !missing.is_empty() || !unused.is_empty() {
+        let mut error = Error::file(code::BAD_INPUT, format!("{} does not have what is needed", path.display()));
+        if !missing.is_empty() {
+            error = error.note(format!("not in the file: {}", listed(missing)));
+        }
+        if !unused.is_empty() {
+            error = error.note(format!("without use here: {}", listed(unused)));
+        }
+        return Err(error);
+    }
+    let read = |port: &dlc_plan::plan::Port| {
+        let tensor = file.read(&port.name).expect("the names were compared")?;
+        let cannot = |error| Error::file(code::BAD_INPUT, format!("`{}` of {}: {error}", port.name, path.display()));
+        Ok((port.name.clone(), cast(&tensor, port.dtype).map_err(cannot)?))
+    };
+    ports.iter().map(read).collect()
+}

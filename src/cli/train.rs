@@ -1,0 +1,68 @@
+//! `dlc train`: trains a model on its data, shows how that goes, and writes what came of it.
+
+use super::args::{start_threads, text_of};
+use super::fail::{Fail, Outcome, print};
+use super::progress::{Show, catch_interrupts, short};
+use super::spec::Source;
+use crate::error::Result;
+use crate::files::{make_folder, write_whole};
+use crate::jit::network;
+use crate::machine::save;
+use crate::network::Network;
+use crate::train::{self, Ended, train};
+use clap::ArgMatches;
+use dlc_compiler::pipeline::Goal;
+use dlc_plan::recipe::Length;
+use std::path::{Path, PathBuf};
+
+/// Trains, and leaves weights, metrics and the spec as it was used in a folder.
+pub fn main(args: &ArgMatches, json: bool) -> Outcome {
+    start_threads(args);
+    let source = Source::open(args)?;
+    let compiled = source.compile(Goal::Train { item: text_of(args, "TRAIN") }, json)?;
+    let recipe = compiled.recipe.expect("a training has a recipe");
+    let out = args.get_one::<PathBuf>("out").cloned().unwrap_or_else(|| Path::new("runs").join(&recipe.name));
+    // What cannot be written is better known before the training than after it.
+    make_folder(&out)?;
+    write_whole(&out.join("resolved.dl"), |file| file.write_all(source.resolved().as_bytes()))?;
+    let epochs = match recipe.length {
+        Length::Epochs(epochs) => Some(epochs),
+        Length::Steps(_) => None,
+    };
+    let mut show = Show::new(epochs, out.join("metrics.jsonl"));
+    catch_interrupts();
+    let mut net = network(compiled.plan, None, recipe.seed)?;
+    let done = train(net.engine_mut(), &recipe, &source.folder(), &mut show);
+    show.finish()?;
+    let done = done?;
+    if done.ended == Ended::Interrupted {
+        let path = out.join("checkpoint.safetensors");
+        write(&net, &path, &done)?;
+        eprintln!("interrupted after step {}; the weights are in {}", done.progress.step, path.display());
+        return Err(Fail::Interrupted);
+    }
+    write(&net, &out.join("model.safetensors"), &done)?;
+    print(&summary(&done, &out))
+}
+
+/// Writes the weights; the file says how far the training came.
+fn write(net: &Network, path: &Path, done: &train::Outcome) -> Result<()> {
+    let about = [("step", done.progress.step.to_string()), ("epoch", done.progress.epoch.to_string())];
+    save(net.engine(), path, &about)
+}
+
+/// What came of it, for people.
+fn summary(done: &train::Outcome, out: &Path) -> String {
+    let mut text = String::new();
+    let line = |what: &str, metrics: &[(String, f64)]| {
+        let metrics: Vec<String> = metrics.iter().map(|(name, value)| format!("{name} {}", short(*value))).collect();
+        if metrics.is_empty() { String::new() } else { format!("{what}: {}\n", metrics.join(", ")) }
+    };
+    if done.ended == Ended::Stopped {
+        text.push_str("stopped: the metric that it waits for has not improved any more\n");
+    }
+    text.push_str(&line("held out", &done.metrics));
+    text.push_str(&line("test", &done.test));
+    let seconds = done.progress.time.as_secs_f64();
+    text + &format!("{} steps in {seconds:.1} s, written to {}\n", done.progress.step, out.display())
+}

@@ -1,0 +1,319 @@
+//! Whole commands on small specs: what they compute, what they write, and how they end when something is wrong.
+
+use crate::cli::{Ended, command, dlc, ended};
+use crate::scratch::Scratch;
+use dlc::Tensor;
+use dlc::weights::file::TensorFile;
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::Stdio;
+
+/// Two classes of points on a line, a network for them, and a training whose length can be set.
+const SPEC: &str = "\
+/// Which side of zero.
+model Side(width = 8, p = 0.1)(x: [B, 1]) -> logits: [B, 2] {
+  h = x -> fc1: Linear(width) -> gelu -> dropout(p)
+  return h -> head: Linear(2)
+}
+
+data sides {
+  source = csv(\"sides.csv\", x = 1, label = 1)
+  split { train = 0.75  valid = 0.25 }
+  columns {
+    x = stack[1](x)
+    label = i64(label)
+  }
+  batch = 8
+  shuffle = true
+}
+
+train fit(lr = 0.05, n = 4, k = 1) {
+  model = Side()
+  data = sides
+  loss = cross_entropy(logits, label)
+  optimizer = AdamW(lr = lr * warmup(step, 4) * cosine(step, steps))
+  accumulate = k
+  epochs = n
+  seed = 3
+  metrics { accuracy = mean(f32(argmax[-1](logits) == label)) }
+}
+";
+
+/// A folder with the spec and its data.
+fn folder() -> Scratch {
+    let dir = Scratch::new();
+    dir.file("side.dl", SPEC);
+    let row = |i: i32| format!("{},{}\n", f64::from(i - 40) / 20.0 + 0.01, i32::from(i >= 40));
+    dir.file("sides.csv", (0..80).map(row).collect::<String>());
+    dir
+}
+
+fn fine(ended: Ended) -> Ended {
+    assert_eq!((ended.code, ended.err.as_str()), (0, ""), "{}", ended.out);
+    ended
+}
+
+fn fails(ended: Ended, code: i32, said: &[&str]) {
+    assert_eq!(ended.code, code, "{}{}", ended.out, ended.err);
+    for text in said {
+        assert!(ended.err.contains(text), "`{text}` is not in: {}", ended.err);
+    }
+    assert!(!ended.err.contains("panicked"), "{}", ended.err);
+}
+
+fn save(path: &Path, tensors: &[(&str, &Tensor)]) {
+    dlc::weights::save(path, tensors, &BTreeMap::new()).expect("it can be written");
+}
+
+fn numbers(path: &Path, name: &str) -> Vec<f32> {
+    let file = TensorFile::open(path).expect("it is sound");
+    file.read(name).expect("it is there").expect("it is sound").to_f32_vec()
+}
+
+#[test]
+fn check_says_that_a_spec_is_sound() {
+    let dir = folder();
+    assert_eq!(fine(dlc(&dir.path(""), &["check", "side.dl"])).out, "side.dl is sound\n");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    fine(dlc(root, &["check", "examples/digits.dl"]));
+}
+
+#[test]
+fn check_says_everything_that_is_wrong() {
+    let dir = folder();
+    dir.file("bad.dl", SPEC.replace("gelu", "gleu").replace("shuffle", "shufle").replace("AdamW", "AdmW"));
+    let told = dlc(&dir.path(""), &["check", "bad.dl"]);
+    fails(told, 1, &["bad.dl:3:34", "did you mean `gelu`?", "did you mean `shuffle`?", "did you mean `AdamW`?"]);
+    let deep = format!("fn f(x) = {}x{}\n", "(".repeat(10_000), ")".repeat(10_000));
+    let cases =
+        [("deep.dl", deep.as_str()), ("garbage.dl", "%&/ \u{1F980} ]] )( \u{0} \"\n"), ("bytes.dl", "model\u{7}")];
+    for (name, text) in cases {
+        dir.file(name, text);
+        fails(dlc(&dir.path(""), &["check", name]), 1, &["error["]);
+    }
+    dir.file("latin.dl", b"// caf\xE9\n");
+    fails(dlc(&dir.path(""), &["check", "latin.dl"]), 1, &["is not UTF-8 text: see line 1"]);
+    fails(dlc(&dir.path(""), &["check", "none.dl"]), 1, &["cannot read none.dl: no such file or directory"]);
+}
+
+#[test]
+fn train_writes_weights_metrics_and_the_spec() {
+    let dir = folder();
+    let done = fine(dlc(&dir.path(""), &["train", "side.dl", "--out", "out/a", "--set", "fit.n=6"]));
+    let lines: Vec<&str> = done.out.lines().collect();
+    assert!(lines[0].starts_with("epoch 1/6  step 8/48  loss "), "{}", lines[0]);
+    assert!(lines[5].contains("accuracy"), "{}", lines[5]);
+    assert!(lines[6].starts_with("held out: accuracy "), "{}", lines[6]);
+    assert!(lines[7].starts_with("48 steps in "), "{}", lines[7]);
+
+    let file = TensorFile::open(&dir.path("out/a/model.safetensors")).expect("it is sound");
+    assert_eq!(file.names().collect::<Vec<_>>(), ["fc1.bias", "fc1.weight", "head.bias", "head.weight"]);
+    assert_eq!(file.about()["step"], "48");
+    let metrics = std::fs::read_to_string(dir.path("out/a/metrics.jsonl")).expect("it is there");
+    let metrics: Vec<serde_json::Value> =
+        metrics.lines().map(|line| serde_json::from_str(line).expect("each line is JSON")).collect();
+    assert_eq!(metrics.len(), 6);
+    assert_eq!((&metrics[5]["epoch"], &metrics[5]["step"]), (&6.into(), &48.into()));
+    assert!(metrics[5]["valid"]["accuracy"].as_f64().expect("a number") > 0.9, "{}", metrics[5]);
+    assert!(metrics[5]["loss"].as_f64().expect("a number") < metrics[0]["loss"].as_f64().expect("a number"));
+    let resolved = std::fs::read_to_string(dir.path("out/a/resolved.dl")).expect("it is there");
+    assert!(resolved.contains("train fit(lr = 0.05, n = 6, k = 1)"), "{resolved}");
+    let mut names: Vec<_> =
+        std::fs::read_dir(dir.path("out/a")).expect("it is there").map(|e| e.expect("ok").file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["metrics.jsonl", "model.safetensors", "resolved.dl"]);
+}
+
+#[test]
+fn the_same_training_gives_the_same_bits_on_any_number_of_threads() {
+    let dir = folder();
+    let bytes = |threads: &str, seed: &str| {
+        let out = format!("out/{threads}-{seed}");
+        let spec = SPEC.replace("seed = 3", &format!("seed = {seed}")).replace("k = 1", "k = 2");
+        dir.file("this.dl", spec);
+        fine(dlc(&dir.path(""), &["train", "this.dl", "--out", &out, "--threads", threads]));
+        let read = |name: &str| std::fs::read(dir.path(format!("{out}/{name}"))).expect("it is there");
+        (read("model.safetensors"), read("metrics.jsonl"))
+    };
+    let one = bytes("1", "3");
+    assert!(one == bytes("2", "3"), "two threads give other bits");
+    assert!(one == bytes("3", "3"), "three threads give other bits");
+    assert!(one.0 != bytes("1", "4").0, "another seed gives the same bits");
+}
+
+#[test]
+fn the_digits_are_learned() {
+    let dir = Scratch::new();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let out = dir.path("digits").display().to_string();
+    let done = fine(dlc(root, &["train", "examples/digits.dl", "--out", &out]));
+    let metrics = std::fs::read_to_string(dir.path("digits/metrics.jsonl")).expect("it is there");
+    let last: serde_json::Value = serde_json::from_str(metrics.lines().last().expect("a line")).expect("JSON");
+    assert!(last["valid"]["accuracy"].as_f64().expect("a number") >= 0.97, "{}", done.out);
+}
+
+#[test]
+fn what_new_makes_can_be_trained() {
+    let dir = Scratch::new();
+    fine(dlc(&dir.path(""), &["new", "first"]));
+    fine(dlc(&dir.path(""), &["check", "first/spirals.dl"]));
+    fine(dlc(&dir.path(""), &["train", "first/spirals.dl"]));
+    let metrics = std::fs::read_to_string(dir.path("runs/fit/metrics.jsonl")).expect("it is there");
+    let last: serde_json::Value = serde_json::from_str(metrics.lines().last().expect("a line")).expect("JSON");
+    assert!(last["valid"]["accuracy"].as_f64().expect("a number") >= 0.95, "{last}");
+}
+
+#[test]
+fn both_engines_run_a_trained_model() {
+    let dir = folder();
+    fine(dlc(&dir.path(""), &["train", "side.dl", "--out", "out"]));
+    let x = Tensor::from_f32(vec![5, 1], vec![-2.0, -0.5, 0.0, 0.5, 2.0]).expect("five numbers");
+    save(&dir.path("x.safetensors"), &[("x", &x)]);
+    let run = |more: &[&str], out: &str| {
+        let args = ["run", "side.dl", "--weights", "out/model.safetensors", "--in", "x.safetensors", "--out", out];
+        fine(dlc(&dir.path(""), &[&args, more].concat()));
+        numbers(&dir.path(out), "logits")
+    };
+    let (jit, interp) = (run(&[], "jit"), run(&["--engine", "interp"], "interp"));
+    assert_eq!(jit.len(), 10);
+    assert!(jit[0] > jit[1] && jit[8] < jit[9], "{jit:?}");
+    let near = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 1e-5 * (1.0 + b.abs()));
+    assert!(near(&jit, &interp), "{jit:?} and {interp:?}");
+    let dropped = run(&["Side", "--training", "--seed", "1", "--set", "Side.p=0.5"], "dropped");
+    assert!(dropped != jit);
+    assert!(dropped == run(&["--training", "--seed", "1", "--set", "Side.p=0.5"], "again"));
+    assert!(dropped != run(&["--training", "--seed", "2", "--set", "Side.p=0.5"], "other"));
+    let slow = run(&["--training", "--seed", "1", "--set", "Side.p=0.5", "--engine", "interp"], "slow");
+    assert!(near(&dropped, &slow), "{dropped:?} and {slow:?}");
+}
+
+#[test]
+fn grad_gives_the_loss_and_every_gradient() {
+    let dir = folder();
+    fine(dlc(&dir.path(""), &["train", "side.dl", "--out", "out", "--set", "fit.n=1"]));
+    let x = Tensor::from_f32(vec![3, 1], vec![-1.0, 0.25, 1.0]).expect("three numbers");
+    let label = Tensor::from_i64(vec![3], vec![0, 1, 1]).expect("three numbers");
+    save(&dir.path("batch.safetensors"), &[("x", &x), ("label", &label)]);
+    let grad = |weights: &str, out: &str| {
+        let files = ["--weights", weights, "--in", "batch.safetensors", "--out", out];
+        fine(dlc(&dir.path(""), &[&["grad", "side.dl"][..], &files, &["--set", "Side.p=0"]].concat()));
+    };
+    grad("out/model.safetensors", "g");
+    let file = TensorFile::open(&dir.path("g")).expect("it is sound");
+    assert_eq!(file.names().collect::<Vec<_>>(), ["fc1.bias", "fc1.weight", "head.bias", "head.weight", "loss"]);
+    // Along the gradient of one bias the loss rises as the gradient says.
+    let weights = TensorFile::open(&dir.path("out/model.safetensors")).expect("it is sound");
+    let tensors: Vec<(&str, Tensor)> =
+        weights.names().map(|name| (name, weights.read(name).expect("there").expect("sound"))).collect();
+    let loss_at = |by: f32| {
+        let mut moved = tensors.clone();
+        moved[2].1.view_mut::<f32>().expect("real")[0] += by;
+        save(&dir.path("moved"), &moved.iter().map(|(name, tensor)| (*name, tensor)).collect::<Vec<_>>());
+        grad("moved", "h");
+        numbers(&dir.path("h"), "loss")[0]
+    };
+    let slope = (loss_at(0.01) - loss_at(-0.01)) / 0.02;
+    let expected = numbers(&dir.path("g"), "head.bias")[0];
+    assert!((slope - expected).abs() < 1e-3, "{slope} and {expected}");
+}
+
+#[test]
+fn files_that_do_not_fit_are_named() {
+    let dir = folder();
+    fine(dlc(&dir.path(""), &["train", "side.dl", "--out", "out", "--set", "fit.n=1"]));
+    let x = Tensor::from_f32(vec![2, 1], vec![1.0, 2.0]).expect("two numbers");
+    let wide = Tensor::from_f32(vec![2, 3], vec![0.0; 6]).expect("six numbers");
+    save(&dir.path("x"), &[("x", &x)]);
+    save(&dir.path("wide"), &[("x", &wide)]);
+    save(&dir.path("other"), &[("X", &x)]);
+    let run = |weights: &str, input: &str, out: &str| {
+        dlc(&dir.path(""), &["run", "side.dl", "--weights", weights, "--in", input, "--out", out])
+    };
+    let good = "out/model.safetensors";
+    fails(run(good, "none", "y"), 2, &["error[E0620]: cannot read none: no such file or directory"]);
+    fails(run("none", "x", "y"), 2, &["error[E0620]: cannot read none"]);
+    fails(run("side.dl", "x", "y"), 2, &["error[E0610]: side.dl is not a sound safetensors file"]);
+    fails(run("x", "x", "y"), 2, &["error[E0601]: 0 of 4 names found in x"]);
+    fails(run(good, "wide", "y"), 2, &["`x` is [2, 3] here, expected [B, 1]"]);
+    fails(run(good, "other", "y"), 2, &["not in the file: `x`", "without use here: `X`"]);
+    fails(run(good, "x", "side.dl/y"), 2, &["error[E0621]: cannot write side.dl/y: not a directory"]);
+    let wider = ["--weights", good, "--in", "x", "--out", "y", "--set", "Side.width=9"];
+    let told = dlc(&dir.path(""), &[&["run", "side.dl"][..], &wider].concat());
+    fails(told, 2, &["error[E0602]", "`fc1.weight` is [9, 1] here and [8, 1] in out/model.safetensors"]);
+    assert!(!dir.path("y").exists());
+}
+
+#[test]
+fn a_training_that_cannot_go_on_says_why() {
+    let dir = folder();
+    let train = |more: &[&str]| dlc(&dir.path(""), &[&["train", "side.dl", "--out", "out"], more].concat());
+    fails(train(&["--set", "fit.lr=1e30"]), 3, &["error[E0703]: loss is", " at step "]);
+    assert!(!dir.path("out/model.safetensors").exists());
+    fails(train(&["--out", "side.dl/x"]), 1, &["cannot be used multiple times"]);
+    fails(
+        dlc(&dir.path(""), &["train", "side.dl", "--out", "side.dl/x"]),
+        2,
+        &["error[E0621]: cannot write side.dl/x"],
+    );
+    fails(train(&["fti"]), 1, &["did you mean `fit`?"]);
+    fails(train(&["--set", "fit.lrr=1"]), 1, &["did you mean `lr`?"]);
+    dir.file("sides.csv", "0.5,1\nabc,0\n1.5,1\n2.5\n0.5,1\n");
+    fails(
+        train(&[]),
+        2,
+        &[
+            "error[E0611]: 2 rows of sides.csv cannot be read",
+            "sides.csv:2: column `x` has `abc`",
+            "sides.csv:4: 1 values, expected 2",
+        ],
+    );
+    std::fs::remove_file(dir.path("sides.csv")).expect("it is there");
+    fails(train(&[]), 2, &["error[E0620]: cannot read sides.csv: no such file or directory"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_saves_a_checkpoint() {
+    let dir = folder();
+    let mut command = command(&dir.path(""), &["train", "side.dl", "--out", "out", "--set", "fit.n=10000000"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs");
+    let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+    assert!(lines.next().expect("it reports").expect("text").starts_with("epoch 1/"));
+    let id = child.id().to_string();
+    let sent = std::process::Command::new("kill").args(["-INT", &id]).status().expect("there is a `kill`");
+    assert!(sent.success());
+    lines.for_each(drop);
+    let done = ended(child.wait_with_output().expect("it ends"));
+    assert_eq!(done.code, 130, "{}", done.err);
+    assert!(done.err.contains("the weights are in out/checkpoint.safetensors"), "{}", done.err);
+    let file = TensorFile::open(&dir.path("out/checkpoint.safetensors")).expect("it is sound");
+    assert_eq!(file.names().count(), 4);
+    assert!(dir.path("out/metrics.jsonl").exists());
+    assert!(!dir.path("out/model.safetensors").exists());
+}
+
+#[test]
+fn every_stage_can_be_printed() {
+    let dir = folder();
+    let emit = |stage: &str, more: &[&str]| {
+        fine(dlc(&dir.path(""), &[&["compile", "side.dl", "--emit", stage], more].concat())).out
+    };
+    assert!(emit("model", &[]).contains("fc1.weight"));
+    assert!(emit("model", &["Side"]).contains("fc1.weight"));
+    for stage in ["ast", "graph", "grad", "plan", "clif", "rust"] {
+        let text = emit(stage, &[]);
+        assert!(text.len() > 200, "{stage}: {text}");
+        assert_eq!(text, emit(stage, &[]), "{stage} is a function of the spec");
+    }
+    let rust = emit("rust", &[]);
+    assert!(rust.contains("pub struct Side(") && rust.contains("pub struct Fit("), "{rust}");
+    assert!(!emit("rust", &["Side"]).contains("pub struct Fit("));
+    fails(dlc(&dir.path(""), &["compile", "side.dl", "Sied", "--emit", "plan"]), 1, &["did you mean `Side`?"]);
+    dir.file(
+        "two.dl",
+        SPEC.to_owned() + &SPEC[SPEC.find("train fit").expect("it is there")..].replace("fit(", "again("),
+    );
+    fails(dlc(&dir.path(""), &["compile", "two.dl", "--emit", "plan"]), 1, &["there are several: `fit`, `again`"]);
+    fails(dlc(&dir.path(""), &["train", "two.dl"]), 1, &["`fit`, `again`", "name one of them"]);
+}
