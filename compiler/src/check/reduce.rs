@@ -188,7 +188,12 @@ impl Checker {
                     format!("{} need not be divisible by {}", parts[0], parts[1])
                 }
                 NumVal::Host(_) => "a size cannot change from step to step".to_string(),
-                _ => format!("{} is no whole number", self.show_num(n)),
+                NumVal::Float(x) if x.fract() == 0.0 || x.is_infinite() => {
+                    format!("{} is too large for a size", self.show_num(n))
+                }
+                NumVal::Int(_) | NumVal::Float(_) | NumVal::Size(_) => {
+                    format!("{} is no whole number", self.show_num(n))
+                }
             },
         };
         self.report(Diagnostic::error("E0303", span, message));

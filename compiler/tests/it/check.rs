@@ -1,6 +1,8 @@
 //! Specs are checked: functions, weights, and messages of wrong ones.
 
 mod examples;
+mod hostile;
+mod language;
 mod mistakes;
 mod prelude;
 
