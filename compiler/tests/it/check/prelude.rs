@@ -149,3 +149,183 @@ fn every_item_is_documented() {
         assert!(docs.is_some_and(|d| d.text.len() > 10), "{name} has no documentation");
     }
 }
+
+/// The value of an expression over inputs of these shapes, in evaluation, and its gradients by differences.
+fn value(expression: &str, inputs: &[(&str, Tensor)], weights: &[(&str, Tensor)]) -> (Tensor, Vec<(usize, Tensor)>) {
+    let tensors: Vec<(&str, &Tensor)> = inputs.iter().map(|(n, t)| (*n, t)).collect();
+    let case = Case { name: expression, expression, tensors };
+    let checked = check(&case.text(&|_| false));
+    let model = &checked.models[1];
+    let mut args: Vec<Tensor> = inputs.iter().map(|(_, t)| t.clone()).collect();
+    for slot in &model.entry.slots {
+        let found = weights.iter().find(|(n, _)| **n == *slot.path);
+        args.push(found.unwrap_or_else(|| panic!("{}", slot.path)).1.clone());
+    }
+    let function = model.entry.function;
+    let mut p = program_of(checked.checker);
+    let y = run(&p, function, args.clone()).remove(0);
+    let dy = Tensor::new(y.shape.clone(), (0..y.data.len()).map(|i| (i as f64).sin()).collect::<Vec<_>>());
+    let total = |args: Vec<Tensor>, p: &Program| -> f64 {
+        run(p, function, args)[0].data.iter().zip(&dy.data).map(|(y, dy)| y * dy).sum()
+    };
+    let mut grads = Vec::new();
+    for (i, found) in pull(&mut p, function, &args, &dy) {
+        let found = found.unwrap();
+        for k in 0..args[i].data.len() {
+            let near = |h: f64| {
+                let mut args = args.clone();
+                args[i].data[k] += h;
+                total(args, &p)
+            };
+            let slope = (near(1e-5) - near(-1e-5)) / 2e-5;
+            let far = (slope - found.data[k]).abs();
+            assert!(far < 1e-5 * (1.0 + slope.abs()), "{expression}: {} for {slope}", found.data[k]);
+        }
+        grads.push((i, found));
+    }
+    (y, grads)
+}
+
+/// Numbers between -2 and 2.
+fn some(shape: &[usize], seed: usize) -> Tensor {
+    let n: usize = shape.iter().product();
+    Tensor::new(shape, (0..n).map(|i| 2.0 * ((i * 37 + seed * 101) as f64).sin()).collect::<Vec<_>>())
+}
+
+#[track_caller]
+fn near(found: &[f64], expected: &[f64]) {
+    assert_eq!(found.len(), expected.len());
+    for (a, b) in found.iter().zip(expected) {
+        assert!((a - b).abs() < 1e-6 * (1.0 + b.abs()), "{found:?} for {expected:?}");
+    }
+}
+
+#[test]
+fn activations_that_have_no_golden_tensors() {
+    let x = some(&[3, 4], 1);
+    let formulas: [(&str, fn(f64) -> f64); 4] = [
+        ("elu(x)", |x| if x > 0.0 { x } else { x.exp() - 1.0 }),
+        ("elu(x, alpha = 0.3)", |x| if x > 0.0 { x } else { 0.3 * (x.exp() - 1.0) }),
+        ("softplus(x)", |x| (1.0 + x.exp()).ln()),
+        ("mish(x)", |x| x * (1.0 + x.exp()).ln().tanh()),
+    ];
+    for (expression, formula) in formulas {
+        let (y, _) = value(expression, &[("x", x.clone())], &[]);
+        near(&y.data, &x.data.iter().map(|x| formula(*x)).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn layers_that_have_no_golden_tensors() {
+    let x = some(&[2, 4], 2);
+    let rows = |f: &dyn Fn(&[f64]) -> Vec<f64>| x.data.chunks(4).flat_map(f).collect::<Vec<f64>>();
+    let w = some(&[4], 3);
+    let (y, _) = value("x -> l: RMSNorm(0.25)", &[("x", x.clone())], &[("l.weight", w.clone())]);
+    let rms = |row: &[f64]| {
+        let scale = (row.iter().map(|x| x * x).sum::<f64>() / 4.0 + 0.25).sqrt();
+        row.iter().zip(&w.data).map(|(x, w)| x / scale * w).collect()
+    };
+    near(&y.data, &rows(&rms));
+    let (gate, up, down) = (some(&[3, 4], 4), some(&[3, 4], 5), some(&[4, 3], 6));
+    let product = |w: &Tensor, x: &[f64]| -> Vec<f64> {
+        w.data.chunks(x.len()).map(|row| row.iter().zip(x).map(|(w, x)| w * x).sum()).collect()
+    };
+    let swiglu = |row: &[f64]| {
+        let gated = product(&gate, row).into_iter().zip(product(&up, row)).map(|(g, u)| g / (1.0 + (-g).exp()) * u);
+        product(&down, &gated.collect::<Vec<_>>())
+    };
+    let weights =
+        [("l.gate_proj.weight", gate.clone()), ("l.up_proj.weight", up.clone()), ("l.down_proj.weight", down.clone())];
+    let (y, _) = value("x -> l: SwiGLU(3)", &[("x", x.clone())], &weights);
+    near(&y.data, &rows(&swiglu));
+}
+
+/// Attention with 4 heads of queries and 2 of keys, row by row.
+#[test]
+fn attention_is_its_formula() {
+    let (q, k, v) = (some(&[1, 4, 2, 3], 7), some(&[1, 2, 5, 3], 8), some(&[1, 2, 5, 3], 9));
+    let mask = Tensor::new([1, 5], [1.0, 1.0, 0.0, 1.0, 1.0]);
+    let inputs = [("q", q.clone()), ("k", k.clone()), ("v", v.clone()), ("m", mask.clone())];
+    let by_hand = |causal: bool, masked: bool| -> Vec<f64> {
+        let mut out = Vec::new();
+        for (h, t) in (0..4).flat_map(|h| (0..2).map(move |t| (h, t))) {
+            let g = h / 2;
+            let query = &q.data[(h * 2 + t) * 3..][..3];
+            let seen = |s: &usize| (!causal || *s <= t + 5 - 2) && (!masked || mask.data[*s] != 0.0);
+            let score = |s: usize| k.data[(g * 5 + s) * 3..][..3].iter().zip(query).map(|(a, b)| a * b).sum::<f64>();
+            let e: Vec<(usize, f64)> = (0..5).filter(seen).map(|s| (s, (score(s) / 3_f64.sqrt()).exp())).collect();
+            let sum: f64 = e.iter().map(|(_, e)| e).sum();
+            out.extend((0..3).map(|c| e.iter().map(|(s, e)| e / sum * v.data[(g * 5 + s) * 3 + c]).sum::<f64>()));
+        }
+        out
+    };
+    near(&value("attention(q, k, v)", &inputs[..3], &[]).0.data, &by_hand(false, false));
+    near(&value("attention(q, k, v, causal = true)", &inputs[..3], &[]).0.data, &by_hand(true, false));
+    near(&value("attention(q, k, v, stop(m), causal = true)", &inputs, &[]).0.data, &by_hand(true, true));
+    let none = Tensor::new([1, 5], vec![0.0; 5]);
+    let inputs = [("q", q.clone()), ("k", k.clone()), ("v", v.clone()), ("m", none)];
+    near(&value("attention(q, k, v, stop(m))", &inputs, &[]).0.data, &[0.0; 24]);
+}
+
+#[test]
+fn rope_turns_pairs() {
+    let x = some(&[1, 2, 3, 4], 10);
+    let (y, _) = value("rope(x, base = 100)", &[("x", x.clone())], &[]);
+    let mut expected = x.data.clone();
+    for (i, row) in x.data.chunks(4).enumerate() {
+        for c in 0..2 {
+            let angle = (i % 3) as f64 * 100_f64.powf(-(c as f64) / 2.0);
+            expected[i * 4 + c] = row[c] * angle.cos() - row[c + 2] * angle.sin();
+            expected[i * 4 + c + 2] = row[c + 2] * angle.cos() + row[c] * angle.sin();
+        }
+    }
+    near(&y.data, &expected);
+}
+
+#[test]
+fn batch_norm_uses_the_batch_in_training_and_its_statistics_elsewhere() {
+    let text = "model M()(x: [3, 2, 2]) -> y: [3, 2, 2] { return x -> n: BatchNorm(eps = 0.5, m = 0.25) }";
+    let checked = check(text);
+    let x = some(&[3, 2, 2], 11);
+    let state = |name: &str| match name {
+        "n.weight" => Tensor::new([2], [2.0, 3.0]),
+        "n.bias" => Tensor::new([2], [0.5, -1.0]),
+        "n.running_mean" => Tensor::new([2], [0.1, 0.2]),
+        "n.running_var" => Tensor::new([2], [1.5, 0.7]),
+        _ => Tensor::scalar(4.0),
+    };
+    let of = |c: usize| -> Vec<f64> { (0..3).flat_map(|b| x.data[b * 4 + c * 2..][..2].to_vec()).collect() };
+    let mean = |c: usize| of(c).iter().sum::<f64>() / 6.0;
+    let var = |c: usize| of(c).iter().map(|x| (x - mean(c)).powi(2)).sum::<f64>() / 6.0;
+    let p = super::program(text);
+    for (training, model) in [(true, &checked.models[0]), (false, &checked.models[1])] {
+        let weights = model.entry.slots.iter().map(|s| state(&s.path));
+        let found = run(&p, model.entry.function, std::iter::once(x.clone()).chain(weights).collect());
+        let by_hand = |i: usize, x: &f64| {
+            let c = i / 2 % 2;
+            let (mu, var) = if training { (mean(c), var(c)) } else { ([0.1, 0.2][c], [1.5, 0.7][c]) };
+            (x - mu) / (var + 0.5).sqrt() * [2.0, 3.0][c] + [0.5, -1.0][c]
+        };
+        near(&found[0].data, &x.data.iter().enumerate().map(|(i, x)| by_hand(i, x)).collect::<Vec<_>>());
+        if training {
+            near(&found[1].data, &[0.075 + 0.25 * mean(0), 0.15 + 0.25 * mean(1)]);
+            near(&found[2].data, &[1.125 + 0.25 * var(0) * 6.0 / 5.0, 0.525 + 0.25 * var(1) * 6.0 / 5.0]);
+            assert_eq!(found[3].data, [5.0]);
+        } else {
+            assert_eq!(found.len(), 1);
+        }
+    }
+}
+
+#[test]
+fn stochastic_depth_drops_whole_samples() {
+    let text = "model M()(x: [64, 3]) -> y: [64, 3] { return stochastic_depth(x, 0.25) }";
+    let checked = check(text);
+    let p = super::program(text);
+    let x = Tensor::new([64, 3], vec![1.0; 192]);
+    let y = run(&p, checked.models[0].entry.function, vec![x.clone()]).remove(0);
+    let kept = y.data.chunks(3).filter(|row| row[0] != 0.0).count();
+    assert!(y.data.chunks(3).all(|row| row == [0.0; 3] || row.iter().all(|v| (v - 1.0 / 0.75).abs() < 1e-6)));
+    assert!((40..60).contains(&kept), "{kept} of 64");
+    assert_eq!(run(&p, checked.models[1].entry.function, vec![x.clone()])[0], x);
+}
