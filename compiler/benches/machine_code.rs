@@ -9,6 +9,7 @@ use dlc_compiler::back::clif;
 use dlc_compiler::back::reference::{self, Buf, Memory};
 use dlc_compiler::plan::plan;
 use dlc_compiler::program::build::Builder;
+use dlc_compiler::program::verify::verify;
 use dlc_compiler::program::{Entry, FnId, Op, Program, ReduceOp, Role, Ty, Value};
 use dlc_plan::kernel::{Kernel, Kind};
 use dlc_plan::plan::{Call, Step};
@@ -36,7 +37,8 @@ fn kernels(shapes: &[&[i64]], build: impl FnOnce(&mut Builder, &[Value]) -> Vec<
     let mut p = Program { dims: vec!["B".into()], ..Program::default() };
     p.add(b.finish(results));
     p.entries.push(Entry { name: "forward".into(), function: FnId(0), inputs, outputs, guards: vec![] });
-    let plan = plan(&p);
+    let facts = verify(&p).expect("what the builder made is well formed");
+    let plan = plan(&p, &facts);
     let calls = plan.entries[0].steps.iter().filter_map(|step| match step {
         Step::Kernel(call) => Some(call.clone()),
         Step::Gemm(_) | Step::Copy { .. } | Step::Scatter { .. } | Step::Repeat(_) => None,

@@ -200,10 +200,13 @@ fn near(found: &[f64], expected: &[f64]) {
     }
 }
 
+/// An expression, and what it is of one number.
+type Formula = (&'static str, fn(f64) -> f64);
+
 #[test]
 fn activations_that_have_no_golden_tensors() {
     let x = some(&[3, 4], 1);
-    let formulas: [(&str, fn(f64) -> f64); 4] = [
+    let formulas: [Formula; 4] = [
         ("elu(x)", |x| if x > 0.0 { x } else { x.exp() - 1.0 }),
         ("elu(x, alpha = 0.3)", |x| if x > 0.0 { x } else { 0.3 * (x.exp() - 1.0) }),
         ("softplus(x)", |x| (1.0 + x.exp()).ln()),
