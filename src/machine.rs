@@ -94,6 +94,23 @@ impl From<TensorError> for Error {
     }
 }
 
+/// What a micro-batch adds to what the sum of all gradients is divided by; 0 where a step has one batch.
+pub fn over(outputs: &Named) -> f64 {
+    let of = |(name, tensor): &(String, Tensor)| (name == OVER).then(|| tensor.to_f32_vec().first().copied()).flatten();
+    outputs.iter().find_map(of).map_or(0.0, f64::from)
+}
+
+/// Changes the weights by their gradients. `over` is the sum of what the micro-batches gave.
+pub fn update(machine: &mut dyn Machine, state: &HostState, over: f64) -> std::result::Result<(), RunError> {
+    let takes_it = machine.ports("update").is_some_and(|(inputs, _)| inputs.iter().any(|port| port.name == OVER));
+    let over = Tensor::from_slice(&[], &[over as f32]).map_err(|_| RunError::Memory { bytes: 4 })?;
+    let inputs = [(OVER, &over)];
+    machine.run("update", state, if takes_it { &inputs } else { &[] }).map(drop)
+}
+
+/// The name under which `accumulate` gives it and `update` takes it.
+const OVER: &str = "loss.over";
+
 /// Gives a machine the weights of a file, as the rules of a `weights` item say. The file is relative to `folder`. What is
 /// missing by permission keeps its value. Gives warnings.
 pub fn load(machine: &mut dyn Machine, rules: &recipe::Weights, folder: &Path) -> Result<Vec<String>> {

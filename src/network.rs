@@ -30,6 +30,8 @@ pub struct Network {
     state: HostState,
     /// Micro-batches of the step that is under way.
     micro_batches: u64,
+    /// What the sum of their gradients is to be divided by.
+    over: f64,
 }
 
 impl Network {
@@ -55,7 +57,7 @@ impl Network {
         if Machine::ports(&engine, "init").is_some() {
             engine.run("init", &state, &[])?;
         }
-        Ok(Network { engine, recipe, state, micro_batches: 0 })
+        Ok(Network { engine, recipe, state, micro_batches: 0, over: 0.0 })
     }
 
     /// Takes the weights of a safetensors file; all must be there, under their names.
@@ -110,6 +112,7 @@ impl Network {
         }
         let outputs = self.engine.run(if direct { "step" } else { "accumulate" }, &self.state, inputs)?;
         self.micro_batches += 1;
+        self.over += machine::over(&outputs);
         self.state.first_sample += inputs.first().and_then(|(_, x)| x.shape().first()).map_or(0, |rows| *rows as u64);
         if direct || self.micro_batches == self.recipe.as_ref().map_or(1, |recipe| recipe.accumulate) {
             self.end_step()?;
@@ -130,9 +133,10 @@ impl Network {
             return Ok(());
         }
         if Machine::ports(&self.engine, "update").is_some() {
-            self.engine.run("update", &self.state, &[])?;
+            machine::update(&mut self.engine, &self.state, self.over)?;
         }
         self.micro_batches = 0;
+        self.over = 0.0;
         self.state.first_sample = 0;
         self.state.step += 1;
         Ok(())

@@ -8,7 +8,7 @@ mod feed;
 
 use crate::data::batches::Batches;
 use crate::error::{Error, Result, code};
-use crate::machine::{Machine, load};
+use crate::machine::{self, Machine, load};
 use dlc_plan::HostState;
 use dlc_plan::recipe::{Batch, Length, Part, Recipe, Stop};
 use evaluate::evaluate;
@@ -221,11 +221,13 @@ impl Run<'_> {
         }
         let batch = self.feed.batch(self.machine, self.rows, numbers)?;
         self.state.first_sample = window.rows;
-        let loss = evaluate::loss(&batch.run(self.machine, entry, &self.state)?)?;
+        let outputs = batch.run(self.machine, entry, &self.state)?;
+        let loss = evaluate::loss(&outputs)?;
         if !loss.is_finite() {
             return Err(self.not_finite(loss, batch.not_finite()));
         }
         window.batches += 1;
+        window.over += machine::over(&outputs);
         window.rows += batch.rows() as u64;
         window.loss += loss * batch.rows() as f64;
         Ok(())
@@ -234,7 +236,7 @@ impl Run<'_> {
     /// The end of a step: the update where gradients were accumulated.
     fn end_step(&mut self, window: &mut Window) -> Result<()> {
         if self.machine.ports("step").is_none() {
-            self.machine.run("update", &self.state, &[])?;
+            machine::update(self.machine, &self.state, window.over)?;
         }
         let window = std::mem::take(window);
         self.state.step += 1;
@@ -282,6 +284,8 @@ struct Window {
     rows: u64,
     /// The sum of the losses, each times its rows.
     loss: f64,
+    /// What the sum of the gradients is to be divided by.
+    over: f64,
 }
 
 /// The best value of the metric that a training is stopped by.

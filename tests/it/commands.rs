@@ -143,6 +143,22 @@ fn the_same_training_gives_the_same_bits_on_any_number_of_threads() {
 }
 
 #[test]
+fn micro_batches_make_one_batch() {
+    let dir = folder();
+    let trained = |batch: &str, accumulate: &str| {
+        dir.file("this.dl", SPEC.replace("batch = 8", &format!("batch = {batch}")));
+        let (out, set) = (format!("out/{batch}"), format!("fit.k={accumulate}"));
+        fine(dlc(&dir.path(""), &["train", "this.dl", "--out", &out, "--set", &set]));
+        let file = dir.path(format!("{out}/model.safetensors"));
+        ["fc1.weight", "head.weight", "head.bias"].map(|name| numbers(&file, name)).concat()
+    };
+    let one = trained("8", "1");
+    for (found, expected) in trained("2", "4").iter().zip(&one) {
+        assert!((found - expected).abs() <= 1e-3, "{found} where one batch gives {expected}");
+    }
+}
+
+#[test]
 fn the_digits_are_learned() {
     let dir = Scratch::new();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
