@@ -84,6 +84,7 @@ fn unsafe_stands_only_where_it_may() {
         "runtime/",
         "compiler/src/back/clif/",
         "compiler/src/back/reference.rs",
+        "compiler/benches/",
         "compiler/tests/",
         "tests/",
         "src/weights/file.rs",
