@@ -23,6 +23,10 @@ pub struct Tile {
     /// The first element of C and its distance from row to row; from column to column it is 1.
     pub c: *mut f32,
     pub c_row: isize,
+    /// Memory that a later tile will read, a line of the cache for each step of k. A kernel that fetches early does not read
+    /// it but only has it fetched, and any address will do.
+    pub ahead: *const f32,
+    pub ahead_k: isize,
     /// Columns of C to write, up to the width of the tile.
     pub cols: usize,
     /// Whether the product is added to C or stored over it.
@@ -36,6 +40,8 @@ pub struct Tile {
 /// writable for `cols` columns and overlaps neither.
 pub type Kernel = unsafe fn(&Tile);
 
+/// Steps of k that B is fetched ahead of its use.
+const SOON: isize = 8;
 /// The largest number of elements in a tile of any kernel.
 pub const TILE_LEN: usize = 448;
 
@@ -51,10 +57,10 @@ pub struct Kernels {
     pub wide: usize,
     /// Vectors of the usual tile.
     pub vectors: usize,
-    /// Indexed by vectors - 1, whether A has unit distance between rows, rows - 1.
-    narrow: [[&'static [Kernel]; 2]; 2],
-    /// Indexed by vectors - 3, rows - 1; any distances of A.
-    broad: [&'static [Kernel]; 4],
+    /// Indexed by vectors - 1, what is true of the tile, rows - 1.
+    narrow: [[&'static [Kernel]; 4]; 2],
+    /// Indexed by vectors - 3, whether to fetch early, rows - 1; any distances of A.
+    broad: [[&'static [Kernel]; 2]; 4],
 }
 
 impl Kernels {
@@ -71,26 +77,32 @@ impl Kernels {
         }
     }
 
-    /// The kernel for tiles of `rows` rows and `vectors` vectors; `unit` says that A's rows are neighbours.
-    pub fn get(&self, rows: usize, vectors: usize, unit: bool) -> Kernel {
+    /// The kernel for tiles of `rows` rows and `vectors` vectors; `unit` says that A's rows are neighbours, `fetch` that
+    /// operands are so large that it pays to fetch memory early.
+    pub fn get(&self, rows: usize, vectors: usize, unit: bool, fetch: bool) -> Kernel {
         match vectors {
-            1 | 2 => self.narrow[vectors - 1][usize::from(unit)][rows - 1],
-            wide => self.broad[wide - 3][rows - 1],
+            1 | 2 => self.narrow[vectors - 1][2 * usize::from(unit) + usize::from(fetch)][rows - 1],
+            wide => self.broad[wide - 3][usize::from(fetch)][rows - 1],
         }
     }
 }
 
-/// A tile of `R` rows and `N` vectors. `UNIT` says that `a_row` is 1, which saves the registers for row pointers.
+/// A tile of `R` rows and `N` vectors. `UNIT` says that `a_row` is 1, which saves the registers for row pointers; `FETCH`
+/// that memory is fetched early: C, B of steps to come, and what lies ahead.
 ///
 /// # Safety
 /// As for [`Kernel`].
 #[inline(always)]
-unsafe fn kernel<V: Vector, const R: usize, const N: usize, const UNIT: bool>(tile: &Tile) {
+unsafe fn kernel<V: Vector, const R: usize, const N: usize, const UNIT: bool, const FETCH: bool>(tile: &Tile) {
     let a_row = if UNIT { 1 } else { tile.a_row };
-    let (mut a, mut b) = (tile.a, tile.b);
+    let (mut a, mut b, mut ahead) = (tile.a, tile.b, tile.ahead);
+    let fetch_row = |at: *const f32| (0..N).for_each(|v| V::will_use(at.wrapping_add(v * V::LANES)));
     // SAFETY: the caller has the instruction set and gives memory for `R` rows, `N` vectors and `k` steps; the pointers are
     // moved by wrapping arithmetic because the last step may move them past the end of their memory.
     unsafe {
+        if FETCH {
+            (0..R).for_each(|r| fetch_row(tile.c.wrapping_offset(r as isize * tile.c_row)));
+        }
         let mut sums = [[V::splat(0.0); N]; R];
         for _ in 0..tile.k {
             let mut row_of_b = [V::splat(0.0); N];
@@ -102,6 +114,11 @@ unsafe fn kernel<V: Vector, const R: usize, const N: usize, const UNIT: bool>(ti
                 for (sum, vector) in row.iter_mut().zip(row_of_b) {
                     *sum = sum.fma(x, vector);
                 }
+            }
+            if FETCH {
+                fetch_row(b.wrapping_offset(SOON * tile.b_k));
+                V::will_use_later(ahead);
+                ahead = ahead.wrapping_offset(tile.ahead_k);
             }
             a = a.wrapping_offset(tile.a_k);
             b = b.wrapping_offset(tile.b_k);
@@ -134,24 +151,40 @@ unsafe fn write_row<V: Vector, const N: usize>(row: &[V; N], c: *mut f32, cols: 
 
 /// The kernels of one shape for the given numbers of rows.
 macro_rules! kernels {
-    ($kernel:ident, $vectors:literal, $unit:literal, $($rows:literal)*) => {
-        &[$($kernel::<$rows, $vectors, $unit> as Kernel),*] as &[Kernel]
+    ($kernel:ident, $vectors:literal, $unit:literal, $fetch:literal, $($rows:literal)*) => {
+        &[$($kernel::<$rows, $vectors, $unit, $fetch> as Kernel),*] as &[Kernel]
+    };
+}
+
+/// The kernels of one number of vectors, up to two.
+macro_rules! narrow {
+    ($kernel:ident, $vectors:literal, [$($rows:literal)*]) => {
+        [
+            kernels!($kernel, $vectors, false, false, $($rows)*),
+            kernels!($kernel, $vectors, false, true, $($rows)*),
+            kernels!($kernel, $vectors, true, false, $($rows)*),
+            kernels!($kernel, $vectors, true, true, $($rows)*),
+        ]
+    };
+}
+
+/// The kernels of one number of vectors, from three on.
+macro_rules! broad {
+    ($kernel:ident, $vectors:literal, [$($rows:literal)*]) => {
+        [kernels!($kernel, $vectors, false, false, $($rows)*), kernels!($kernel, $vectors, false, true, $($rows)*)]
     };
 }
 
 /// All kernels of an instruction set of which the widest tiles have six vectors.
 macro_rules! tables {
-    ($kernel:ident, [$($rows:literal)*], [$($wide_rows:literal)*]) => {
+    ($kernel:ident, $rows:tt, $wide_rows:tt) => {
         (
+            [narrow!($kernel, 1, $rows), narrow!($kernel, 2, $rows)],
             [
-                [kernels!($kernel, 1, false, $($rows)*), kernels!($kernel, 1, true, $($rows)*)],
-                [kernels!($kernel, 2, false, $($rows)*), kernels!($kernel, 2, true, $($rows)*)],
-            ],
-            [
-                kernels!($kernel, 3, false, $($wide_rows)*),
-                kernels!($kernel, 4, false, $($wide_rows)*),
-                kernels!($kernel, 5, false, $($wide_rows)*),
-                kernels!($kernel, 6, false, $($wide_rows)*),
+                broad!($kernel, 3, $wide_rows),
+                broad!($kernel, 4, $wide_rows),
+                broad!($kernel, 5, $wide_rows),
+                broad!($kernel, 6, $wide_rows),
             ],
         )
     };
@@ -161,25 +194,25 @@ macro_rules! tables {
 /// As for [`Kernel`].
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
-unsafe fn avx512<const R: usize, const N: usize, const UNIT: bool>(tile: &Tile) {
+unsafe fn avx512<const R: usize, const N: usize, const UNIT: bool, const FETCH: bool>(tile: &Tile) {
     // SAFETY: passed on to the caller.
-    unsafe { kernel::<Avx512, R, N, UNIT>(tile) }
+    unsafe { kernel::<Avx512, R, N, UNIT, FETCH>(tile) }
 }
 
 /// # Safety
 /// As for [`Kernel`].
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn avx2<const R: usize, const N: usize, const UNIT: bool>(tile: &Tile) {
+unsafe fn avx2<const R: usize, const N: usize, const UNIT: bool, const FETCH: bool>(tile: &Tile) {
     // SAFETY: passed on to the caller.
-    unsafe { kernel::<Avx2, R, N, UNIT>(tile) }
+    unsafe { kernel::<Avx2, R, N, UNIT, FETCH>(tile) }
 }
 
 /// # Safety
 /// As for [`Kernel`].
-unsafe fn portable<const R: usize, const N: usize, const UNIT: bool>(tile: &Tile) {
+unsafe fn portable<const R: usize, const N: usize, const UNIT: bool, const FETCH: bool>(tile: &Tile) {
     // SAFETY: passed on to the caller.
-    unsafe { kernel::<Portable, R, N, UNIT>(tile) }
+    unsafe { kernel::<Portable, R, N, UNIT, FETCH>(tile) }
 }
 
 /// 14 rows of two vectors take 28 of 32 registers.
@@ -198,7 +231,6 @@ static AVX2: Kernels = {
 
 /// Six rows of one vector take 24 of the 32 registers of NEON.
 static PORTABLE: Kernels = {
-    let narrow = kernels!(portable, 1, false, 1 2 3 4 5 6);
-    let unit = kernels!(portable, 1, true, 1 2 3 4 5 6);
-    Kernels { lanes: 16, rows: 6, wide_rows: 0, wide: 1, vectors: 1, narrow: [[narrow, unit]; 2], broad: [&[]; 4] }
+    let narrow = narrow!(portable, 1, [1 2 3 4 5 6]);
+    Kernels { lanes: 16, rows: 6, wide_rows: 0, wide: 1, vectors: 1, narrow: [narrow; 2], broad: [[&[]; 2]; 4] }
 };

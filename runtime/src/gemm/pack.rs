@@ -1,13 +1,15 @@
 //! Packing: copies a block of A or B so that a micro-kernel reads it front to back.
 //!
 //! Both operands are packed alike. A *lane* is a row of A or a column of B; a packed panel has `width` numbers, one of each
-//! lane, for k = 0, then `width` numbers for k = 1, and so on. A panel with fewer lanes than its width is filled with zeros.
+//! of its lanes, for k = 0, then `width` numbers for k = 1, and so on. A block is packed into as many panels as its lanes
+//! fill, one after the other. The last panel, if it has fewer lanes, is either as narrow as its lanes or filled up with
+//! zeros.
 
 use crate::isa::Isa;
 
-/// Where a panel comes from, and its size.
+/// Where a block comes from, and what it is packed into.
 #[derive(Clone, Copy)]
-pub struct Panel {
+pub struct Block {
     /// The first element, and the distances from lane to lane and along k.
     pub from: *const f32,
     pub lane: isize,
@@ -15,26 +17,53 @@ pub struct Panel {
     /// Lanes there are, and steps of k.
     pub lanes: usize,
     pub k: usize,
-    /// Numbers for each k in the packed panel, at least `lanes`.
+    /// Lanes of a panel.
     pub width: usize,
+    /// Whether the last panel is filled up.
+    pub fill: bool,
 }
 
-/// Packs a panel into `k * width` numbers.
+/// One panel of a block.
+#[derive(Clone, Copy)]
+struct Panel {
+    from: *const f32,
+    lane: isize,
+    along_k: isize,
+    lanes: usize,
+    k: usize,
+    /// Numbers for each k in the packed panel, at least `lanes`.
+    width: usize,
+}
+
+impl Block {
+    /// The block's panels and where each is packed to, counted from the start.
+    #[inline(always)]
+    fn panels(self) -> impl Iterator<Item = (Panel, usize)> {
+        (0..self.lanes).step_by(self.width).map(move |first| {
+            let lanes = self.width.min(self.lanes - first);
+            let from = self.from.wrapping_offset(first as isize * self.lane);
+            let width = if self.fill { self.width } else { lanes };
+            (Panel { from, lane: self.lane, along_k: self.along_k, lanes, k: self.k, width }, first * self.k)
+        })
+    }
+}
+
+/// Packs a block.
 ///
 /// # Safety
-/// The machine has the instruction set; the panel is readable and `to` has room for `k * width` numbers that do not overlap
-/// it.
-pub unsafe fn pack(isa: Isa, panel: Panel, to: *mut f32) {
+/// The machine has the instruction set; the block is readable and `to` has room for `k` numbers for each lane, and for
+/// those that fill the last panel up, and does not overlap the block.
+pub unsafe fn pack(isa: Isa, block: Block, to: *mut f32) {
     // SAFETY: the instruction set is the caller's promise, as is the memory.
     unsafe {
         match isa {
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => x86::pack_avx512(panel, to),
+            Isa::Avx512 => x86::pack_avx512(block, to),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => x86::pack_avx2(panel, to),
+            Isa::Avx2 => x86::pack_avx2(block, to),
             #[cfg(not(target_arch = "x86_64"))]
-            Isa::Avx512 | Isa::Avx2 => pack_with(panel, to, &mut |panel, to| unsafe { copy_strided(panel, to) }),
-            Isa::Baseline => pack_with(panel, to, &mut |panel, to| copy_strided(panel, to)),
+            Isa::Avx512 | Isa::Avx2 => pack_with(block, to, |panel, to| copy_strided(panel, to)),
+            Isa::Baseline => pack_with(block, to, |panel, to| copy_strided(panel, to)),
         }
     }
 }
@@ -45,35 +74,71 @@ pub unsafe fn pack(isa: Isa, panel: Panel, to: *mut f32) {
 /// # Safety
 /// As for [`pack`].
 #[inline(always)]
-unsafe fn pack_with(panel: Panel, to: *mut f32, transpose: &mut impl FnMut(Panel, *mut f32)) {
-    // SAFETY: the caller's panel and room.
+unsafe fn pack_with(block: Block, to: *mut f32, transpose: impl Fn(Panel, *mut f32)) {
+    // SAFETY: the caller's block and room.
     unsafe {
-        if panel.lane == 1 {
-            copy_lanes(panel, to);
-        } else if panel.along_k == 1 {
-            transpose(panel, to);
-        } else {
-            copy_strided(panel, to);
+        if block.lane == 1 {
+            copy_lanes(block, to);
         }
-        if panel.lanes < panel.width {
-            for p in 0..panel.k {
-                to.add(p * panel.width + panel.lanes).write_bytes(0, panel.width - panel.lanes);
+        for (panel, at) in block.panels() {
+            let to = to.add(at);
+            match (block.lane, block.along_k) {
+                (1, _) => {}
+                (_, 1) => transpose(panel, to),
+                (_, _) => copy_strided(panel, to),
+            }
+            if panel.lanes < panel.width {
+                for p in 0..panel.k {
+                    to.add(p * panel.width + panel.lanes).write_bytes(0, panel.width - panel.lanes);
+                }
             }
         }
     }
 }
 
-/// Copies a panel whose lanes are neighbours.
+/// Copies a block whose lanes are neighbours.
 ///
 /// # Safety
 /// As for [`pack`].
 #[inline(always)]
-unsafe fn copy_lanes(panel: Panel, to: *mut f32) {
-    for p in 0..panel.k {
-        // SAFETY: `lanes` numbers are readable at each k, and the room has `width >= lanes` for it.
+unsafe fn copy_lanes(block: Block, to: *mut f32) {
+    /// Copies the full panels, with a width that the compiler knows where it is that of some kernel.
+    macro_rules! full_panels {
+        ($($width:literal)*) => {
+            match block.width {
+                // SAFETY: the caller's block and room, and the width is that of the block.
+                $($width => unsafe { copy_full_panels::<$width>(block, to) },)*
+                _ => unreachable!("no kernel has tiles of {} rows or columns", block.width),
+            }
+        };
+    }
+    full_panels!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 16 24 32 40 48 64 80 96);
+    if let Some((panel, at)) = block.panels().last().filter(|(panel, _)| panel.lanes < block.width) {
+        for p in 0..panel.k {
+            // SAFETY: `lanes` numbers are readable at each k, and the room has `width >= lanes` for it.
+            unsafe {
+                let from = panel.from.offset(p as isize * panel.along_k);
+                copy_short(from, to.add(at + p * panel.width), panel.lanes);
+            }
+        }
+    }
+}
+
+/// Copies the panels of `W` lanes of a block whose lanes are neighbours: k by k, so that memory is read along its rows.
+///
+/// # Safety
+/// As for [`pack`].
+#[inline(always)]
+unsafe fn copy_full_panels<const W: usize>(block: Block, to: *mut f32) {
+    for p in 0..block.k {
+        // SAFETY: `W` numbers of each full panel are readable at each k, and there is room for them.
         unsafe {
-            let from = panel.from.offset(p as isize * panel.along_k);
-            copy_short(from, to.add(p * panel.width), panel.lanes);
+            let from = block.from.offset(p as isize * block.along_k);
+            let to = to.add(p * W);
+            for i in 0..block.lanes / W {
+                let numbers = from.add(i * W).cast::<[f32; W]>().read_unaligned();
+                to.add(i * W * block.k).cast::<[f32; W]>().write_unaligned(numbers);
+            }
         }
     }
 }
@@ -121,23 +186,23 @@ unsafe fn copy_strided(panel: Panel, to: *mut f32) {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{Panel, copy_strided, pack_with};
+    use super::{Block, Panel, copy_strided, pack_with};
     use std::arch::x86_64::*;
 
     /// # Safety
     /// As for [`super::pack`].
-    #[target_feature(enable = "avx512f,avx2,fma")]
-    pub unsafe fn pack_avx512(panel: Panel, to: *mut f32) {
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+    pub unsafe fn pack_avx512(block: Block, to: *mut f32) {
         // SAFETY: passed on to the caller.
-        unsafe { pack_with(panel, to, &mut |panel, to| transpose(panel, to)) }
+        unsafe { pack_with(block, to, |panel, to| transpose(panel, to)) }
     }
 
     /// # Safety
     /// As for [`super::pack`].
     #[target_feature(enable = "avx2,fma")]
-    pub unsafe fn pack_avx2(panel: Panel, to: *mut f32) {
+    pub unsafe fn pack_avx2(block: Block, to: *mut f32) {
         // SAFETY: passed on to the caller.
-        unsafe { pack_with(panel, to, &mut |panel, to| transpose(panel, to)) }
+        unsafe { pack_with(block, to, |panel, to| transpose(panel, to)) }
     }
 
     /// Packs a panel that has unit distance along k: squares of 8 by 8 or 4 by 4, transposed in registers. Where lanes or

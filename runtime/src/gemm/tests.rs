@@ -108,10 +108,13 @@ impl Case {
 
     /// Every instruction set of this machine gives the bits of the definition, and those are near the sum in f64.
     fn check(&self, pool: Option<&Pool>) {
+        let [m, n, k] = self.sizes;
         let name = format!("{:?} {:?} accumulate {}", self.sizes, self.layouts, self.accumulate);
         let wanted = self.by_definition();
         self.check_near_f64(&wanted, &name);
-        for isa in Isa::ALL.into_iter().filter(|isa| isa.is_here()) {
+        // Where the program was not compiled for multiply-adds, each one is a call: slow.
+        let slow = |isa| isa == Isa::Baseline && cfg!(target_arch = "x86_64") && m * n * k > 1 << 19;
+        for isa in Isa::ALL.into_iter().filter(|isa| isa.is_here() && !slow(*isa)) {
             let got = self.by_gemm(isa, pool);
             assert_eq!(bits(&got), bits(&wanted), "{name} {isa:?}");
         }
@@ -298,10 +301,10 @@ fn scratch_grows_with_every_size() {
 }
 
 #[test]
-fn panels_are_of_tiles() {
+fn panels_are_neither_low_nor_high() {
     for m in 1..5000 {
         let height = panel_rows(m);
-        assert!((1..=84).contains(&height), "{m} rows in panels of {height}");
-        assert!(m <= 84 || height >= 42, "{m} rows in panels of {height}");
+        assert!((1..=168).contains(&height), "{m} rows in panels of {height}");
+        assert!(m <= 168 || height >= 84, "{m} rows in panels of {height}");
     }
 }

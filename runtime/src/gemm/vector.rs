@@ -42,6 +42,12 @@ pub trait Vector: Copy {
     /// # Safety
     /// As for [`Vector::splat`].
     unsafe fn add(self, other: Self) -> Self;
+    /// Fetches a line of memory that will be used soon; any address will do.
+    #[inline(always)]
+    fn will_use(_at: *const f32) {}
+    /// Fetches a line of memory that will be used later, not as near as [`Vector::will_use`]; any address will do.
+    #[inline(always)]
+    fn will_use_later(_at: *const f32) {}
 }
 
 /// Sixteen numbers in an array, for every machine: the compiler makes of it what the target has (four registers of NEON).
@@ -122,7 +128,7 @@ mod x86 {
     pub struct Avx2(__m256);
 
     // SAFETY (all blocks below): the caller has seen that the processor has the instructions, and gives memory as the
-    // trait says; masked loads and stores touch only the lanes of the mask.
+    // trait says; masked loads and stores touch only the lanes of the mask, and a prefetch of any address is harmless.
     impl Vector for Avx512 {
         const LANES: usize = 16;
 
@@ -159,6 +165,16 @@ mod x86 {
         #[inline(always)]
         unsafe fn add(self, other: Self) -> Self {
             Avx512(unsafe { _mm512_add_ps(self.0, other.0) })
+        }
+
+        #[inline(always)]
+        fn will_use(at: *const f32) {
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+        }
+
+        #[inline(always)]
+        fn will_use_later(at: *const f32) {
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
         }
     }
 
@@ -198,6 +214,16 @@ mod x86 {
         #[inline(always)]
         unsafe fn add(self, other: Self) -> Self {
             Avx2(unsafe { _mm256_add_ps(self.0, other.0) })
+        }
+
+        #[inline(always)]
+        fn will_use(at: *const f32) {
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+        }
+
+        #[inline(always)]
+        fn will_use_later(at: *const f32) {
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
         }
     }
 

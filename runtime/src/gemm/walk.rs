@@ -8,7 +8,7 @@
 
 use super::Mat;
 use super::kernel::{Kernels, TILE_LEN, Tile};
-use super::pack::{Panel, pack};
+use super::pack::{Block, pack};
 use crate::isa::Isa;
 use crate::pool::Pool;
 use std::ops::Range;
@@ -16,11 +16,19 @@ use std::ops::Range;
 /// The longest chain of multiply-adds; longer sums are added up from several chains, in ascending order.
 pub const CHAIN: usize = 384;
 /// The most rows of a panel, and the most columns of a tile of any instruction set, with room to spare.
-const SIDE: usize = 96;
+const SIDE: usize = 192;
 /// Rows that a panel aims at.
-const PANEL_ROWS: usize = 84;
+const PANEL_ROWS: usize = 168;
 /// Most numbers of the operand that is packed for all threads; a larger operand is packed part by part.
 const SHARED_LEN: usize = 2 << 20;
+/// Panels that are packed at once: so many that a row of B is read in long pieces.
+const PACKED_AT_ONCE: usize = 8;
+/// Numbers in B up to which it stays in the nearest cache, packed or not.
+const SMALL: usize = 1 << 12;
+/// Numbers in B from which on it pays to fetch memory before it is used.
+const LARGE: usize = 1 << 16;
+/// Tiles that go over a near B together. Each row of C may lie in a page of its own, and a processor knows some 64 at once.
+const NEAR_TILES: usize = 5;
 /// Numbers in a line of the cache, to which scratch is aligned.
 const LINE: usize = 16;
 /// Multiply-adds below which waking threads costs more than it gains.
@@ -162,43 +170,48 @@ pub unsafe fn walk(job: &Job, team: Team, scratch: &mut [f32]) {
 /// # Safety
 /// As for [`walk`].
 unsafe fn walk_columns(job: &Job, team: Team, scratch: &Scratch) {
-    let tiles = Tiling::by_columns(job);
+    let tiles = Tiling::new(job, job.m);
     let panels = job.n.div_ceil(tiles.width);
     let groups = panels.min(4 * team.threads());
+    let panel = |i: usize| i * tiles.width..((i + 1) * tiles.width).min(job.n);
     let mut first = 0;
     while first < job.k {
         let phase = if tiles.pack_a { phase(job.k, first, job.m, scratch.shared_len) } else { 0..job.k };
         first = phase.end;
         let packed_a = |k: usize| scratch.shared.wrapping_add((k - phase.start) * job.m);
         if tiles.pack_a {
-            let parts = job.m.div_ceil(SIDE);
-            let count = job.m.div_ceil(tiles.rows);
-            team.run(parts, &|_slot, i| {
+            let piece = PACKED_AT_ONCE * tiles.rows;
+            team.run(job.m.div_ceil(piece), &|_slot, i| {
+                let rows = i * piece..((i + 1) * piece).min(job.m);
                 for block in blocks(job.k, phase.clone()) {
-                    for tile in part(count, parts, i) {
-                        let rows = part(job.m, count, tile);
-                        let to = packed_a(block.start).wrapping_add(rows.start * block.len());
-                        // SAFETY: tiles of A have their own places in the shared scratch, which holds the phase.
-                        unsafe { job.pack_a(rows, block.clone(), to) };
-                    }
+                    let to = packed_a(block.start).wrapping_add(rows.start * block.len());
+                    // SAFETY: rows have their own places in the shared scratch, which holds the phase.
+                    unsafe { job.pack_a(&tiles, rows.clone(), block, to) };
                 }
             });
         }
         team.run(groups, &|slot, group| {
             let own = scratch.slots.wrapping_add(slot * scratch.slot_len);
-            for panel in part(panels, groups, group) {
-                let cols = panel * tiles.width..((panel + 1) * tiles.width).min(job.n);
+            let range = part(panels, groups, group);
+            let at_once = if tiles.direct_b(job) || !job.is_large() { 1 } else { SIDE / tiles.width };
+            for first in range.clone().step_by(at_once) {
+                let last = (first + at_once).min(range.end);
+                let cols = panel(first).start..panel(last - 1).end;
                 for block in blocks(job.k, phase.clone()) {
                     let a = tiles.pack_a.then(|| packed_a(block.start).cast_const());
-                    // SAFETY: the slot holds a block of a panel of B; other groups write other columns of C.
+                    let direct = tiles.direct_b(job) && cols.len() == tiles.width;
+                    // SAFETY: the slot holds a block of these panels of B; other groups write other columns of C.
                     unsafe {
-                        let b = if tiles.direct_b(job, cols.len()) {
-                            None
-                        } else {
-                            job.pack_b(cols.clone(), block.clone(), tiles.width, own);
-                            Some(own.cast_const())
-                        };
-                        job.strip(&tiles, 0..job.m, cols.clone(), block, a, b);
+                        if !direct {
+                            job.pack_b(&tiles, cols.clone(), block.clone(), own);
+                        }
+                        for i in first..last {
+                            let packed = own.wrapping_add((i - first) * tiles.width * block.len()).cast_const();
+                            let b = (!direct).then_some(packed);
+                            let later =
+                                tiles.columns_ahead(job, &block, &cols, (i - first) * job.m.div_ceil(tiles.rows));
+                            job.strip(&tiles, [0..job.m, panel(i), block.clone()], [a, b], later);
+                        }
                     }
                 }
             }
@@ -211,7 +224,7 @@ unsafe fn walk_columns(job: &Job, team: Team, scratch: &Scratch) {
 /// # Safety
 /// As for [`walk`].
 unsafe fn walk_rows(job: &Job, team: Team, scratch: &Scratch, height: usize) {
-    let tiles = Tiling::by_rows(job);
+    let tiles = Tiling::new(job, height);
     let longest = block(job.k, 0).len();
     let room = scratch.shared_len / (longest * tiles.width) * tiles.width;
     let stripes = job.n.div_ceil(room);
@@ -228,10 +241,12 @@ unsafe fn walk_rows(job: &Job, team: Team, scratch: &Scratch, height: usize) {
             let packed_b = |block: &Range<usize>, i: usize| {
                 scratch.shared.wrapping_add((block.start - phase.start) * padded + i * tiles.width * block.len())
             };
-            team.run(panels, &|_slot, i| {
+            team.run(panels.div_ceil(PACKED_AT_ONCE), &|_slot, i| {
+                let first = i * PACKED_AT_ONCE;
+                let cols = panel(first).start..panel((first + PACKED_AT_ONCE).min(panels) - 1).end;
                 for block in blocks(job.k, phase.clone()) {
                     // SAFETY: each panel of B has its own place in the shared scratch, which holds the phase.
-                    unsafe { job.pack_b(panel(i), block.clone(), tiles.width, packed_b(&block, i)) };
+                    unsafe { job.pack_b(&tiles, cols.clone(), block.clone(), packed_b(&block, first)) };
                 }
             });
             let last = columns.end == job.n && phase.end == job.k;
@@ -242,12 +257,18 @@ unsafe fn walk_rows(job: &Job, team: Team, scratch: &Scratch, height: usize) {
                     // SAFETY: the slot holds a block of a panel of A; other chunks write other rows of C.
                     unsafe {
                         let a = tiles.pack_a.then(|| {
-                            job.pack_a_tiles(&tiles, rows.clone(), block.clone(), own);
+                            job.pack_a(&tiles, rows.clone(), block.clone(), own);
                             own.cast_const()
                         });
-                        for i in 0..panels {
-                            let b = packed_b(&block, i).cast_const();
-                            job.strip(&tiles, rows.clone(), panel(i), block.clone(), a, Some(b));
+                        let step = if job.is_large() { rows.len() } else { NEAR_TILES * tiles.rows };
+                        for first in rows.clone().step_by(step) {
+                            let part = first..(first + step).min(rows.end);
+                            let a = a.map(|a| a.wrapping_add((first - rows.start) * block.len()));
+                            for i in 0..panels {
+                                let b = packed_b(&block, i).cast_const();
+                                let later = tiles.packed_ahead(job, packed_b(&block, i + 1), &rows, &block);
+                                job.strip(&tiles, [part.clone(), panel(i), block.clone()], [a, Some(b)], later);
+                            }
                         }
                     }
                 }
@@ -262,7 +283,7 @@ unsafe fn walk_rows(job: &Job, team: Team, scratch: &Scratch, height: usize) {
 /// The tiles of a product.
 struct Tiling {
     kernels: &'static Kernels,
-    /// Most rows of a tile.
+    /// Rows of a tile; the last one of a panel may have fewer.
     rows: usize,
     /// Columns of a tile.
     width: usize,
@@ -270,29 +291,54 @@ struct Tiling {
 }
 
 impl Tiling {
-    fn by_columns(job: &Job) -> Tiling {
+    /// The tiles for panels of some rows. Tiles are of nearly equal height: a low one would leave multipliers idle.
+    fn new(job: &Job, height: usize) -> Tiling {
         let kernels = Kernels::of(job.isa);
-        if job.m <= kernels.wide_rows && job.n > kernels.vectors * kernels.lanes {
-            let width = job.n.div_ceil(kernels.lanes).min(kernels.wide) * kernels.lanes;
-            return Tiling { kernels, rows: kernels.wide_rows, width, pack_a: false };
+        let vectors = job.n.div_ceil(kernels.lanes);
+        if height <= kernels.wide_rows && vectors > kernels.vectors {
+            let width = vectors.min(kernels.wide) * kernels.lanes;
+            return Tiling { kernels, rows: height, width, pack_a: false };
         }
-        Tiling::usual(job)
+        let width = vectors.min(kernels.vectors) * kernels.lanes;
+        let pack_a = height > kernels.wide_rows && job.n > 2 * width;
+        let rows = height.div_ceil(height.div_ceil(kernels.rows));
+        Tiling { kernels, rows, width, pack_a }
     }
 
-    fn by_rows(job: &Job) -> Tiling {
-        Tiling::usual(job)
+    /// Whether whole panels of B are read where they lie: where packing would not be made up for.
+    fn direct_b(&self, job: &Job) -> bool {
+        job.b.cs == 1 && (job.m <= 3 * self.rows || job.n * job.k <= SMALL)
     }
 
-    fn usual(job: &Job) -> Tiling {
-        let kernels = Kernels::of(job.isa);
-        let width = job.n.div_ceil(kernels.lanes).min(kernels.vectors) * kernels.lanes;
-        let pack_a = job.m > kernels.wide_rows && job.n > 2 * width;
-        Tiling { kernels, rows: kernels.rows, width, pack_a }
+    /// The next panel of B, packed: each tile fetches its share of it, evenly over k.
+    fn packed_ahead(&self, job: &Job, at: *const f32, rows: &Range<usize>, block: &Range<usize>) -> Option<Later> {
+        let len = self.width * block.len();
+        let share = len.div_ceil(rows.len().div_ceil(self.rows));
+        let along_k = share.div_ceil(block.len()) as isize;
+        job.is_large().then_some(Later { at, first: 0, share, len, along_k })
     }
 
-    /// Whether a panel of B is read where it lies.
-    fn direct_b(&self, job: &Job, cols: usize) -> bool {
-        job.b.cs == 1 && cols.is_multiple_of(self.kernels.lanes) && job.m <= 3 * self.rows
+    /// The columns of B after these where they lie: each tile fetches a line of each row. `first` tiles were before.
+    fn columns_ahead(&self, job: &Job, block: &Range<usize>, cols: &Range<usize>, first: usize) -> Option<Later> {
+        let at = job.b.at(block.start, cols.end).cast_const();
+        job.is_large().then_some(Later { at, first, share: LINE, len: cols.len(), along_k: job.b.rs })
+    }
+}
+
+/// Memory that later tiles will read, and how the tiles of a strip share in fetching it: tile `i` starts
+/// `(first + i) * share` after `at`, modulo `len`.
+#[derive(Clone, Copy)]
+struct Later {
+    at: *const f32,
+    first: usize,
+    share: usize,
+    len: usize,
+    along_k: isize,
+}
+
+impl Later {
+    fn tile(self, i: usize) -> *const f32 {
+        self.at.wrapping_add((self.first + i) * self.share % self.len)
     }
 }
 
@@ -304,6 +350,11 @@ impl Job<'_> {
         let strips = self.n.div_ceil(kernels.vectors * kernels.lanes);
         let turns = |chunks: usize| chunks.div_ceil(threads) * threads;
         panels == 1 || (self.m * CHAIN <= SHARED_LEN && 10 * panels * turns(strips) < 9 * strips * turns(panels))
+    }
+
+    /// Whether B is too large for the near caches.
+    fn is_large(&self) -> bool {
+        self.n * self.k >= LARGE
     }
 
     /// Reports all rows as finished, panel by panel.
@@ -326,42 +377,28 @@ impl Job<'_> {
         }
     }
 
-    /// Packs the rows of one tile of A.
+    /// Packs rows of A, tile after tile.
     ///
     /// # Safety
     /// `to` has room for rows times block numbers.
-    unsafe fn pack_a(&self, rows: Range<usize>, block: Range<usize>, to: *mut f32) {
+    unsafe fn pack_a(&self, tiles: &Tiling, rows: Range<usize>, block: Range<usize>, to: *mut f32) {
         let from = self.a.at(rows.start, block.start).cast_const();
-        let (lanes, k) = (rows.len(), block.len());
-        let panel = Panel { from, lane: self.a.rs, along_k: self.a.cs, lanes, k, width: lanes };
-        // SAFETY: the panel lies in A; the room is the caller's.
-        unsafe { pack(self.isa, panel, to) }
+        let (lanes, k, width) = (rows.len(), block.len(), tiles.rows);
+        let block = Block { from, lane: self.a.rs, along_k: self.a.cs, lanes, k, width, fill: false };
+        // SAFETY: the block lies in A; the room is the caller's.
+        unsafe { pack(self.isa, block, to) }
     }
 
-    /// Packs a panel of rows of A, tile after tile as [`Job::strip`] reads them.
+    /// Packs columns of B, panel after panel.
     ///
     /// # Safety
-    /// As for [`Job::pack_a`].
-    unsafe fn pack_a_tiles(&self, tiles: &Tiling, rows: Range<usize>, block: Range<usize>, to: *mut f32) {
-        let count = rows.len().div_ceil(tiles.rows);
-        for i in 0..count {
-            let tile = part(rows.len(), count, i);
-            let to = to.wrapping_add(tile.start * block.len());
-            // SAFETY: the tile is within the caller's rows and room.
-            unsafe { self.pack_a(rows.start + tile.start..rows.start + tile.end, block.clone(), to) };
-        }
-    }
-
-    /// Packs a panel of columns of B.
-    ///
-    /// # Safety
-    /// `to` has room for width times block numbers.
-    unsafe fn pack_b(&self, cols: Range<usize>, block: Range<usize>, width: usize, to: *mut f32) {
+    /// `to` has room for columns, up to a multiple of the width, times block numbers.
+    unsafe fn pack_b(&self, tiles: &Tiling, cols: Range<usize>, block: Range<usize>, to: *mut f32) {
         let from = self.b.at(block.start, cols.start).cast_const();
-        let (lanes, k) = (cols.len(), block.len());
-        let panel = Panel { from, lane: self.b.cs, along_k: self.b.rs, lanes, k, width };
-        // SAFETY: the panel lies in B; the room is the caller's.
-        unsafe { pack(self.isa, panel, to) }
+        let (lanes, k, width) = (cols.len(), block.len(), tiles.width);
+        let block = Block { from, lane: self.b.cs, along_k: self.b.rs, lanes, k, width, fill: true };
+        // SAFETY: the block lies in B; the room is the caller's.
+        unsafe { pack(self.isa, block, to) }
     }
 
     /// Computes the tiles of some rows and of columns within one tile's width, for a block of k. Operands are read from
@@ -372,35 +409,44 @@ impl Job<'_> {
     unsafe fn strip(
         &self,
         tiles: &Tiling,
-        rows: Range<usize>,
-        cols: Range<usize>,
-        block: Range<usize>,
-        a: Option<*const f32>,
-        b: Option<*const f32>,
+        [rows, cols, block]: [Range<usize>; 3],
+        [a, b]: [Option<*const f32>; 2],
+        later: Option<Later>,
     ) {
         let vectors = cols.len().div_ceil(tiles.kernels.lanes);
         let (b, b_k) = match b {
             Some(packed) => (packed, tiles.width as isize),
             None => (self.b.at(block.start, cols.start).cast_const(), self.b.rs),
         };
-        let count = rows.len().div_ceil(tiles.rows);
-        for i in 0..count {
-            let tile = part(rows.len(), count, i);
-            let first = rows.start + tile.start;
+        for (i, first) in rows.clone().step_by(tiles.rows).enumerate() {
+            let height = tiles.rows.min(rows.end - first);
             let (a, a_row, a_k) = match a {
-                Some(packed) => (packed.wrapping_add(tile.start * block.len()), 1, tile.len() as isize),
+                Some(packed) => (packed.wrapping_add((first - rows.start) * block.len()), 1, height as isize),
                 None => (self.a.at(first, block.start).cast_const(), self.a.rs, self.a.cs),
             };
-            let kernel = tiles.kernels.get(tile.len(), vectors, a_row == 1);
+            let kernel = tiles.kernels.get(height, vectors, a_row == 1, later.is_some());
             let c = self.c.at(first, cols.start);
             let add = self.accumulate || block.start > 0;
-            let work = Tile { k: block.len(), a, a_row, a_k, b, b_k, c, c_row: self.c.rs, cols: cols.len(), add };
+            let work = Tile {
+                k: block.len(),
+                a,
+                a_row,
+                a_k,
+                b,
+                b_k,
+                c,
+                c_row: self.c.rs,
+                ahead: later.map_or(b, |later| later.tile(i)),
+                ahead_k: later.map_or(0, |later| later.along_k),
+                cols: cols.len(),
+                add,
+            };
             // SAFETY: the tile lies in C, its operands in A and B or in packed panels of full width.
             unsafe {
                 if self.c.cs == 1 {
                     kernel(&work);
                 } else {
-                    self.spread(kernel, work, tile.len());
+                    self.spread(kernel, work, height);
                 }
             }
         }
