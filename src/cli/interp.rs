@@ -2,7 +2,7 @@
 //! runs its entries on tensors by name.
 
 use crate::machine::{Machine, Named};
-use dlc_compiler::program::interp::{self, run_entry};
+use dlc_compiler::program::interp::{self, first_unsound, run_entry};
 use dlc_compiler::program::{Entry, Program, Role, Ty, WeightId};
 use dlc_plan::plan::{Port, Store, Weight};
 use dlc_plan::{DType, HostState};
@@ -70,19 +70,7 @@ impl Machine for Interp {
             let known = self.program.entries.iter().map(|entry| entry.name.clone()).collect();
             return Err(Error::NoEntry { name: name.into(), known });
         };
-        let mut args = Vec::with_capacity(entry.inputs.len());
-        for role in &entry.inputs {
-            args.push(match role {
-                Role::Named(input) | Role::Index(input, _) => {
-                    let given = inputs.iter().find(|(name, _)| name == input).map(|(_, tensor)| *tensor);
-                    read(given.ok_or_else(|| Error::NoInput { name: input.clone(), entry: name.into() })?)?
-                }
-                Role::Weight(WeightId(number)) => self.values[*number as usize].clone(),
-                Role::Grad(_) | Role::Trained | Role::Grads | Role::State(_) => {
-                    return Err(refused(format!("`{name}` is for machine code: the interpreter keeps no gradients")));
-                }
-            });
-        }
+        let args = self.args(entry, inputs)?;
         let results = run_entry(&self.program, entry, args, state).map_err(|error| refused(error.0))?;
         let dtypes: Vec<DType> = self.program.function(entry.function).result_tys().iter().map(|ty| ty.dtype).collect();
         let mut named = Named::new();
@@ -120,6 +108,38 @@ impl Machine for Interp {
 }
 
 impl Interp {
+    /// Where an entry that runs on a machine's weights first makes a number that is not finite in single precision.
+    pub fn first_unsound(
+        mut self,
+        name: &str,
+        machine: &dyn Machine,
+        state: &HostState,
+        inputs: &Named,
+    ) -> Option<String> {
+        for weight in machine.weights() {
+            self.set_weight(&weight.name, &machine.weight(&weight.name).ok()?).ok()?;
+        }
+        let entry = self.program.entry(name)?;
+        let inputs: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+        let args = self.args(entry, &inputs).ok()?;
+        first_unsound(&self.program, entry, args, state).ok()?
+    }
+
+    /// What an entry takes: the inputs, and weights.
+    fn args(&self, entry: &Entry, inputs: &[(&str, &Tensor)]) -> Result<Vec<interp::Tensor>, Error> {
+        let arg = |role: &Role| match role {
+            Role::Named(input) | Role::Index(input, _) => {
+                let given = inputs.iter().find(|(name, _)| name == input).map(|(_, tensor)| *tensor);
+                read(given.ok_or_else(|| Error::NoInput { name: input.clone(), entry: entry.name.clone() })?)
+            }
+            Role::Weight(WeightId(number)) => Ok(self.values[*number as usize].clone()),
+            Role::Grad(_) | Role::Trained | Role::Grads | Role::State(_) => {
+                Err(refused(format!("`{}` is for machine code: the interpreter keeps no gradients", entry.name)))
+            }
+        };
+        entry.inputs.iter().map(arg).collect()
+    }
+
     fn number(&self, name: &str) -> Result<usize, Error> {
         let found = self.stored.iter().position(|weight| weight.name == name);
         found.ok_or_else(|| Error::NoWeight { name: name.into() })

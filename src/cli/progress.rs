@@ -2,9 +2,13 @@
 //! `metrics.jsonl`.
 
 use super::fail::{Fail, print};
+use super::interp::Interp;
 use crate::error::Result;
 use crate::files::write_whole;
+use crate::machine::{Machine, Named};
 use crate::train::{Progress, Report, Watch};
+use dlc_compiler::program::Program;
+use dlc_plan::HostState;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Map, Value};
 use std::fmt::Write;
@@ -37,19 +41,21 @@ pub struct Show {
     metrics: PathBuf,
     lines: String,
     written: Option<Instant>,
-    /// Why lines can no longer be printed; a training does not end for that.
+    /// Whether lines can no longer be printed; a training does not end for that.
     unheard: bool,
+    /// The program, to look for the place where a loss went wrong.
+    program: Option<Program>,
 }
 
 impl Show {
     /// A training of so many epochs, if that is how its length is said; its metrics go to a file.
-    pub fn new(epochs: Option<u64>, metrics: PathBuf) -> Show {
+    pub fn new(epochs: Option<u64>, metrics: PathBuf, program: Program) -> Show {
         let bar = io::stderr().is_terminal().then(|| {
             let style = "{bar:30} {pos}/{len} steps  {msg}  {eta} left";
             let style = ProgressStyle::with_template(style).expect("the template is sound");
             ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10)).with_style(style)
         });
-        Show { bar, epochs, metrics, lines: String::new(), written: None, unheard: false }
+        Show { bar, epochs, metrics, lines: String::new(), written: None, unheard: false, program: Some(program) }
     }
 
     /// Writes what is still to be written, and takes the bar away.
@@ -107,6 +113,17 @@ impl Watch for Show {
 
     fn warn(&mut self, text: &str) {
         eprintln!("warning: {text}");
+    }
+
+    fn explain(&mut self, machine: &dyn Machine, state: &HostState, batch: &Named) -> Option<String> {
+        for weight in machine.weights() {
+            let numbers = machine.weight(&weight.name).ok()?.to_f32_vec();
+            if numbers.iter().any(|number| !number.is_finite()) {
+                return Some(format!("weight `{}` is not finite", weight.name));
+            }
+        }
+        let place = Interp::new(self.program.take()?).first_unsound("grad", machine, state, batch)?;
+        Some(format!("the first non-finite value is {place}"))
     }
 
     fn interrupted(&mut self) -> bool {

@@ -29,7 +29,7 @@ pub fn main(args: &ArgMatches, json: bool) -> Outcome {
         Length::Epochs(epochs) => Some(epochs),
         Length::Steps(_) => None,
     };
-    let mut show = Show::new(epochs, out.join("metrics.jsonl"));
+    let mut show = Show::new(epochs, out.join("metrics.jsonl"), compiled.program);
     catch_interrupts();
     let mut net = network(compiled.plan, None, recipe.seed)?;
     let done = train(net.engine_mut(), &recipe, &source.folder(), &mut show);

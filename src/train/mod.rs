@@ -8,7 +8,7 @@ mod feed;
 
 use crate::data::batches::Batches;
 use crate::error::{Error, Result, code};
-use crate::machine::{self, Machine, load};
+use crate::machine::{self, Machine, Named, load};
 use dlc_plan::HostState;
 use dlc_plan::recipe::{Batch, Length, Part, Recipe, Stop};
 use evaluate::evaluate;
@@ -35,6 +35,12 @@ pub trait Watch {
     /// Something is odd.
     fn warn(&mut self, text: &str) {
         let _ = text;
+    }
+
+    /// The loss of a batch is not finite: what more can be said of that? It is asked before the weights change.
+    fn explain(&mut self, machine: &dyn Machine, state: &HostState, batch: &Named) -> Option<String> {
+        let _ = (machine, state, batch);
+        None
     }
 
     /// Whether the training is to end after this step.
@@ -224,7 +230,7 @@ impl Run<'_> {
         let outputs = batch.run(self.machine, entry, &self.state)?;
         let loss = evaluate::loss(&outputs)?;
         if !loss.is_finite() {
-            return Err(self.not_finite(loss, batch.not_finite()));
+            return Err(self.not_finite(loss, &batch));
         }
         window.batches += 1;
         window.over += machine::over(&outputs);
@@ -248,8 +254,14 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn not_finite(&self, loss: f64, why: Option<String>) -> Error {
-        let error = Error::run(code::LOSS_NOT_FINITE, format!("loss is {loss} at step {}", self.state.step));
+    fn not_finite(&mut self, loss: f64, batch: &feed::Batch) -> Error {
+        let mut message = format!("loss is {loss} at step {}", self.state.step);
+        let why = batch.not_finite();
+        if let (None, Some(place)) = (&why, self.watch.explain(self.machine, &self.state, &batch.columns)) {
+            message.push_str("; ");
+            message.push_str(&place);
+        }
+        let error = Error::run(code::LOSS_NOT_FINITE, message);
         match why {
             Some(why) => error.note(why),
             None => error.help("a smaller learning rate, a longer warm-up, or `clip = 1.0` often mends this"),

@@ -264,8 +264,18 @@ fn files_that_do_not_fit_are_named() {
 fn a_training_that_cannot_go_on_says_why() {
     let dir = folder();
     let train = |more: &[&str]| dlc(&dir.path(""), &[&["train", "side.dl", "--out", "out"], more].concat());
-    fails(train(&["--set", "fit.lr=1e30"]), 3, &["error[E0703]: loss is", " at step "]);
+    fails(
+        train(&["--set", "fit.lr=1e30"]),
+        3,
+        &["error[E0703]: loss is", " at step ", "; the first non-finite value is "],
+    );
     assert!(!dir.path("out/model.safetensors").exists());
+    // Only one layer makes too large a number of sound ones.
+    let huge = SPEC.replace("return h ->", "h = h -> mid.wide: Wide\n  return h ->");
+    let wide = "block Wide()(x: [B, W]) -> [B, W] { return exp(x * 1000 + 1000) }\n";
+    dir.file("huge.dl", wide.to_owned() + &huge);
+    let told = dlc(&dir.path(""), &["train", "huge.dl", "--out", "out"]);
+    fails(told, 3, &["error[E0703]: loss is NaN at step 0; the first non-finite value is mid.wide\n"]);
     fails(train(&["--out", "side.dl/x"]), 1, &["cannot be used multiple times"]);
     fails(
         dlc(&dir.path(""), &["train", "side.dl", "--out", "side.dl/x"]),

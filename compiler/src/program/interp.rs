@@ -4,10 +4,12 @@
 
 mod array;
 mod eval;
+mod seek;
 
 use super::{Entry, FnId, Function, Node, Op, Program, Repeat, Role, View};
 use array::Array;
 use dlc_plan::{DType, Host, HostState, Size};
+use seek::{Seek, is_sound};
 use std::fmt;
 use std::rc::Rc;
 
@@ -68,6 +70,19 @@ pub fn run_entry(p: &Program, e: &Entry, args: Vec<Tensor>, host: &HostState) ->
     run(p, e.function, args, &dims, host)
 }
 
+/// Where an entry first makes a number that single precision does not have out of such as it has: the path of the member,
+/// or the name of the function where that is no member. `None` where there is no such place.
+pub fn first_unsound(p: &Program, e: &Entry, args: Vec<Tensor>, host: &HostState) -> Result<Option<String>, RunError> {
+    let dims = bind(p, e.function, &args)?;
+    let arrays = args.into_iter().map(Array::from).collect();
+    let mut run = Run { p, dims: &dims, host, rows: Vec::new(), seek: Some(Seek::default()) };
+    let done = run.function(p.function(e.function), arrays);
+    match run.seek.and_then(|seek| seek.found) {
+        Some(place) => Ok(Some(place)),
+        None => done.map(|_| None),
+    }
+}
+
 /// The dynamic sizes, from the extents of a function's arguments. A size that no argument tells is 0.
 pub fn bind(p: &Program, f: FnId, args: &[Tensor]) -> Result<Vec<i64>, RunError> {
     let mut dims: Vec<Option<i64>> = vec![None; p.dims.len()];
@@ -99,7 +114,7 @@ pub fn run(p: &Program, f: FnId, args: Vec<Tensor>, dims: &[i64], host: &HostSta
             args.len()
         ));
     }
-    let mut run = Run { p, dims, host, rows: Vec::new() };
+    let mut run = Run { p, dims, host, rows: Vec::new(), seek: None };
     let mut arrays = Vec::new();
     for (param, arg) in function.params.iter().zip(args) {
         let expected = run.extents(&param.ty.shape)?;
@@ -117,6 +132,8 @@ struct Run<'a> {
     dims: &'a [i64],
     host: &'a HostState,
     rows: Vec<usize>,
+    /// What is looked for on the way.
+    seek: Option<Seek>,
 }
 
 impl Run<'_> {
@@ -139,8 +156,14 @@ impl Run<'_> {
             } else if uses[i].iter().all(|n| *n == 0) {
                 Vec::new()
             } else {
-                let taken = n.args.iter().map(|a| take(&mut values, &mut uses, *a)).collect();
-                self.node(n, taken).map_err(|RunError(e)| RunError(format!("{e} (%{i} of {})", f.name)))?
+                let taken: Vec<Array> = n.args.iter().map(|a| take(&mut values, &mut uses, *a)).collect();
+                let sound = self.seek.is_some() && taken.iter().all(is_sound);
+                let results =
+                    self.node(n, taken).map_err(|RunError(e)| RunError(format!("{e} (%{i} of {})", f.name)))?;
+                if let (true, Some(seek)) = (sound, &mut self.seek) {
+                    seek.look(f, n, &results)?;
+                }
+                results
             };
             values.push(results.into_iter().map(Some).collect());
         }
@@ -149,7 +172,7 @@ impl Run<'_> {
 
     fn node(&mut self, n: &Node, args: Vec<Array>) -> Result<Vec<Array>, RunError> {
         if let Op::Call(g) = &n.op {
-            return self.function(self.p.function(*g), args);
+            return self.within(&n.origin.member, |run| run.function(run.p.function(*g), args));
         }
         if let Op::Repeat(r) = &n.op {
             return self.repeat(r, args);
@@ -162,6 +185,18 @@ impl Run<'_> {
         }
         let shape = self.extents(&n.tys[0].shape)?;
         Ok(vec![eval::node(self, n, &args, shape)?])
+    }
+
+    /// Runs what belongs to a member.
+    fn within<T>(&mut self, member: &Rc<str>, f: impl FnOnce(&mut Self) -> T) -> T {
+        if let Some(seek) = &mut self.seek {
+            seek.path.push(member.clone());
+        }
+        let done = f(self);
+        if let Some(seek) = &mut self.seek {
+            seek.path.pop();
+        }
+        done
     }
 
     fn host_scalar(&self, h: &Host, dtype: DType) -> Array {
@@ -197,7 +232,8 @@ impl Run<'_> {
             given.extend(stacks.iter().map(|s| s.element(i)));
             given.extend(rows.chunks(r.count).map(|slot| slot[i].clone()));
             self.rows.push(i);
-            let mut results = self.function(body, given)?;
+            let member = r.members.get(i).cloned().unwrap_or_default();
+            let mut results = self.within(&member, |run| run.function(body, given))?;
             self.rows.pop();
             per_iteration[i] = results.split_off(r.carried);
             carried = results;
