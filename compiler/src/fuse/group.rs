@@ -45,7 +45,7 @@ pub struct Item {
     pub step: Option<u32>,
     /// The extents of the loop, in the order of the values' axes; axes of extent 1 left out.
     pub domain: Vec<Size>,
-    /// Loop axis i is domain axis order[i].
+    /// Loop axis i is domain axis `order[i]`.
     pub order: Vec<usize>,
     /// How many loop axes are rows, once a fold has decided it.
     pub rows: Option<usize>,

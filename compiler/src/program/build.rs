@@ -176,7 +176,7 @@ impl Builder {
         self.node(Op::View(view), vec![v], ty)
     }
 
-    /// Result axis i is argument axis p[i].
+    /// Result axis i is argument axis `p[i]`.
     pub fn permute(&mut self, v: Value, p: &[usize]) -> Value {
         if p.iter().enumerate().all(|(i, a)| i == *a) {
             return v;
@@ -185,7 +185,7 @@ impl Builder {
         self.view(View::Permute(p.to_vec()), v, shape)
     }
 
-    /// Argument axis k becomes result axis axes[k]; along the others the elements are repeated.
+    /// Argument axis k becomes result axis `axes[k]`; along the others the elements are repeated.
     pub fn broadcast(&mut self, v: Value, axes: Vec<usize>, shape: &[Size]) -> Value {
         if self.ty(v).shape == shape {
             return v;

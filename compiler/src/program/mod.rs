@@ -170,9 +170,9 @@ pub enum ReduceOp {
 /// An arrangement of the same elements. The result's type gives its extents.
 #[derive(Clone, Debug, PartialEq)]
 pub enum View {
-    /// Result axis i is argument axis p[i].
+    /// Result axis i is argument axis `p[i]`.
     Permute(Vec<usize>),
-    /// Argument axis k is result axis axes[k] (ascending); along the other result axes the elements are repeated.
+    /// Argument axis k is result axis `axes[k]` (ascending); along the other result axes the elements are repeated.
     Broadcast(Vec<usize>),
     /// Along an axis: the elements start, start + step, .. The step is not zero and may be negative.
     Slice {
