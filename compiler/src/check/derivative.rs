@@ -1,12 +1,13 @@
 //! Functions that state their own gradient: each becomes a function of the program, once for each kind of arguments.
 
 use super::Checker;
-use super::call::{Names, Unnamed, match_dims, translate};
+use super::call::{Names, Unnamed, translate};
 use super::frame::{Guard, finish};
 use super::key;
 use super::load::FnItem;
 use super::scope::{Kind, Scope};
 use super::stmt::Flow;
+use super::types::match_dims;
 use super::value::{Axis, Given, Tag, Tensor, Val};
 use crate::program::{FnId, Ty, Value};
 use dlc_grammar::ast::{Body, Derivative, Dim, ExprKind, Param};

@@ -2,8 +2,9 @@
 
 use super::Checker;
 use super::frame::{Decl, Slot, SlotKind};
-use crate::program::{Function, Op, Value, View};
+use crate::program::{Function, Node, Op, Value, View};
 use dlc_grammar::{Diagnostic, nearest};
+use dlc_plan::Prim;
 use dlc_plan::glob::Glob;
 use std::rc::Rc;
 
@@ -109,27 +110,13 @@ pub(super) fn find_summed(f: &Function, slots: &mut [Slot]) {
 
 /// The parameter that a value is, looked at through permutations and casts, and the parameter's axis for each of its axes.
 fn source(f: &Function, v: Value) -> Option<(usize, Vec<usize>)> {
-    let node = f.node(v);
-    match &node.op {
-        Op::Param(n) => Some((*n as usize, (0..node.tys[0].rank()).collect())),
-        Op::View(View::Permute(p)) => {
-            let (param, axes) = source(f, node.args[0])?;
-            Some((param, p.iter().map(|i| axes[*i]).collect()))
+    let passes = |n: &Node| matches!(n.op, Op::View(View::Permute(_)) | Op::Map(Prim::Cast(_)));
+    let (param, between) = f.source(v, passes)?;
+    let mut axes: Vec<usize> = (0..f.ty(v).rank()).collect();
+    for node in between {
+        if let Op::View(View::Permute(p)) = &node.op {
+            axes = axes.iter().map(|i| p[*i]).collect();
         }
-        Op::Map(dlc_plan::Prim::Cast(_)) => source(f, node.args[0]),
-        Op::Const(_)
-        | Op::Host(_)
-        | Op::Map(_)
-        | Op::Reduce(..)
-        | Op::View(_)
-        | Op::Contract(_)
-        | Op::Gather
-        | Op::Scatter
-        | Op::Iota(_)
-        | Op::Random
-        | Op::Concat(_)
-        | Op::Stop
-        | Op::Call(_)
-        | Op::Repeat(_) => None,
     }
+    Some((param, axes))
 }

@@ -25,19 +25,22 @@ mod ops;
 mod rearrange;
 mod reduce;
 mod repeat;
+mod require;
 mod scope;
 mod stmt;
+mod types;
 mod unreached;
 mod value;
 
 pub use builtin::Builtin;
-pub(crate) use call::names_in;
+
 pub use frame::{Decl, Guard, Init, Slot, SlotKind};
 pub use init::near_glob;
 pub use load::{ConfigItem, ConstItem, FnItem, Found, ItemRef, Loaded, Loader, Modules, NetItem, NoFiles, PRELUDE};
 pub use model::{EntryFn, Input, ModelFn};
 pub use net::Instance;
 pub(crate) use num::to_host;
+pub(crate) use require::names_in;
 pub use scope::{Kind, Owner, Scope, Var};
 pub use value::{Axis, AxisArgs, AxisSel, Ctor, Func, Given, Layer, Num, NumVal, Tag, Target, Tensor, Val};
 

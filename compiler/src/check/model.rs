@@ -1,11 +1,11 @@
 //! Entries: a model as a function of its inputs and weights, and the frame in which others build entries of their own.
 
 use super::Checker;
-use super::call::names_in;
 use super::errors::LayerLevel;
 use super::frame::{Guard, Slot};
 use super::init::is_weight;
 use super::load::NetItem;
+use super::require::names_in;
 use super::scope::{Kind, Owner, Scope};
 use super::value::{Axis, Ctor, Given, Num, Tag, Tensor, Val};
 use crate::program::{FnId, Ty};

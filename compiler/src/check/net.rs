@@ -369,7 +369,7 @@ impl Checker {
         let sizes = input_names(net);
         for (param, given) in config.iter().zip(&ctor.config) {
             let Some(default) = param.default.as_ref().filter(|_| given.is_none()) else { continue };
-            let waits = super::call::names_in(default)
+            let waits = super::require::names_in(default)
                 .iter()
                 .any(|(n, _)| sizes.contains(&n.as_str()) && config.iter().all(|p| p.name.text != *n));
             if !waits {

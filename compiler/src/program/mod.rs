@@ -393,6 +393,23 @@ impl Function {
         }
     }
 
+    /// The parameter that a value comes from, and the nodes between them, the value's own first: `passes` says which
+    /// nodes are looked through, to what they are applied to first.
+    pub fn source(&self, v: Value, passes: impl Fn(&Node) -> bool) -> Option<(usize, Vec<&Node>)> {
+        let (mut v, mut between) = (v, Vec::new());
+        loop {
+            let node = self.node(v);
+            if let Op::Param(n) = node.op {
+                return Some((n as usize, between));
+            }
+            if !passes(node) {
+                return None;
+            }
+            between.push(node);
+            v = *node.args.first()?;
+        }
+    }
+
     /// The types of the results.
     pub fn result_tys(&self) -> Vec<Ty> {
         self.results.iter().map(|v| self.ty(*v).clone()).collect()
