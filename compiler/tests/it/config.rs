@@ -1,6 +1,7 @@
 //! Mistakes in `train`, `data` and `weights` items, word for word, and what sound ones become.
 
 use crate::support::spec::{Columns, compile, deep_columns, mistakes, shown, text, train};
+use dlc_compiler::emit;
 use dlc_compiler::pipeline::{Goal, Stage};
 use dlc_plan::DType;
 use dlc_plan::recipe::{Arg, Batch, Length, Part, Share, SourceKind, Stop};
@@ -363,13 +364,20 @@ fn every_stage_has_a_text() {
             seen.push((stage, show()));
         },
     );
-    done.unwrap();
+    let done = done.unwrap();
     for (stage, shown) in seen {
         match stage {
-            Stage::Model | Stage::Graph | Stage::Grad | Stage::Plan => {
+            Stage::Ast | Stage::Model | Stage::Graph | Stage::Grad | Stage::Plan => {
                 insta::assert_snapshot!(format!("digits_{stage:?}").to_lowercase(), shown);
             }
-            Stage::Ast | Stage::Pass(_) => assert!(!shown.is_empty(), "{stage:?}"),
+            Stage::Pass(_) => assert!(!shown.is_empty(), "{stage:?}"),
         }
     }
+    #[cfg(feature = "jit")]
+    {
+        use dlc_compiler::back::clif::clif_text;
+        let clif: String = done.plan.kernels.iter().map(|kernel| clif_text(kernel) + "\n").collect();
+        insta::assert_snapshot!("digits_clif", clif);
+    }
+    insta::assert_snapshot!("digits_rust", emit::one("fit", "", &done));
 }
