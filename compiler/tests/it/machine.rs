@@ -16,16 +16,37 @@ fn given(dtype: DType, t: &Tensor) -> Given {
     }
 }
 
-/// The outputs of the entry `forward`.
-pub fn run(plan: &Plan, inputs: &[Tensor], host: &HostState, threads: usize) -> Vec<Given> {
+/// The engine of a plan in machine code, on so many threads.
+pub fn engine(plan: &Plan, threads: usize) -> Engine {
     let code = clif::compile(&plan.kernels).unwrap();
     let fns = (0..plan.kernels.len()).map(|i| code.function(i)).collect();
     let kernels = Kernels { fns, keep: Box::new(code) };
-    let mut engine = Engine::with_pool(plan.clone(), kernels, Arc::new(Pool::new(threads))).unwrap();
-    let ports = plan.entries[0].inputs.clone();
+    Engine::with_pool(plan.clone(), kernels, Arc::new(Pool::new(threads))).unwrap()
+}
+
+/// The outputs of an entry for inputs in the order of its ports.
+pub fn outputs(engine: &mut Engine, entry: &str, inputs: &[Tensor], host: &HostState) -> Vec<Given> {
+    let plan = engine.plan().clone();
+    let ports = &plan.entries.iter().find(|e| e.name == entry).unwrap().inputs;
     let tensors: Vec<Given> = ports.iter().zip(inputs).map(|(p, t)| given(p.dtype, t)).collect();
     let named: Vec<(&str, &Given)> = ports.iter().map(|p| p.name.as_str()).zip(&tensors).collect();
-    engine.run("forward", host, &named).unwrap().into_iter().map(|(_, t)| t).collect()
+    engine.run(entry, host, &named).unwrap().into_iter().map(|(_, t)| t).collect()
+}
+
+/// The outputs of an entry, as the interpreter gives them.
+pub fn run_entry(engine: &mut Engine, entry: &str, inputs: &[Tensor], host: &HostState) -> Vec<Tensor> {
+    let number = |t: Given| -> Vec<f64> {
+        match t.dtype() {
+            dlc_runtime::tensor::DType::I64 => t.view::<i64>().unwrap().iter().map(|x| *x as f64).collect(),
+            _ => t.to_f32_vec().iter().map(|x| f64::from(*x)).collect(),
+        }
+    };
+    outputs(engine, entry, inputs, host).into_iter().map(|t| Tensor::new(t.shape().to_vec(), number(t))).collect()
+}
+
+/// The outputs of the entry `forward`.
+pub fn run(plan: &Plan, inputs: &[Tensor], host: &HostState, threads: usize) -> Vec<Given> {
+    outputs(&mut engine(plan, threads), "forward", inputs, host)
 }
 
 /// Compares with what is expected, and the bits of one, two and three threads.

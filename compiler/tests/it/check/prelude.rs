@@ -1,42 +1,13 @@
-//! The prelude, item by item, against PyTorch (tests/golden/make.py says what the tensors are): values and gradients.
+//! The prelude, item by item, against PyTorch (tests/golden/make.py says what the tensors are): values and gradients, by
+//! the interpreter in double precision and by machine code.
 
+use super::cases::{self, Case, named};
 use super::{check, program_of};
-use crate::support::golden::Golden;
-use dlc_compiler::check::Checker;
+use dlc_compiler::check::{Checker, Found, ItemRef, PRELUDE};
 use dlc_compiler::grad::{Residual, gradient};
-use dlc_compiler::program::interp::{self, Tensor};
-use dlc_compiler::program::{FnId, Program};
+use dlc_compiler::program::interp::{self, Tensor, run_entry};
+use dlc_compiler::program::{Entry, FnId, Program};
 use dlc_plan::HostState;
-
-/// The tensors of one case, by name, and its expression.
-struct Case<'a> {
-    name: &'a str,
-    expression: &'a str,
-    tensors: Vec<(&'a str, &'a Tensor)>,
-}
-
-impl<'a> Case<'a> {
-    fn get(&self, name: &str) -> Option<&'a Tensor> {
-        self.tensors.iter().find(|(n, _)| *n == name).map(|(_, t)| *t)
-    }
-
-    /// What the expression takes: all but the result, the cotangent and the gradients.
-    fn inputs(&self) -> Vec<(&'a str, &'a Tensor)> {
-        let gradient = |name: &str| name.strip_prefix('d').is_some_and(|of| self.get(of).is_some());
-        self.tensors.iter().filter(|(n, _)| *n != "y" && !gradient(n)).copied().collect()
-    }
-
-    /// A model that computes the expression.
-    fn text(&self, integers: &dyn Fn(&str) -> bool) -> String {
-        let ty = |(name, t): &(&str, &Tensor)| {
-            let dims: Vec<String> = t.shape.iter().map(usize::to_string).collect();
-            let dtype = if integers(&format!("{}/{name}", self.name)) { "i64" } else { "f32" };
-            format!("{name}: {dtype}[{}]", dims.join(", "))
-        };
-        let inputs: Vec<String> = self.inputs().iter().filter(|(n, _)| !n.contains('.')).map(ty).collect();
-        format!("model Case()({}) {{ return {} }}", inputs.join(", "), self.expression)
-    }
-}
 
 /// How far a tensor is from the reference, where that is further than DESIGN section 4 allows.
 fn differs(what: &str, found: &Tensor, expected: &Tensor, bound: f64) -> Option<String> {
@@ -79,82 +50,135 @@ fn pull(p: &mut Program, f: FnId, args: &[Tensor], dy: &Tensor) -> Vec<(usize, O
     g.cotangents.iter().map(|(i, k)| (*i, k.map(|k| found[k].clone()))).collect()
 }
 
-/// Whether the expression is of the kind that a model computes: optimizers and schedules have tests of their own.
-fn is_function(case: &Case) -> bool {
-    case.get("theta").is_none() && case.get("step").is_none()
-}
-
-fn check_case(case: &Case, integers: &dyn Fn(&str) -> bool) -> Vec<String> {
-    let name = case.name;
-    let checked = check(&case.text(integers));
-    let model = &checked.models[1];
-    let weights: Vec<String> = model.entry.slots.iter().map(|s| s.path.to_string()).collect();
-    let inputs = model.inputs.iter().map(|i| i.name.clone());
-    let names: Vec<String> = inputs.chain(weights).collect();
-    let args: Vec<Tensor> =
-        names.iter().map(|n| case.get(n).unwrap_or_else(|| panic!("{name}: {n}")).clone()).collect();
-    let function = model.entry.function;
-    let mut p = program_of(checked.checker);
-    let found = run(&p, function, args.clone());
-    let y = case.get("y").unwrap();
-    let mut wrong: Vec<String> = differs(name, &found[0], y, 1e-5).into_iter().collect();
-    let Some(dy) = case.get("dy").cloned().or_else(|| y.shape.is_empty().then(|| Tensor::scalar(1.0))) else {
-        return wrong;
-    };
-    for (i, found) in pull(&mut p, function, &args, &dy) {
-        let Some(expected) = case.get(&format!("d{}", names[i])) else { continue };
-        let zeros = Tensor::new(expected.shape.clone(), vec![0.0; expected.data.len()]);
-        wrong.extend(differs(&format!("{name}/d{}", names[i]), &found.unwrap_or(zeros), expected, 1e-4));
+/// The differences between what an entry gives and its case.
+fn wrong(case: &Case, entry: &Entry, found: &[Tensor]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for (role, found) in entry.outputs.iter().zip(found) {
+        let name = named(role);
+        let Some(expected) = case.get(name) else { continue };
+        let bound = if name.starts_with('d') { 1e-4 } else { 1e-5 };
+        wrong.extend(differs(&format!("{}/{name}", case.name), found, expected, bound));
     }
     wrong
 }
 
 #[test]
 fn every_function_and_layer_is_as_pytorch_has_it() {
-    let golden = Golden::read("golden/prelude.safetensors");
-    let all = golden.all();
-    let integers = |name: &str| name.ends_with("/label");
-    let (mut count, mut wrong) = (0, Vec::new());
-    for line in golden.metadata["cases"].lines() {
-        let (name, expression) = line.split_once(" = ").unwrap();
-        let below = |full: &'_ str| full.strip_prefix(name).and_then(|rest| rest.strip_prefix('/')).map(str::len);
-        let tensors = all.iter().filter_map(|(n, t)| below(n).map(|len| (&n[n.len() - len..], t))).collect();
-        let mut case = Case { name, expression, tensors };
-        case.tensors.sort_by_key(|(n, _)| *n);
-        if is_function(&case) {
-            wrong.extend(check_case(&case, &integers));
-            count += 1;
-        }
+    let cases = cases::of_models();
+    assert!(cases.len() > 200, "{} cases", cases.len());
+    let p = cases::program(&cases);
+    let mut all = Vec::new();
+    for (case, entry) in cases.iter().zip(&p.entries) {
+        let args = entry.inputs.iter().map(|r| case.given(r)).collect();
+        let found = run_entry(&p, entry, args, &HostState::default()).unwrap_or_else(|e| panic!("{}: {e}", case.name));
+        all.extend(wrong(case, entry, &found));
     }
-    assert!(count > 100, "{count} cases");
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(all.is_empty(), "{}", all.join("\n"));
+}
+
+/// The same by machine code in single precision: one program of all cases.
+#[cfg(feature = "jit")]
+#[test]
+fn every_function_and_layer_is_as_pytorch_has_it_in_machine_code() {
+    use crate::machine;
+    let cases = cases::of_models();
+    let mut p = cases::program(&cases);
+    let facts = dlc_compiler::passes::run(&mut p, dlc_compiler::passes::PASSES, false, &mut |_, _, _| {}).unwrap();
+    let mut engine = machine::engine(&dlc_compiler::plan::plan(&p, &facts), 1);
+    let mut all = Vec::new();
+    for (case, entry) in cases.iter().zip(&p.entries) {
+        let args: Vec<Tensor> = entry.inputs.iter().map(|r| case.given(r)).collect();
+        let found = machine::run_entry(&mut engine, &case.name, &args, &HostState::default());
+        all.extend(wrong(case, entry, &found));
+    }
+    assert!(all.is_empty(), "{}", all.join("\n"));
+}
+
+/// Items that have no golden tensors of their own, and the tests that are about them.
+const ELSEWHERE: &[(&str, &str)] = &[
+    ("attention", "attention_is_its_formula"),
+    ("rope", "rope_turns_pairs"),
+    ("Embedding", "inputs_that_index_a_table_are_bounded_by_it"),
+    ("dropout", "micro_batches_make_one_batch"),
+    ("stochastic_depth", "stochastic_depth_drops_whole_samples"),
+    ("gathered", "micro_batches_make_one_batch"),
+    ("prepared", "a_step_clips_then_adds_penalties_then_updates_then_shrinks"),
+    ("settled", "a_step_clips_then_adds_penalties_then_updates_then_shrinks"),
+    ("zeros", "first_values_are_as_their_expressions_say"),
+    ("ones", "first_values_are_as_their_expressions_say"),
+    ("const", "first_values_are_as_their_expressions_say"),
+    ("uniform", "first_values_are_as_their_expressions_say"),
+    ("normal", "first_values_are_as_their_expressions_say"),
+    ("trunc_normal", "first_values_are_as_their_expressions_say"),
+    ("inverse_erf", "first_values_are_as_their_expressions_say"),
+    ("newton_erf", "first_values_are_as_their_expressions_say"),
+    ("kaiming_uniform", "first_values_are_as_their_expressions_say"),
+    ("kaiming_normal", "first_values_are_as_their_expressions_say"),
+    ("kaiming_std", "first_values_are_as_their_expressions_say"),
+    ("xavier_uniform", "first_values_are_as_their_expressions_say"),
+    ("xavier_normal", "first_values_are_as_their_expressions_say"),
+];
+
+/// The names of the prelude's items, each with its documentation.
+fn items() -> Vec<(String, String)> {
+    let mut checker = Checker::new();
+    let names: Vec<String> = checker.modules.names(PRELUDE).map(str::to_string).collect();
+    let docs = |name: &String| {
+        let mut errors = Vec::new();
+        let found = checker.modules.find(PRELUDE, name, &mut errors);
+        assert!(errors.is_empty(), "{errors:?}");
+        let Found::Item(item) = found else { panic!("{name} does not parse") };
+        let docs = match &item {
+            ItemRef::Fn(f) => f.ast.docs.as_ref(),
+            ItemRef::Net(n) => n.ast.docs.as_ref(),
+            other => panic!("{name}: {other:?}"),
+        };
+        docs.map_or(String::new(), |d| d.text.clone())
+    };
+    let docs: Vec<String> = names.iter().map(docs).collect();
+    names.into_iter().zip(docs).collect()
 }
 
 /// Every item says what it is: its documentation gives a formula or a source.
 #[test]
 fn every_item_is_documented() {
-    let mut checker = Checker::new();
-    let names: Vec<String> = checker.modules.names(dlc_compiler::check::PRELUDE).map(str::to_string).collect();
-    assert!(names.len() > 20);
-    for name in names {
-        let mut errors = Vec::new();
-        let found = checker.modules.find(dlc_compiler::check::PRELUDE, &name, &mut errors);
-        assert!(errors.is_empty(), "{errors:?}");
-        let dlc_compiler::check::Found::Item(item) = found else { panic!("{name} does not parse") };
-        let docs = match &item {
-            dlc_compiler::check::ItemRef::Fn(f) => f.ast.docs.as_ref(),
-            dlc_compiler::check::ItemRef::Net(n) => n.ast.docs.as_ref(),
-            other => panic!("{name}: {other:?}"),
-        };
-        assert!(docs.is_some_and(|d| d.text.len() > 10), "{name} has no documentation");
+    let items = items();
+    assert!(items.len() > 20);
+    for (name, docs) in items {
+        assert!(docs.len() > 10, "{name} has no documentation");
+    }
+}
+
+/// Whether a text has a word.
+fn has_word(text: &str, word: &str) -> bool {
+    text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').any(|w| w == word)
+}
+
+#[test]
+fn every_item_has_a_case() {
+    let cases = cases::all();
+    let plain = |name: &str| name.to_lowercase().replace('_', "");
+    let tests = [include_str!("prelude.rs"), include_str!("../lower.rs")];
+    let items = items();
+    for (name, _) in &items {
+        let about =
+            |c: &Case| has_word(&c.expression, name) && plain(c.name.split('.').next().unwrap_or("")) == plain(name);
+        let elsewhere = ELSEWHERE.iter().find(|(item, _)| item == name).map(|(_, test)| format!("fn {test}("));
+        match elsewhere {
+            None => assert!(cases.iter().any(about), "{name} has no case in tests/golden/prelude.py"),
+            Some(test) => assert!(tests.iter().any(|t| t.contains(&test)), "there is no test `{test}` for {name}"),
+        }
+    }
+    for (name, _) in ELSEWHERE {
+        assert!(items.iter().any(|(item, _)| item == name), "there is no {name} in the prelude");
     }
 }
 
 /// The value of an expression over inputs of these shapes, in evaluation, and its gradients by differences.
 fn value(expression: &str, inputs: &[(&str, Tensor)], weights: &[(&str, Tensor)]) -> (Tensor, Vec<(usize, Tensor)>) {
-    let tensors: Vec<(&str, &Tensor)> = inputs.iter().map(|(n, t)| (*n, t)).collect();
-    let case = Case { name: expression, expression, tensors };
-    let checked = check(&case.text(&|_| false));
+    let tensors = inputs.iter().map(|(n, t)| (n.to_string(), t.clone())).collect();
+    let case = Case { name: expression.into(), expression: expression.into(), tensors };
+    let checked = check(&case.text(0));
     let model = &checked.models[1];
     let mut args: Vec<Tensor> = inputs.iter().map(|(_, t)| t.clone()).collect();
     for slot in &model.entry.slots {

@@ -1,0 +1,397 @@
+"""The cases of golden/prelude.safetensors: each item of the prelude on ordinary inputs and at its edges. make.py, which
+runs this, says what the tensors are called."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+from common import CHECK, GOLDEN, distance, normal, save, seeded
+
+
+TENSORS, CASES = {}, {}
+
+
+def add(name, expression, tensors):
+    assert name not in CASES, name
+    CASES[name] = expression
+    TENSORS.update({f"{name}/{k}": v.detach().clone() for k, v in tensors.items()})
+
+
+def function(name, expression, f, exact=False, after=None, **inputs):
+    """A case of a function or a layer: f takes the inputs in order. `l_weight` is written `l.weight`. `exact` is for what
+    PyTorch loses digits of in float32: its float64, rounded. `after` are states of the layer after a call in training."""
+
+    def run(dtype):
+        own = {k: v.detach().clone() for k, v in inputs.items()}
+        learnt = lambda k, v: v.is_floating_point() and "_running_" not in k
+        own = {k: v.to(dtype) if v.is_floating_point() else v for k, v in own.items()}
+        own = {k: v.requires_grad_() if learnt(k, v) else v for k, v in own.items()}
+        y = f(*own.values())
+        dy = normal(name + "/dy", *y.shape).to(dtype) if y.dim() else torch.ones((), dtype=dtype)
+        y.backward(dy)
+        named = {k.replace("l_", "l.", 1) if k.startswith("l_") else k: v for k, v in own.items()}
+        return named | {"y": y, "dy": dy} | {f"d{k}": v.grad for k, v in named.items() if v.requires_grad}
+
+    result = run(torch.float64 if exact else torch.float32)
+    if exact:
+        result = {k: v.float() if v.is_floating_point() else v for k, v in result.items()}
+    for key, tensor in result.items():
+        if key.startswith("d"):
+            assert tensor.isfinite().all(), f"{name}/{key} is {tensor}"
+    assert not result["y"].isnan().any(), name
+    if CHECK:
+        precise = run(torch.float64)
+        far = {k: distance(result[k], precise[k]) for k in result if k.startswith("d") or k == "y"}
+        if max(far.values()) > 1e-6:
+            print(f"{name}: from float64 by " + ", ".join(f"{k} {v:.1e}" for k, v in far.items() if v > 1e-6))
+    add(name, expression, result | {f"next.{k}": v for k, v in (after or {}).items()})
+
+
+ZERO = [0.0, -0.0, 1e-45, -1e-45, 1e-40, -1e-40, 1e-37, -1e-37, 3e-38, 5e-39]
+HUNDRED = [100.0, -100.0, 30.0, -30.0, 87.0, -87.0, 89.0, -89.0, 104.0, -104.0, 0.5]
+LARGE = [1e4, -1e4, 9999.0, -9999.0]
+EDGES = {"zero": torch.tensor(ZERO), "hundred": torch.tensor(HUNDRED), "large": torch.tensor(LARGE)}
+
+
+def elementwise(name, expression, f, edges=("zero", "hundred", "large")):
+    """A function of one x: on ordinary numbers and at each of the edges."""
+    function(name, expression, f, x=2 * normal(name + "/x", 3, 17))
+    for edge in edges:
+        function(f"{name}.{edge}", expression, f, x=EDGES[edge])
+
+
+def activations():
+    corners = torch.tensor([0.0, -0.0, 3.0, -3.0, 6.0, 2.999, -2.999, 6.001, 1e4, -1e4])
+    for name, f in (
+        ("relu", F.relu),
+        ("relu6", F.relu6),
+        ("leaky_relu", F.leaky_relu),
+        ("elu", F.elu),
+        ("selu", F.selu),
+        ("celu", F.celu),
+        ("sigmoid", torch.sigmoid),
+        ("hard_sigmoid", F.hardsigmoid),
+        ("tanh", torch.tanh),
+        ("softplus", F.softplus),
+        ("silu", F.silu),
+        ("swish", F.silu),
+        ("hard_swish", F.hardswish),
+        ("mish", F.mish),
+        ("gelu", F.gelu),
+        ("gelu_tanh", lambda x: F.gelu(x, approximate="tanh")),
+        ("quick_gelu", lambda x: x * torch.sigmoid(1.702 * x)),
+    ):
+        elementwise(name, f"{name}(x)", f)
+    for name, f in (("relu6", F.relu6), ("hard_sigmoid", F.hardsigmoid), ("hard_swish", F.hardswish)):
+        function(f"{name}.corners", f"{name}(x)", f, x=corners)
+    elementwise("softsign", "softsign(x)", F.softsign, edges=("zero", "hundred"))
+    function("softsign.large", "softsign(x)", F.softsign, exact=True, x=EDGES["large"])
+    for name, expression, f in (
+        ("leaky_relu.alpha", "leaky_relu(x, alpha = 0.2)", lambda x: F.leaky_relu(x, 0.2)),
+        ("elu.alpha", "elu(x, alpha = 0.3)", lambda x: F.elu(x, 0.3)),
+        ("celu.alpha", "celu(x, alpha = 0.3)", lambda x: F.celu(x, 0.3)),
+        ("softplus.beta", "softplus(x, beta = 3)", lambda x: F.softplus(x, 3)),
+        ("swish.beta", "swish(x, beta = 1.5)", lambda x: x * torch.sigmoid(1.5 * x)),
+    ):
+        elementwise(name, expression, f, edges=())
+    function("softplus_1", "softplus_1(x)", F.softplus, x=torch.tensor([0.0, 1.0, -1.0]))
+
+    def swish(x, b):
+        return x * torch.sigmoid(b * x)
+
+    x, b = 2 * normal("swish.learnt/x", 3, 17), normal("swish.learnt/b", 17)
+    function("swish.learnt", "swish(x, beta = b)", swish, x=x, b=b)
+
+    for name, f in (
+        ("glu", lambda a, b: F.glu(torch.cat([a, b], -1), -1)),
+        ("reglu", lambda a, b: a * F.relu(b)),
+        ("geglu", lambda a, b: a * F.gelu(b)),
+        ("swiglu", lambda a, b: a * F.silu(b)),
+    ):
+        function(name, f"{name}(a, b)", f, a=normal(f"{name}/a", 3, 17), b=2 * normal(f"{name}/b", 3, 17))
+        for edge, x in EDGES.items():
+            function(f"{name}.{edge}", f"{name}(a, b)", f, a=x.flip(0).roll(1), b=x)
+    a, b = normal("swiglu.beta/a", 3, 17), normal("swiglu.beta/b", 3, 17)
+    function("swiglu.beta", "swiglu(a, b, beta = 1.5)", lambda a, b: a * b * torch.sigmoid(1.5 * b), a=a, b=b)
+
+
+def primitives():
+    """The scalar functions whose kernels are polynomials, at the places where a range reduction goes wrong."""
+    for f in (torch.exp, torch.expm1, torch.sin, torch.cos, torch.erf):
+        elementwise(f.__name__, f"{f.__name__}(x)", f, edges=("zero",))
+    for f in (torch.log, torch.log1p, torch.sqrt, torch.rsqrt):
+        x = torch.cat([normal(f.__name__, 20).abs() + 0.01, torch.tensor([1e-20, 1.0, 0.999, 1.001, 1e4, 1e20])])
+        function(f.__name__, f"{f.__name__}(x)", f, x=x[:20])
+        for i, v in enumerate(x[20:]):
+            function(f"{f.__name__}.{i}", f"{f.__name__}(x)", f, x=v.reshape(1))
+    vanishing = torch.tensor([-80.0, -70.0, -30.0, -10.0, 10.0, 30.0, 70.0, 88.0])
+    for i, v in enumerate(vanishing):
+        function(f"exp.{i}", "exp(x)", torch.exp, x=v.reshape(1))
+    for f in (torch.sin, torch.cos):
+        function(f"{f.__name__}.hundred", f"{f.__name__}(x)", f, x=EDGES["hundred"])
+        function(f"{f.__name__}.large", f"{f.__name__}(x)", f, x=EDGES["large"])
+    for f in (torch.tanh, torch.erf, torch.expm1, torch.log1p):
+        function(f"{f.__name__}.small", f"{f.__name__}(x)", f, x=torch.tensor([1e-3, -1e-3, 1e-4, -2e-5, 3e-6, 1e-8]))
+
+
+def softmaxes():
+    inf = math.inf
+    for name, f in (("softmax", torch.softmax), ("log_softmax", torch.log_softmax)):
+        last = f"{name}[-1](x)"
+        function(name, last, lambda x: f(x, -1), x=2 * normal(name, 4, 17))
+        function(f"{name}.axis", f"{name}[1](x)", lambda x: f(x, 1), x=normal(name + ".axis", 2, 5, 3))
+        function(f"{name}.one", last, lambda x: f(x, -1), x=normal(name + ".one", 3, 1))
+        function(f"{name}.zero", last, lambda x: f(x, -1), x=torch.tensor([ZERO, [0.0] * len(ZERO)]))
+        function(f"{name}.hundred", last, lambda x: f(x, -1), x=torch.tensor([HUNDRED, [100.0] * 11, [-100.0] * 11]))
+        rows = [LARGE, [1e4] * 4, [-1e4] * 4, [-1e4, -1e4, -9999.0, -10001.0]]
+        function(f"{name}.large", last, lambda x: f(x, -1), x=torch.tensor(rows))
+        rows = [[1.0, -inf, 0.5, -inf], [-inf, -inf, -inf, 2.0], [0.1, 0.2, -1.0, -inf], [-inf, 1e4, -1e4, 0.0]]
+        function(f"{name}.mask", last, lambda x: f(x, -1), x=torch.tensor(rows))
+    low = torch.finfo(torch.float32).min
+    rows = [[1.0, low, 0.5, low], [low, low, low, 2.0], [low, low, low, low]]
+    function("softmax.lowest", "softmax[-1](x)", lambda x: torch.softmax(x, -1), x=torch.tensor(rows))
+
+
+def layers():
+    def linear(x, l_weight, l_bias=None):
+        return F.linear(x, l_weight, l_bias)
+
+    w, b = normal("linear/w", 13, 9) / 3, normal("linear/b", 13)
+    x = normal("linear/x", 5, 9)
+    function("linear", "x -> l: Linear(13)", linear, x=x, l_weight=w, l_bias=b)
+    function("linear.plain", "x -> l: Linear(13, bias = false)", linear, x=x, l_weight=w)
+    function("linear.deep", "x -> l: Linear(13)", linear, x=normal("linear.deep/x", 2, 3, 9), l_weight=w, l_bias=b)
+    function("linear.large", "x -> l: Linear(13)", linear, x=1e4 * x, l_weight=w, l_bias=b)
+    x = torch.tensor([ZERO[:9], [0.0] * 9])
+    function("linear.zero", "x -> l: Linear(13, bias = false)", linear, x=x, l_weight=w)
+    x, w, b = normal("linear.wide/x", 17, 70), normal("linear.wide/w", 33, 70) / 8, normal("linear.wide/b", 33)
+    function("linear.wide", "x -> l: Linear(33)", linear, x=x, l_weight=w, l_bias=b)
+    function("prelu", "x -> l: PReLU", F.prelu, x=normal("prelu/x", 5, 7), l_weight=torch.tensor([0.25]))
+    x, w = normal("prelu.channels/x", 2, 3, 4), normal("prelu.channels/w", 3)
+    function("prelu.channels", "x -> l: PReLU(3)", F.prelu, x=x, l_weight=w)
+    for edge, x in EDGES.items():
+        function(f"prelu.{edge}", "x -> l: PReLU", F.prelu, x=x, l_weight=torch.tensor([0.25]))
+
+    def swiglu(beta):
+        def gated(x, v, c, w, b, u=None, d=None):
+            z = F.linear(x, w, b)
+            y = z * torch.sigmoid(beta * z) * F.linear(x, v, c)
+            return y if u is None else F.linear(y, u, d)
+
+        return gated
+
+    g = lambda part, *shape: normal(f"swiglu_layer/{part}", *shape)
+    up = {"l_up_proj.weight": g("v", 6, 5), "l_up_proj.bias": g("c", 6)}
+    gate = {"l_gate_proj.weight": g("w", 6, 5), "l_gate_proj.bias": g("b", 6)}
+    down = {"l_down_proj.weight": g("u", 5, 6), "l_down_proj.bias": g("d", 5)}
+    full = "x -> l: SwiGLU(6, beta = 1.5, bias = true"
+    function("SwiGLU", full + ")", swiglu(1.5), x=g("x", 3, 5), **up, **gate, **down)
+    function("SwiGLU.gate", full + ", down = false)", swiglu(1.5), x=g("x", 3, 5), **up, **gate)
+    plain = lambda x, v, w, u: swiglu(1.0)(x, v, None, w, None, u)
+    weights = {k: t for k, t in (up | gate | down).items() if k.endswith("weight")}
+    function("SwiGLU.plain", "x -> l: SwiGLU(6)", plain, x=g("x", 3, 5), **weights)
+    x, w, b = normal("linear.one/x", 1, 1), normal("linear.one/w", 1, 1), normal("linear.one/b", 1)
+    function("linear.one", "x -> l: Linear(1)", linear, x=x, l_weight=w, l_bias=b)
+
+
+def norms():
+    def norm(eps):
+        return lambda x, l_weight, l_bias=None: F.layer_norm(x, x.shape[-1:], l_weight, l_bias, eps)
+
+    expression = "x -> l: LayerNorm"
+    w, b = 1 + 0.3 * normal("layer_norm/w", 17), normal("layer_norm/b", 17)
+    x, deep = normal("layer_norm/x", 5, 17), normal("layer_norm.deep/x", 2, 3, 17)
+    function("layer_norm", expression, norm(1e-5), x=x, l_weight=w, l_bias=b)
+    function("layer_norm.plain", "x -> l: LayerNorm(bias = false)", norm(1e-5), x=x, l_weight=w)
+    function("layer_norm.eps", "x -> l: LayerNorm(eps = 0.1)", norm(0.1), x=x, l_weight=w, l_bias=b)
+    function("layer_norm.deep", expression, norm(1e-5), x=deep + 3, l_weight=w, l_bias=b)
+    function("layer_norm.large", expression, norm(1e-5), x=1e4 * x, l_weight=w, l_bias=b)
+    function("layer_norm.tiny", expression, norm(1e-5), x=1e-20 * x, l_weight=w, l_bias=b)
+    function("layer_norm.subnormal", expression, norm(1e-5), x=1e-39 * x, l_weight=w, l_bias=b)
+    # Constant rows, whose mean is exact in any order of summation: the variance is 0 and eps alone is under the root.
+    x = torch.tensor([[0.0] * 16, [2.0] * 16, [-8192.0] * 16])
+    function("layer_norm.zero", expression, norm(1e-5), x=x, l_weight=w[:16], l_bias=b[:16])
+
+    def rms(eps):
+        return lambda x, l_weight: F.rms_norm(x, x.shape[-1:], l_weight, eps)
+
+    w = 1 + 0.3 * normal("rms_norm/w", 17)
+    function("rms_norm", "x -> l: RMSNorm", rms(1e-6), x=normal("rms_norm/x", 2, 3, 17), l_weight=w)
+    function("rms_norm.eps", "x -> l: RMSNorm(0.25)", rms(0.25), x=normal("rms_norm/x", 5, 17), l_weight=w)
+    function("rms_norm.large", "x -> l: RMSNorm", rms(1e-6), x=1e4 * normal("rms_norm/x", 5, 17), l_weight=w)
+    function("rms_norm.tiny", "x -> l: RMSNorm", rms(1e-6), x=1e-39 * normal("rms_norm/x", 5, 17), l_weight=w)
+    function("rms_norm.zero", "x -> l: RMSNorm", rms(1e-6), x=torch.zeros(2, 17), l_weight=w)
+
+    spatial = {"batch": (6, 3), "1": (4, 3, 5), "2": (2, 3, 3, 4), "3": (2, 3, 2, 2, 3)}
+    for axes, shape in spatial.items():
+        batch_norm(f"batch_norm.{axes}", "x -> l: BatchNorm", shape)
+    batch_norm("batch_norm.m", "x -> l: BatchNorm(eps = 0.1, m = 0.3)", (4, 3, 5), eps=0.1, m=0.3)
+    batch_norm("batch_norm.large", "x -> l: BatchNorm", (4, 3, 5), scale=1e4)
+    batch_norm("batch_norm.constant", "x -> l: BatchNorm", (4, 3, 5), scale=0.0)
+
+    w, b = 1 + 0.3 * normal("group_norm/w", 6), normal("group_norm/b", 6)
+    group = lambda groups, eps=1e-5: lambda x, w, b: F.group_norm(x, groups, w, b, eps)
+    affine = {"l_weight": w, "l_bias": b}
+    function("group_norm", "x -> l: GroupNorm(2)", group(2), x=normal("group_norm/x", 3, 6, 2, 3) + 1, **affine)
+    function("group_norm.flat", "x -> l: GroupNorm(3)", group(3), x=normal("group_norm.flat/x", 5, 6), **affine)
+    function("group_norm.each", "x -> l: GroupNorm(6)", group(6), x=normal("group_norm.each/x", 2, 6, 5), **affine)
+    function("group_norm.one", "x -> l: GroupNorm(1, 0.1)", group(1, 0.1), x=normal("group_norm.one/x", 2, 6, 5), **affine)
+    function("group_norm.large", "x -> l: GroupNorm(2)", group(2), x=1e4 * normal("group_norm/x", 3, 6, 2), **affine)
+
+    instance = lambda x, w=None, b=None: F.instance_norm(x, weight=w, bias=b)
+    for axes, shape in list(spatial.items())[1:]:
+        function(f"instance_norm.{axes}", "x -> l: InstanceNorm", instance, x=normal("instance_norm/x", *shape) + 1)
+    affine = {"l_weight": 1 + 0.3 * normal("instance_norm/w", 3), "l_bias": normal("instance_norm/b", 3)}
+    x = normal("instance_norm.affine/x", 2, 3, 7)
+    function("instance_norm.affine", "x -> l: InstanceNorm(affine = true)", instance, x=x, **affine)
+    function("instance_norm.large", "x -> l: InstanceNorm", instance, x=1e4 * x)
+
+
+def batch_norm(name, expression, shape, eps=1e-5, m=0.1, scale=1.0):
+    """In training, with what it makes of the running statistics; and in evaluation."""
+    x = scale * normal(f"{name}/x", *shape) + 0.5
+    w, b = 1 + 0.3 * normal(f"{name}/w", 3), normal(f"{name}/b", 3)
+    mean, var = normal(f"{name}/mean", 3), 0.5 + normal(f"{name}/var", 3).abs()
+    kind = {2: torch.nn.BatchNorm1d, 3: torch.nn.BatchNorm1d, 4: torch.nn.BatchNorm2d, 5: torch.nn.BatchNorm3d}
+    layer = kind[len(shape)](3, eps, m)
+    layer.running_mean, layer.running_var, layer.num_batches_tracked = mean.clone(), var.clone(), torch.tensor(4)
+    layer(x)
+    given = {"l_weight": w, "l_bias": b, "l_running_mean": mean, "l_running_var": var}
+    state = {"l_num_batches_tracked": torch.tensor(4)}
+    after = {f"l.{k}": getattr(layer, k) for k in ("running_mean", "running_var", "num_batches_tracked")}
+    train = lambda x, w, b, mean, var, n=None: F.batch_norm(x, None, None, w, b, True, m, eps)
+    function(name, expression, train, x=x, after=after, **given, **state)
+    plain = lambda x, w, b, mean, var, n=None: F.batch_norm(x, mean, var, w, b, False, m, eps)
+    function(f"{name}_eval", expression, plain, x=x, **given, **state)
+
+
+def losses():
+    for name, expression, f in (
+        ("mse", "mse(a, t)", F.mse_loss),
+        ("mae", "mae(a, t)", F.l1_loss),
+        ("huber", "huber(a, t)", F.huber_loss),
+        ("huber.d", "huber(a, t, d = 0.5)", lambda a, t: F.huber_loss(a, t, delta=0.5)),
+    ):
+        function(name, expression, f, a=normal(name + "/a", 5, 7), t=normal(name + "/t", 5, 7))
+        # Equal entries, where |a - t| has a corner; differences of exactly d; and far apart.
+        a, t = torch.tensor([1.0, 2.0, 0.0, 1.5, -0.5, 3.0]), torch.tensor([1.0, 1.0, 0.0, 1.0, -1.0, 4.0])
+        function(f"{name}.ties", expression, f, a=a, t=t)
+        function(f"{name}.large", expression, f, a=torch.tensor(LARGE), t=torch.tensor([-1e4, 0.5, 1e4, 100.0]))
+
+    bce = lambda z, t: F.binary_cross_entropy_with_logits(z, t)
+    t = torch.rand(5, 7, generator=seeded("bce_with_logits/t"))
+    expression = "bce_with_logits(z, t)"
+    function("bce_with_logits", expression, bce, z=2 * normal("bce_with_logits/z", 5, 7), t=t)
+    function("bce_with_logits.zero", expression, bce, z=torch.tensor(ZERO), t=(torch.arange(10) % 2).float())
+    function("bce_with_logits.hundred", expression, bce, z=torch.tensor(HUNDRED), t=(torch.arange(11) % 3 == 0).float())
+    function("bce_with_logits.large", expression, bce, z=torch.tensor(LARGE), t=torch.tensor([1.0, 1.0, 0.0, 0.5]))
+    # Nearly right answers: the loss is about exp(-|z|), which log(1 + exp(-|z|)) loses and log1p keeps.
+    z, t = torch.tensor([20.0, -18.0]), torch.tensor([1.0, 0.0])
+    add("bce_with_logits.sure", expression, {"z": z, "t": t, "y": bce(z.double(), t.double()).float()})
+
+    entropy = lambda **k: lambda x, label: F.cross_entropy(x.flatten(0, -2), label.flatten(), **k)
+    x, label = 2 * normal("cross_entropy/x", 6, 5), torch.tensor([0, 4, 2, 2, 1, 3])
+    part = torch.tensor([0, -100, 2, -100, 1, 3])
+    plain, smooth = "cross_entropy(x, label)", "cross_entropy(x, label, smoothing = 0.1)"
+    function("cross_entropy", plain, entropy(), x=x, label=label)
+    function("cross_entropy.ignore", plain, entropy(), x=x, label=part)
+    second = "cross_entropy(x, label, ignore = 2)"
+    function("cross_entropy.ignore_2", second, entropy(ignore_index=2), x=x, label=label)
+    function("cross_entropy.smoothing", smooth, entropy(label_smoothing=0.1), x=x, label=label)
+    function("cross_entropy.both", smooth, entropy(label_smoothing=0.1), x=x, label=part)
+    function("cross_entropy.deep", plain, entropy(), x=x.reshape(2, 3, 5), label=part.reshape(2, 3))
+    hundred, large = torch.tensor([HUNDRED, HUNDRED[::-1]]), torch.tensor([LARGE, LARGE, [1e4] * 4])
+    function("cross_entropy.hundred", plain, entropy(), x=hundred, label=torch.tensor([8, 0]))
+    function("cross_entropy.large", plain, entropy(), x=large, label=torch.tensor([0, 1, 2]))
+    masked = x.masked_fill(torch.tensor([1, 3, 0, 0, 2, 1])[:, None] == torch.arange(5), -math.inf)
+    function("cross_entropy.mask", plain, entropy(), x=masked, label=label)
+
+    kl = lambda p, q: F.kl_div(q, p, reduction="batchmean", log_target=True)
+    p, q = normal("kl_div/p", 5, 7), normal("kl_div/q", 5, 7)
+    function("kl_div", "kl_div(p, q)", kl, p=p.log_softmax(-1), q=q.log_softmax(-1))
+    function("kl_div.hundred", "kl_div(p, q)", kl, p=(50 * p).log_softmax(-1), q=(50 * q).log_softmax(-1))
+
+    hinge = lambda z, t: (1 - t * z).clamp(min=0).mean()  # none of these z lies on the corner
+    t = torch.tensor([1.0, -1.0, 1.0, 1.0, -1.0, -1.0])
+    function("hinge", "hinge(z, t)", hinge, z=2 * normal("hinge/z", 6), t=t)
+    function("hinge.large", "hinge(z, t)", hinge, z=torch.tensor([1e4, -1e4, -1e4, 100.0, 1e4, 0.0]), t=t)
+
+    nce = lambda temperature: lambda a, b: F.cross_entropy(a @ b.T / temperature, torch.arange(len(a)))
+    a, b = F.normalize(normal("info_nce/a", 6, 9)), F.normalize(normal("info_nce/b", 6, 9))
+    function("info_nce", "info_nce(a, b)", nce(0.05), a=a, b=b)
+    function("info_nce.temperature", "info_nce(a, b, temperature = 1)", nce(1.0), a=a, b=b)
+    function("info_nce.same", "info_nce(a, b, temperature = 0.5)", nce(0.5), a=a, b=a.clone())
+    function("info_nce.large", "info_nce(a, b)", nce(0.05), a=20 * a, b=20 * b)
+
+
+def optimizers():
+    def notes_momentum(params, lr):
+        """PyTorch's SGD with dampening, its buffer starting from 0 as in the notes, not from the first gradient."""
+        optimizer = torch.optim.SGD(params, lr=lr, momentum=0.9, dampening=0.9)
+        for p in params:
+            optimizer.state[p]["momentum_buffer"] = torch.zeros_like(p)
+        return optimizer
+
+    o = torch.optim
+    for name, expression, make in (
+        ("sgd", "SGD(lr = 0.1)", lambda p: o.SGD(p, lr=0.1)),
+        ("momentum", "Momentum(lr = 0.1)", lambda p: notes_momentum(p, lr=0.1)),
+        ("adagrad", "AdaGrad(lr = 0.1)", lambda p: o.Adagrad(p, lr=0.1, eps=1e-10)),
+        ("rmsprop", "RMSProp(lr = 0.01)", lambda p: o.RMSprop(p, lr=0.01, alpha=0.99, eps=1e-8)),
+        ("adam", "Adam(lr = 0.01)", lambda p: o.Adam(p, lr=0.01)),
+        (
+            "adam.betas",
+            "Adam(lr = 0.01, beta1 = 0.8, beta2 = 0.95, eps = 1e-6)",
+            lambda p: o.Adam(p, lr=0.01, betas=(0.8, 0.95), eps=1e-6),
+        ),
+        ("adamw", "AdamW(lr = 0.01)", lambda p: o.AdamW(p, lr=0.01, weight_decay=0.01)),
+        ("adamw.decay", "AdamW(lr = 0.01, weight_decay = 0.5)", lambda p: o.AdamW(p, lr=0.01, weight_decay=0.5)),
+    ):
+        theta, grads = normal(name + "/theta", 37), normal(name + "/grad", 10, 37)
+        optimizer_case(name, expression, make, theta, grads)
+        # A gradient that is always zero, always tiny, always large, and one that is zero after the first step.
+        edges = torch.tensor([0.0, 1e-20, -1e-20, 1e-40, 1e4, -1e4, 100.0, 1.0]).repeat(10, 1)
+        edges[1:, -1] = 0
+        optimizer_case(name + ".edges", expression, make, normal(name + "/edges", 8), edges)
+
+
+def optimizer_case(name, expression, make, theta, grads):
+    p = theta.clone().requires_grad_()
+    optimizer, path = make([p]), []
+    for grad in grads:
+        p.grad = grad.clone()
+        optimizer.step()
+        path.append(p.detach().clone())
+    y = torch.stack(path)
+    assert y.isfinite().all(), name
+    add(name, expression, {"theta": theta, "grad": grads, "y": y})
+
+
+def schedules():
+    """PyTorch's schedulers, run from step 0; beyond the last step they are asked to stay where they are."""
+    s = torch.optim.lr_scheduler
+    for name, expression, last, make in (
+        ("warmup", "warmup(step, 5)", 8, lambda o: s.LinearLR(o, 1 / 5, 1.0, 4)),
+        ("warmup.one", "warmup(step, 1)", 3, lambda o: s.ConstantLR(o, 1.0, 1)),
+        ("linear_decay", "linear_decay(step, 20)", 25, lambda o: s.LinearLR(o, 1.0, 0.0, 20)),
+        ("cosine", "cosine(step, 20)", 20, lambda o: s.CosineAnnealingLR(o, 20)),
+        ("cosine.floor", "cosine(step, 20, floor = 0.1)", 20, lambda o: s.CosineAnnealingLR(o, 20, eta_min=0.1)),
+    ):
+        optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+        scheduler, values = make(optimizer), []
+        for _ in range(last + 1):
+            values.append(scheduler.get_last_lr()[0])
+            optimizer.step()
+            scheduler.step()
+        if name.startswith("cosine"):
+            values += [values[-1]] * 5
+        add(name, expression, {"step": torch.arange(len(values)), "y": torch.tensor(values)})
+
+
+def golden():
+    for part in (activations, primitives, softmaxes, layers, norms, losses, optimizers, schedules):
+        part()
+    cases = "\n".join(f"{name} = {CASES[name]}" for name in sorted(CASES))
+    save(GOLDEN / "prelude.safetensors", TENSORS, cases=cases)
+    print(f"prelude: {len(CASES)} cases, {len(TENSORS)} tensors")
