@@ -18,13 +18,14 @@ def add(name, expression, tensors):
     TENSORS.update({f"{name}/{k}": v.detach().clone() for k, v in tensors.items()})
 
 
-def function(name, expression, f, exact=False, after=None, **inputs):
+def function(name, expression, f, exact=False, after=None, fixed=(), **inputs):
     """A case of a function or a layer: f takes the inputs in order. `l_weight` is written `l.weight`. `exact` is for what
-    PyTorch loses digits of in float32: its float64, rounded. `after` are states of the layer after a call in training."""
+    PyTorch loses digits of in float32: its float64, rounded. `after` are states of the layer after a call in training; `fixed` inputs
+    have no gradient."""
 
     def run(dtype):
         own = {k: v.detach().clone() for k, v in inputs.items()}
-        learnt = lambda k, v: v.is_floating_point() and "_running_" not in k
+        learnt = lambda k, v: v.is_floating_point() and "_running_" not in k and k not in fixed
         own = {k: v.to(dtype) if v.is_floating_point() else v for k, v in own.items()}
         own = {k: v.requires_grad_() if learnt(k, v) else v for k, v in own.items()}
         y = f(*own.values())
@@ -307,6 +308,8 @@ def losses():
     masked = x.masked_fill(torch.tensor([1, 3, 0, 0, 2, 1])[:, None] == torch.arange(5), -math.inf)
     function("cross_entropy.mask", plain, entropy(), x=masked, label=label)
 
+    more_losses()
+
     kl = lambda p, q: F.kl_div(q, p, reduction="batchmean", log_target=True)
     p, q = normal("kl_div/p", 5, 7), normal("kl_div/q", 5, 7)
     function("kl_div", "kl_div(p, q)", kl, p=p.log_softmax(-1), q=q.log_softmax(-1))
@@ -323,6 +326,151 @@ def losses():
     function("info_nce.temperature", "info_nce(a, b, temperature = 1)", nce(1.0), a=a, b=b)
     function("info_nce.same", "info_nce(a, b, temperature = 0.5)", nce(0.5), a=a, b=a.clone())
     function("info_nce.large", "info_nce(a, b)", nce(0.05), a=20 * a, b=20 * b)
+
+
+def more_losses():
+    """Losses of distances, of probabilities, of counts, and the other ways of cross entropy."""
+    far = {"a": torch.tensor(LARGE), "t": torch.tensor([-1e4, 0.5, 1e4, 100.0])}
+    ties = {"a": torch.tensor([1.0, 2.0, 0.0, 1.5, -0.5]), "t": torch.tensor([1.0, 1.0, 0.0, 1.0, -1.0])}
+    zero = {"a": torch.tensor(ZERO), "t": torch.zeros(10)}
+    smooth = lambda beta: lambda a, t: F.smooth_l1_loss(a, t, beta=beta)
+    log_cosh = lambda a, t: (F.softplus(-2 * (a - t).abs()) + (a - t).abs() - math.log(2)).mean()
+    for name, expression, f, exact in (
+        ("smooth_l1", "smooth_l1(a, t)", smooth(1.0), False),
+        ("smooth_l1.beta", "smooth_l1(a, t, beta = 0.5)", smooth(0.5), False),
+        ("smooth_l1.sharp", "smooth_l1(a, t, beta = 0)", smooth(0.0), False),
+        ("log_cosh", "log_cosh(a, t)", log_cosh, True),
+    ):
+        function(name, expression, f, exact, a=2 * normal(name + "/a", 5, 7), t=normal(name + "/t", 5, 7))
+        for edge, inputs in (("ties", ties), ("large", far), ("zero", zero)):
+            function(f"{name}.{edge}", expression, f, exact, **inputs)
+    x = torch.tensor([1e-3, -1e-2, 0.1, 0.999, 1.001, -20.0, 100.0, 0.0])
+    function("ln_cosh", "ln_cosh(x)", lambda x: x.cosh().log(), True, x=x)
+    for i, v in enumerate([1e-4, 3e-2]):
+        small = lambda x: torch.log1p(2 * torch.sinh(x / 2) ** 2)
+        function(f"ln_cosh.{i}", "ln_cosh(x)", small, True, x=torch.tensor([v]))
+
+    p, t = torch.rand(5, 7, generator=seeded("bce/p")), torch.rand(5, 7, generator=seeded("bce/t"))
+    function("bce", "bce(p, t)", F.binary_cross_entropy, p=p, t=t)
+    ones = lambda p: F.binary_cross_entropy(p, torch.ones_like(p))
+    function("bce.number", "bce(p, 1)", ones, p=torch.tensor([0.1, 0.9]))
+    p = torch.tensor([0.0, 1.0, 0.0, 1.0, 1e-40, 1e-7, 1 - 1e-7, 0.5])
+    t = torch.tensor([0.0, 1.0, 1.0, 0.0, 0.0, 1.0, 0.0, 0.5])
+    function("bce.sure", "bce(p, t)", F.binary_cross_entropy, fixed=("t",), p=p[:2], t=t[:2])
+    function("bce.wrong", "bce(p, t)", F.binary_cross_entropy, fixed=("t",), p=p[2:4], t=t[2:4])
+    function("bce.near", "bce(p, t)", F.binary_cross_entropy, fixed=("t",), p=p[4:], t=t[4:])
+    each = lambda p, t: F.binary_cross_entropy(p, t, reduction="none")
+    function("bce_each", "bce_each(p, t)", each, p=p[5:], t=t[5:])
+    logits, t = 2 * normal("bce_with_logits.weight/z", 5, 7), torch.rand(5, 7, generator=seeded("bce_with_logits/t"))
+    weighted = lambda z, t, w: F.binary_cross_entropy_with_logits(z, t, pos_weight=w)
+    w = 0.5 + normal("bce_with_logits.weight/w", 7).abs()
+    function("bce_with_logits.weight", "bce_with_logits(z, t, pos_weight = w)", weighted, fixed=("w",), z=logits, t=t, w=w)
+    three = lambda z, t: F.binary_cross_entropy_with_logits(z, t, pos_weight=torch.tensor(3.0, dtype=z.dtype))
+    for edge in EDGES:
+        z = EDGES[edge]
+        t = (torch.arange(len(z)) % 2).float()
+        function(f"bce_with_logits.weight_{edge}", "bce_with_logits(z, t, pos_weight = 3)", three, z=z, t=t)
+
+    def focal(gamma, alpha):
+        def f(z, t):
+            p = torch.sigmoid(z)
+            entropy = F.binary_cross_entropy_with_logits(z, t, reduction="none")
+            return ((alpha * t + (1 - alpha) * (1 - t)) * (p * (1 - t) + (1 - p) * t) ** gamma * entropy).mean()
+
+        return f
+
+    t = (torch.arange(35) % 3 == 0).float().reshape(5, 7)
+    function("focal", "focal(z, t)", focal(2, 0.25), True, fixed=("t",), z=logits, t=t)
+    function("focal.plain", "focal(z, t, gamma = 0, alpha = 0.5)", focal(0, 0.5), True, fixed=("t",), z=logits, t=t)
+    function("focal.gamma", "focal(z, t, gamma = 1.5)", focal(1.5, 0.25), True, fixed=("t",), z=logits, t=t)
+    for edge, z in EDGES.items():
+        t = (torch.arange(len(z)) % 2).float()
+        function(f"focal.{edge}", "focal(z, t)", focal(2, 0.25), True, fixed=("t",), z=z, t=t)
+
+    def dice(smooth):
+        total = lambda x: x.flatten(1).sum(1)
+        return lambda p, t: (1 - (2 * total(p * t) + smooth) / (total(p) + total(t) + smooth)).mean()
+
+    p, t = torch.rand(3, 4, 5, generator=seeded("dice/p")), (torch.rand(3, 4, 5, generator=seeded("dice/t")) > 0.5).float()
+    function("dice", "dice(p, t)", dice(1), p=p, t=t)
+    function("dice.smooth", "dice(p, t, smooth = 0.1)", dice(0.1), p=p, t=t)
+    function("dice.nothing", "dice(p, t)", dice(1), p=torch.zeros(2, 5), t=torch.zeros(2, 5))
+
+    x, label = 2 * normal("multi_margin/x", 6, 5), torch.tensor([0, 4, 2, 2, 1, 3])
+    w = 0.5 + normal("multi_margin/w", 5).abs()
+    margin = lambda **k: lambda x, label, w=None: F.multi_margin_loss(x, label, weight=w, **k)
+    function("multi_margin", "multi_margin(x, label)", margin(), x=x, label=label)
+    function("multi_margin.square", "multi_margin(x, label, p = 2)", margin(p=2), x=x, label=label)
+    both = "multi_margin(x, label, margin = 0.3, weight = w)"
+    function("multi_margin.weight", both, margin(margin=0.3), fixed=("w",), x=x, label=label, w=w)
+    large = torch.tensor([LARGE, LARGE, [1e4] * 4])
+    function("multi_margin.large", "multi_margin(x, label)", margin(), x=large, label=torch.tensor([0, 1, 2]))
+
+    a, p, n = (normal(f"triplet/{k}", 6, 5) for k in "apn")
+    triplet = lambda **k: lambda a, p, n: F.triplet_margin_loss(a, p, n, **k)
+    function("triplet", "triplet(a, p, n)", triplet(), a=a, p=p, n=n)
+    function("triplet.margin", "triplet(a, p, n, margin = 0.2)", triplet(margin=0.2), a=a, p=p, n=n)
+    function("triplet.swap", "triplet(a, p, n, swap = true)", triplet(swap=True), a=a, p=p, n=n)
+    function("triplet.norm", "triplet(a, p, n, norm = 3)", triplet(p=3), a=a, p=p, n=n)
+    function("triplet.same", "triplet(a, p, n)", triplet(), a=a, p=a, n=a)
+    function("triplet.large", "triplet(a, p, n, margin = 100000)", triplet(margin=1e5), a=1e4 * a, p=1e4 * p, n=1e4 * n)
+    distance_of = lambda **k: lambda a, b: F.pairwise_distance(a, b, **k)
+    function("distance", "distance(a, b)", distance_of(), a=a, b=n)
+    function("distance.norm", "distance(a, b, norm = 1)", distance_of(p=1), a=a, b=n)
+    function("distance.same", "distance(a, b, eps = 0)", distance_of(eps=0), a=a, b=a)
+
+    t = torch.tensor([1.0, -1.0, 1.0, -1.0, -1.0, 1.0])
+    cosine = lambda **k: lambda a, b, t: F.cosine_embedding_loss(a, b, t, **k)
+    function("cosine_embedding", "cosine_embedding(a, b, t)", cosine(), fixed=("t",), a=a, b=n, t=t)
+    expression = "cosine_embedding(a, b, t, margin = 0.3)"
+    function("cosine_embedding.margin", expression, cosine(margin=0.3), fixed=("t",), a=a, b=a + 0.3 * n, t=t)
+    for edge, scale in (("large", 1e4), ("tiny", 1e-10), ("zero", 0.0)):
+        inputs = {"a": scale * a, "b": scale * n, "t": t}
+        function(f"cosine_embedding.{edge}", "cosine_embedding(a, b, t)", cosine(), fixed=("t",), **inputs)
+
+    m, t = normal("poisson_nll/m", 5, 7), torch.poisson(3 * torch.ones(5, 7), generator=seeded("poisson_nll/t"))
+    poisson = lambda **k: lambda m, t: F.poisson_nll_loss(m, t, **k)
+    function("poisson_nll", "poisson_nll(m, t)", poisson(), m=m, t=t)
+    function("poisson_nll.full", "poisson_nll(m, t, full = true)", poisson(full=True), fixed=("t",), m=m, t=t)
+    rate = "poisson_nll(m, t, log_input = false)"
+    function("poisson_nll.rate", rate, poisson(log_input=False), m=m.abs(), t=t)
+    function("poisson_nll.none", rate, poisson(log_input=False), fixed=("t",), m=torch.zeros(4), t=torch.zeros(4))
+
+    t, var = normal("gaussian_nll/t", 5, 7), normal("gaussian_nll/var", 5, 7).abs()
+    gaussian = lambda **k: lambda m, t, var: F.gaussian_nll_loss(m, t, var, **k)
+    function("gaussian_nll", "gaussian_nll(m, t, var)", gaussian(), m=m, t=t, var=var)
+    function("gaussian_nll.full", "gaussian_nll(m, t, var, full = true)", gaussian(full=True), m=m, t=t, var=var)
+    var = torch.tensor([0.0, 1e-7, 1e-40, 1.0])
+    function("gaussian_nll.small", "gaussian_nll(m, t, var)", gaussian(), m=torch.tensor(LARGE), t=torch.zeros(4), var=var)
+    clamped = lambda x: x + (x.clamp(min=0.5) - x).detach()
+    function("at_least", "at_least(x, 0.5)", clamped, x=normal("at_least/x", 9))
+
+    part, w = torch.tensor([0, -100, 2, -100, 1, 3]), 0.5 + normal("nll/w", 5).abs()
+    nll = lambda **k: lambda x, label, w=None: F.nll_loss(x, label, weight=w, **k)
+    logp = x.log_softmax(-1)
+    function("nll", "nll(x, label)", nll(), x=logp, label=label)
+    function("nll.ignore", "nll(x, label)", nll(), x=logp, label=part)
+    function("nll.weight", "nll(x, label, weight = w)", nll(), fixed=("w",), x=logp, label=part, w=w)
+    function("nll.ignore_2", "nll(x, label, ignore = 2)", nll(ignore_index=2), x=logp, label=label)
+
+    entropy = lambda **k: lambda x, label, w=None: F.cross_entropy(x, label, weight=w, **k)
+    weight = "cross_entropy(x, label, weight = w)"
+    function("cross_entropy.weight", weight, entropy(), fixed=("w",), x=x, label=part, w=w)
+    small = {"x": x, "label": label, "w": 0.01 * w}
+    function("cross_entropy.small_weight", weight, entropy(), fixed=("w",), **small)
+    expression = "cross_entropy(x, label, weight = w, smoothing = 0.1)"
+    smoothed = entropy(label_smoothing=0.1)
+    function("cross_entropy.weight_smoothing", expression, smoothed, fixed=("w",), x=x, label=part, w=w)
+    t = normal("soft_cross_entropy/t", 6, 5).softmax(-1)
+    soft = lambda **k: lambda x, t, w=None: F.cross_entropy(x, t, weight=w, **k)
+    function("soft_cross_entropy", "soft_cross_entropy(x, t)", soft(), x=x, t=t)
+    smoothed = "soft_cross_entropy(x, t, smoothing = 0.1)"
+    function("soft_cross_entropy.smoothing", smoothed, soft(label_smoothing=0.1), x=x, t=t)
+    weighted = "soft_cross_entropy(x, t, weight = w)"
+    function("soft_cross_entropy.weight", weighted, soft(), fixed=("w",), x=x, t=t, w=w)
+    hundred = torch.tensor([HUNDRED, HUNDRED[::-1]])
+    t = F.one_hot(torch.tensor([8, 0]), 11).float()
+    function("soft_cross_entropy.hundred", "soft_cross_entropy(x, t)", soft(), x=hundred, t=t)
 
 
 def optimizers():

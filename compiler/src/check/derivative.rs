@@ -181,13 +181,15 @@ impl Checker {
             return None;
         }
         let grads: Vec<Val> = if let Val::Tuple(items) = &v { items.to_vec() } else { vec![v] };
-        let real: Vec<bool> = inside.tensors.iter().map(|t| t.dtype.is_float()).collect();
         let wanted: Vec<&Tensor> = inside.tensors.iter().filter(|t| t.dtype.is_float()).collect();
         // One for each parameter is what the language says; those of numbers and integers go unused.
+        let real = |given: &Option<Given>| {
+            given.as_ref().is_some_and(|g| matches!(g.val.tensors()[..], [t] if t.dtype.is_float()))
+        };
         let grads: Vec<Val> = if grads.len() == wanted.len() {
             grads
-        } else if grads.len() == f.ast.params.len() && real.len() == grads.len() {
-            grads.into_iter().zip(&real).filter(|(_, real)| **real).map(|(g, _)| g).collect()
+        } else if grads.len() == bound.len() && bound.iter().filter(|given| real(given)).count() == wanted.len() {
+            grads.into_iter().zip(bound).filter(|(_, given)| real(given)).map(|(g, _)| g).collect()
         } else {
             let message = format!(
                 "the derivative of `{name}` returns {} gradients, and {} of its arguments can have one",
