@@ -473,6 +473,23 @@ def more_losses():
     function("soft_cross_entropy.hundred", "soft_cross_entropy(x, t)", soft(), x=hundred, t=t)
 
 
+class Lion(torch.optim.Optimizer):
+    """Algorithm 2 of its paper; PyTorch has none."""
+
+    def __init__(self, params, lr, betas=(0.9, 0.99), weight_decay=0.0):
+        super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            for p in group["params"]:
+                m = self.state[p].setdefault("m", torch.zeros_like(p))
+                one, two = group["betas"]
+                p.mul_(1 - group["lr"] * group["weight_decay"])
+                p.sub_(group["lr"] * (one * m + (1 - one) * p.grad).sign())
+                m.mul_(two).add_(p.grad, alpha=1 - two)
+
+
 def optimizers():
     def notes_momentum(params, lr):
         """PyTorch's SGD with dampening, its buffer starting from 0 as in the notes, not from the first gradient."""
@@ -484,47 +501,157 @@ def optimizers():
     o = torch.optim
     for name, expression, make in (
         ("sgd", "SGD(lr = 0.1)", lambda p: o.SGD(p, lr=0.1)),
+        ("sgd.momentum", "SGD(lr = 0.1, momentum = 0.9)", lambda p: o.SGD(p, lr=0.1, momentum=0.9)),
+        (
+            "sgd.dampening",
+            "SGD(lr = 0.1, momentum = 0.8, dampening = 0.5, weight_decay = 0.1)",
+            lambda p: o.SGD(p, lr=0.1, momentum=0.8, dampening=0.5, weight_decay=0.1),
+        ),
+        (
+            "sgd.nesterov",
+            "SGD(lr = 0.1, momentum = 0.9, nesterov = true)",
+            lambda p: o.SGD(p, lr=0.1, momentum=0.9, nesterov=True),
+        ),
         ("momentum", "Momentum(lr = 0.1)", lambda p: notes_momentum(p, lr=0.1)),
         ("adagrad", "AdaGrad(lr = 0.1)", lambda p: o.Adagrad(p, lr=0.1, eps=1e-10)),
+        (
+            "adagrad.all",
+            "AdaGrad(lr = 0.1, eps = 1e-6, lr_decay = 0.1, weight_decay = 0.1, initial = 0.5)",
+            lambda p: o.Adagrad(p, 0.1, lr_decay=0.1, weight_decay=0.1, initial_accumulator_value=0.5, eps=1e-6),
+        ),
         ("rmsprop", "RMSProp(lr = 0.01)", lambda p: o.RMSprop(p, lr=0.01, alpha=0.99, eps=1e-8)),
+        ("rmsprop.centered", "RMSProp(lr = 0.01, centered = true)", lambda p: o.RMSprop(p, lr=0.01, centered=True)),
+        (
+            "rmsprop.all",
+            "RMSProp(lr = 0.01, rho = 0.9, centered = true, momentum = 0.8, weight_decay = 0.1)",
+            lambda p: o.RMSprop(p, lr=0.01, alpha=0.9, centered=True, momentum=0.8, weight_decay=0.1),
+        ),
+        ("adadelta", "Adadelta()", lambda p: o.Adadelta(p)),
+        (
+            "adadelta.all",
+            "Adadelta(lr = 0.5, rho = 0.8, eps = 1e-5, weight_decay = 0.1)",
+            lambda p: o.Adadelta(p, lr=0.5, rho=0.8, eps=1e-5, weight_decay=0.1),
+        ),
         ("adam", "Adam(lr = 0.01)", lambda p: o.Adam(p, lr=0.01)),
         (
             "adam.betas",
             "Adam(lr = 0.01, beta1 = 0.8, beta2 = 0.95, eps = 1e-6)",
             lambda p: o.Adam(p, lr=0.01, betas=(0.8, 0.95), eps=1e-6),
         ),
+        (
+            "adam.amsgrad",
+            "Adam(lr = 0.01, beta2 = 0.9, amsgrad = true, weight_decay = 0.1)",
+            lambda p: o.Adam(p, lr=0.01, betas=(0.9, 0.9), amsgrad=True, weight_decay=0.1),
+        ),
         ("adamw", "AdamW(lr = 0.01)", lambda p: o.AdamW(p, lr=0.01, weight_decay=0.01)),
         ("adamw.decay", "AdamW(lr = 0.01, weight_decay = 0.5)", lambda p: o.AdamW(p, lr=0.01, weight_decay=0.5)),
+        ("nadam", "NAdam(lr = 0.01)", lambda p: o.NAdam(p, lr=0.01)),
+        (
+            "nadam.all",
+            "NAdam(lr = 0.01, beta1 = 0.8, beta2 = 0.95, weight_decay = 0.1, decay = 0.05)",
+            lambda p: o.NAdam(p, lr=0.01, betas=(0.8, 0.95), weight_decay=0.1, momentum_decay=0.05),
+        ),
+        ("radam", "RAdam(lr = 0.01)", lambda p: o.RAdam(p, lr=0.01)),
+        (
+            "radam.all",
+            "RAdam(lr = 0.01, beta1 = 0.8, beta2 = 0.95, weight_decay = 0.1)",
+            lambda p: o.RAdam(p, lr=0.01, betas=(0.8, 0.95), weight_decay=0.1),
+        ),
+        ("lion", "Lion(lr = 0.01)", lambda p: Lion(p, lr=0.01)),
+        (
+            "lion.all",
+            "Lion(lr = 0.01, beta1 = 0.8, beta2 = 0.95, weight_decay = 0.5)",
+            lambda p: Lion(p, lr=0.01, betas=(0.8, 0.95), weight_decay=0.5),
+        ),
     ):
-        theta, grads = normal(name + "/theta", 37), normal(name + "/grad", 10, 37)
-        optimizer_case(name, expression, make, theta, grads)
+        theta, grads = normal(name + "/theta", 11), normal(name + "/grad", 20, 11)
+        optimizer_case(name, expression, lambda p, make=make: make([p]), theta, grads)
         # A gradient that is always zero, always tiny, always large, and one that is zero after the first step.
-        edges = torch.tensor([0.0, 1e-20, -1e-20, 1e-40, 1e4, -1e4, 100.0, 1.0]).repeat(10, 1)
+        edges = torch.tensor([0.0, 1e-20, -1e-20, 1e-40, 1e4, -1e4, 100.0, 1.0]).repeat(20, 1)
         edges[1:, -1] = 0
-        optimizer_case(name + ".edges", expression, make, normal(name + "/edges", 8), edges)
+        optimizer_case(name + ".edges", expression, lambda p, make=make: make([p]), normal(name + "/edges", 8), edges)
+    for name, expression, kind, given, other in (
+        ("sgd", "SGD(lr = 0.1, momentum = 0.9)", o.SGD, {"lr": 0.1, "momentum": 0.9}, {"momentum": 0.5}),
+        ("adagrad", "AdaGrad(lr = 0.1)", o.Adagrad, {"lr": 0.1}, {"lr_decay": 0.1}),
+        ("rmsprop", "RMSProp(lr = 0.01)", o.RMSprop, {"lr": 0.01}, {"eps": 0.1}),
+        ("adadelta", "Adadelta(lr = 0.5)", o.Adadelta, {"lr": 0.5}, {"rho": 0.8}),
+        ("adam", "Adam(lr = 0.01)", o.Adam, {"lr": 0.01}, {"eps": 0.1}),
+        ("adamw", "AdamW(lr = 0.01)", o.AdamW, {"lr": 0.01}, {"eps": 0.1}),
+        ("nadam", "NAdam(lr = 0.01)", o.NAdam, {"lr": 0.01}, {"eps": 0.1}),
+        ("radam", "RAdam(lr = 0.01)", o.RAdam, {"lr": 0.01}, {"eps": 0.1}),
+        ("lion", "Lion(lr = 0.01)", Lion, {"lr": 0.01}, {}),
+    ):
+        # Row 0 of theta is a weight of its own, row 1 another, which a group speaks of.
+        theta, grads = normal(f"{name}.group/theta", 2, 9), normal(f"{name}.group/grad", 20, 2, 9)
+        own = {"lr": 0.05, "weight_decay": 0.3} | other
+        settings = " ".join(f"{k} = {v}" for k, v in own.items())
+
+        def make(p, kind=kind, given=given, own=own):
+            return kind([{"params": [p[0]]}, {"params": [p[1]]} | own], **given)
+
+        optimizer_case(f"{name}.group", f'{expression} group "b" {{ {settings} }}', make, theta, grads)
 
 
 def optimizer_case(name, expression, make, theta, grads):
-    p = theta.clone().requires_grad_()
-    optimizer, path = make([p]), []
+    """`make` takes theta, or, where it has rows, a weight for each row."""
+    rows = [r.clone().requires_grad_() for r in (theta if theta.dim() == 2 else theta[None])]
+    optimizer, path = make(rows if theta.dim() == 2 else rows[0]), []
     for grad in grads:
-        p.grad = grad.clone()
+        for p, g in zip(rows, grad if theta.dim() == 2 else grad[None]):
+            p.grad = g.clone()
         optimizer.step()
-        path.append(p.detach().clone())
+        path.append(torch.stack([p.detach().clone() for p in rows]).reshape(theta.shape))
     y = torch.stack(path)
     assert y.isfinite().all(), name
     add(name, expression, {"theta": theta, "grad": grads, "y": y})
 
 
 def schedules():
-    """PyTorch's schedulers, run from step 0; beyond the last step they are asked to stay where they are."""
+    """PyTorch's schedulers, run from step 0; where they go on beyond the last step, they are asked to stay where they are.
+    Where transformers has the schedule and PyTorch has not, its formula."""
     s = torch.optim.lr_scheduler
     for name, expression, last, make in (
+        ("constant", "constant(step, 5, 0.3)", 8, lambda o: s.ConstantLR(o, 0.3, 5)),
+        ("step_decay", "step_decay(step, 3, 0.5)", 12, lambda o: s.StepLR(o, 3, 0.5)),
+        ("multi_step", "multi_step(step, [3, 4, 9])", 12, lambda o: s.MultiStepLR(o, [3, 4, 9])),
+        ("exponential", "exponential(step, 0.9)", 12, lambda o: s.ExponentialLR(o, 0.9)),
+        ("ramp", "ramp(step, 5)", 8, lambda o: s.LinearLR(o)),
+        ("ramp.down", "ramp(step, 7, start = 0.8, end = 0.1)", 10, lambda o: s.LinearLR(o, 0.8, 0.1, 7)),
+        ("polynomial", "polynomial(step, 10)", 12, lambda o: s.PolynomialLR(o, 10)),
+        ("polynomial.square", "polynomial(step, 10, power = 2)", 12, lambda o: s.PolynomialLR(o, 10, 2)),
         ("warmup", "warmup(step, 5)", 8, lambda o: s.LinearLR(o, 1 / 5, 1.0, 4)),
         ("warmup.one", "warmup(step, 1)", 3, lambda o: s.ConstantLR(o, 1.0, 1)),
         ("linear_decay", "linear_decay(step, 20)", 25, lambda o: s.LinearLR(o, 1.0, 0.0, 20)),
         ("cosine", "cosine(step, 20)", 20, lambda o: s.CosineAnnealingLR(o, 20)),
         ("cosine.floor", "cosine(step, 20, floor = 0.1)", 20, lambda o: s.CosineAnnealingLR(o, 20, eta_min=0.1)),
+        ("cosine_restarts", "cosine_restarts(step, 5)", 17, lambda o: s.CosineAnnealingWarmRestarts(o, 5)),
+        (
+            "cosine_restarts.growing",
+            "cosine_restarts(step, 2, grow = 3, floor = 0.1)",
+            60,
+            lambda o: s.CosineAnnealingWarmRestarts(o, 2, 3, eta_min=0.1),
+        ),
+        ("one_cycle", "one_cycle(step, 20)", 19, lambda o: s.OneCycleLR(o, 1.0, total_steps=20)),
+        (
+            "one_cycle.all",
+            "one_cycle(step, 20, rise = 0.4, start = 0.1, end = 0.001)",
+            19,
+            lambda o: s.OneCycleLR(o, 1.0, total_steps=20, pct_start=0.4, div_factor=10, final_div_factor=100),
+        ),
+        ("inverse_sqrt", "inverse_sqrt(step - 1, 5)", 30, lambda o: s.LambdaLR(o, inverse_sqrt(5))),
+        ("wsd", "wsd(step, 20, 5, 6)", 24, lambda o: s.LambdaLR(o, wsd(5, 9, 6, "linear", 0.0))),
+        (
+            "wsd.cosine",
+            "wsd(step, 20, 5, 6, floor = 0.1, shape = \"cosine\")",
+            24,
+            lambda o: s.LambdaLR(o, wsd(5, 9, 6, "cosine", 0.1)),
+        ),
+        (
+            "wsd.sqrt",
+            "wsd(step, 20, 5, 6, shape = \"1-sqrt\")",
+            24,
+            lambda o: s.LambdaLR(o, wsd(5, 9, 6, "1-sqrt", 0.0)),
+        ),
     ):
         optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
         scheduler, values = make(optimizer), []
@@ -532,9 +659,30 @@ def schedules():
             values.append(scheduler.get_last_lr()[0])
             optimizer.step()
             scheduler.step()
-        if name.startswith("cosine"):
+        if name in ("cosine", "cosine.floor"):
             values += [values[-1]] * 5
         add(name, expression, {"step": torch.arange(len(values)), "y": torch.tensor(values)})
+
+
+def inverse_sqrt(warm):
+    """transformers' `get_inverse_sqrt_schedule`, whose time scale is the warm-up."""
+    return lambda step: step / warm if step < warm else 1 / math.sqrt(step / warm)
+
+
+def wsd(warm, stable, decay, shape, floor):
+    """transformers' `get_wsd_schedule` with a linear warm-up; that one begins with 0, which ours leaves out."""
+    falling = {
+        "linear": lambda x: 1 - x,
+        "cosine": lambda x: 0.5 * (1 + math.cos(math.pi * x)),
+        "1-sqrt": lambda x: 1 - math.sqrt(x),
+    }[shape]
+
+    def at(step):
+        if step < warm:
+            return (step + 1) / warm
+        return floor + (1 - floor) * falling(min(max(0, step - warm - stable) / decay, 1))
+
+    return at
 
 
 def golden():

@@ -119,8 +119,9 @@ fn with_groups(ck: &mut Checker, ctor: &Rc<Ctor>, overrides: &Overrides, span: S
         let base = match base {
             Some(base) => base,
             None => {
-                let message = format!("`{key}` is no number, so groups cannot override it");
-                ck.report(Diagnostic::error("E0509", span, message));
+                let message = format!("`{key}` is no number here, so groups cannot override it");
+                let help = format!("give `{}` one for all weights, such as `{key} = 0`", ctor.net.ast.name.text);
+                ck.report(Diagnostic::error("E0509", span, message).help(help));
                 return None;
             }
         };

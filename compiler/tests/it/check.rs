@@ -1,6 +1,6 @@
 //! Specs are checked: functions, weights, and messages of wrong ones.
 
-mod cases;
+pub mod cases;
 mod examples;
 mod hostile;
 mod language;

@@ -117,8 +117,12 @@ fn groups_choose_weights() {
         ),
         ("freeze \"**..w\"", "E0503 4:47 `\"**..w\"`: `**..w` has an empty segment"),
         (
+            "group \"**\" { beta1 = 1 }",
+            "E0105 4:53 `beta1`: `SGD` has no setting `beta1` | help: a group may set lr, momentum, dampening, nesterov, weight_decay, l2, l1, prox_l1",
+        ),
+        (
             "group \"**\" { momentum = 1 }",
-            "E0105 4:53 `momentum`: `SGD` has no setting `momentum` | help: a group may set lr, l2, l1, prox_l1",
+            "E0509 4:13 `SGD(lr = 0.1)`: `momentum` is no number here, so groups cannot override it | help: give `SGD` one for all weights, such as `momentum = 0`",
         ),
         ("group \"**\" { clip = 1 }", "E0509 4:53 `clip`: `clip` is about all weights together"),
         (

@@ -10,10 +10,10 @@ use dlc_plan::HostState;
 use std::collections::HashMap;
 
 /// Tensors by the name of what they are: inputs, outputs, weights.
-type Named = HashMap<String, Tensor>;
+pub type Named = HashMap<String, Tensor>;
 
 /// Runs an entry. Weights and everything else are found by name; gives what it gives, by name.
-fn run(c: &Compiled, entry: &str, host: &HostState, given: &Named) -> Named {
+pub fn run(c: &Compiled, entry: &str, host: &HostState, given: &Named) -> Named {
     let e = c.program.entry(entry).unwrap();
     let args = e.inputs.iter().map(|r| given[&name(c, r)].clone()).collect();
     let results = run_entry(&c.program, e, args, host).unwrap();
@@ -33,7 +33,7 @@ fn name(c: &Compiled, role: &Role) -> String {
 }
 
 /// Asserts that the norm of the difference is small beside the reference's.
-fn close(what: &str, found: &Tensor, expected: &Tensor, bound: f64) {
+pub fn close(what: &str, found: &Tensor, expected: &Tensor, bound: f64) {
     assert_eq!(found.shape, expected.shape, "{what}");
     let norm = |x: &mut dyn Iterator<Item = f64>| x.map(|x| x * x).sum::<f64>().sqrt();
     let far = norm(&mut found.data.iter().zip(&expected.data).map(|(a, b)| a - b));
@@ -42,7 +42,7 @@ fn close(what: &str, found: &Tensor, expected: &Tensor, bound: f64) {
 }
 
 /// The weights, or their gradients, end to end as the optimizer sees them.
-fn flat(c: &Compiled, of: &Named, before: &str) -> Tensor {
+pub fn flat(c: &Compiled, of: &Named, before: &str) -> Tensor {
     let (starts, len) = c.program.segments();
     let mut data = vec![0.0; len];
     for (w, at) in starts {
@@ -52,7 +52,7 @@ fn flat(c: &Compiled, of: &Named, before: &str) -> Tensor {
     Tensor::new([len], data)
 }
 
-fn unflat(c: &Compiled, arena: &Tensor, into: &mut Named) {
+pub fn unflat(c: &Compiled, arena: &Tensor, into: &mut Named) {
     for (w, at) in c.program.segments().0 {
         let t = into.get_mut(&c.program.weights[w.0 as usize].name).unwrap();
         let len = t.data.len();
@@ -73,7 +73,7 @@ fn step(c: &Compiled, host: &HostState, weights: &mut Named, states: &mut Named,
     found["loss"].data[0]
 }
 
-fn zero_states(c: &Compiled) -> Named {
+pub fn zero_states(c: &Compiled) -> Named {
     let len = c.program.segments().1;
     (0..c.program.states.len()).map(|k| (format!("state {k}"), Tensor::new([len], vec![0.0; len]))).collect()
 }
@@ -108,7 +108,7 @@ fn as_pytorch(folder: &str, c: &Compiled) {
     }
 }
 
-fn row(t: &Tensor, i: usize) -> Tensor {
+pub fn row(t: &Tensor, i: usize) -> Tensor {
     let len = t.data.len() / t.shape[0];
     Tensor::new(&t.shape[1..], &t.data[i * len..(i + 1) * len])
 }
@@ -123,14 +123,8 @@ fn deep_stacks_train_as_in_pytorch() {
     as_pytorch("deep4", &train("tests/specs/deep.dl", &[("Deep.p", "0")]));
 }
 
-/// The cases of the prelude's golden file: name and expression.
-fn cases(golden: &Golden) -> Vec<(String, String)> {
-    let split = |line: &str| line.split_once(" = ").map(|(name, text)| (name.to_string(), text.to_string())).unwrap();
-    golden.metadata["cases"].lines().map(split).collect()
-}
-
 /// A model with one weight of `n` elements, trained by what stands in `train`.
-fn one_weight(n: usize, train: &str) -> Compiled {
+pub fn one_weight(n: usize, train: &str) -> Compiled {
     let model = format!("model M()(x: [B, {n}]) -> y: [B, {n}] {{ w: param [{n}] = zeros  return x * w }}");
     let text = format!("{model}\ntrain t {{ model = M()  loss = mean(y)  epochs = 1  {train} }}");
     spec::compile(&text, Goal::Train { item: None }, &[], &mut Columns(vec![]), &mut |_, _| {})
@@ -138,7 +132,7 @@ fn one_weight(n: usize, train: &str) -> Compiled {
 }
 
 /// Runs `update` once on a weight and its gradient; gives the weight after it.
-fn update(c: &Compiled, host: &HostState, theta: &[f64], grad: &[f64], states: &mut Named) -> Vec<f64> {
+pub fn update(c: &Compiled, host: &HostState, theta: &[f64], grad: &[f64], states: &mut Named) -> Vec<f64> {
     let padded = |x: &[f64]| {
         let mut x = x.to_vec();
         x.resize(c.program.segments().1, 0.0);
@@ -151,54 +145,6 @@ fn update(c: &Compiled, host: &HostState, theta: &[f64], grad: &[f64], states: &
     let theta_after = after.remove("trained").unwrap().data[..theta.len()].to_vec();
     states.extend(after);
     theta_after
-}
-
-#[test]
-fn optimizers_are_pytorchs() {
-    let golden = Golden::read("golden/prelude.safetensors");
-    let tensors = golden.all();
-    let of = |case: &str, name: &str| tensors.get(&format!("{case}/{name}"));
-    let mut seen = 0;
-    for (case, call) in cases(&golden) {
-        let (Some(theta), Some(grads), Some(y)) = (of(&case, "theta"), of(&case, "grad"), of(&case, "y")) else {
-            continue;
-        };
-        seen += 1;
-        let n = theta.data.len();
-        let c = one_weight(n, &format!("optimizer = {call}"));
-        let (mut theta, mut states) = (theta.data.clone(), zero_states(&c));
-        let mut path = Vec::new();
-        for step in 0..10 {
-            let host = HostState { step, steps: 10, ..HostState::default() };
-            theta = update(&c, &host, &theta, &grads.data[step as usize * n..][..n], &mut states);
-            path.extend(&theta);
-        }
-        // Each column is a history of its own.
-        for column in 0..n {
-            let of = |data: &[f64]| Tensor::new([10], (0..10).map(|i| data[i * n + column]).collect::<Vec<_>>());
-            close(&format!("{case}, element {column}"), &of(&path), &of(&y.data), 2e-6);
-        }
-    }
-    assert_eq!(seen, 16, "eight settings, each with ordinary gradients and with edges");
-}
-
-#[test]
-fn schedules_are_pytorchs() {
-    let golden = Golden::read("golden/prelude.safetensors");
-    let tensors = golden.all();
-    let mut seen = 0;
-    for (case, call) in cases(&golden) {
-        let Some(steps) = tensors.get(&format!("{case}/step")) else { continue };
-        seen += 1;
-        let c = one_weight(1, &format!("optimizer = SGD(lr = {call})"));
-        let lr = |step: &f64| {
-            let host = HostState { step: *step as u64, steps: 1, ..HostState::default() };
-            -update(&c, &host, &[0.0], &[1.0], &mut Named::new())[0]
-        };
-        let found = Tensor::new(&steps.shape[..], steps.data.iter().map(lr).collect::<Vec<_>>());
-        close(&case, &found, &tensors[&format!("{case}/y")], 1e-6);
-    }
-    assert_eq!(seen, 5);
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod fusion;
 mod grad;
 mod interp;
 mod lower;
+mod optimizers;
 mod passes;
 mod print;
 mod simulate;
