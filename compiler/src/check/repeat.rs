@@ -136,28 +136,7 @@ impl Checker {
         }
         let member = member_of(&frame.labels, index);
         let mut function = finish(frame.builder, &results);
-        function.name = member.to_string();
-        let below =
-            |name: &str| name.strip_prefix(&*member).and_then(|rest| rest.strip_prefix('.')).map(str::to_string);
-        for param in &mut function.params {
-            if let Some(name) = below(&param.name) {
-                param.name = name;
-            }
-        }
-        for node in &mut function.nodes {
-            if let Op::Repeat(r) = &mut node.op {
-                for inner in &mut r.members {
-                    if let Some(name) = below(inner) {
-                        *inner = name.into();
-                    }
-                }
-            }
-            if *node.origin.member == *member {
-                node.origin.member = "".into();
-            } else if let Some(name) = below(&node.origin.member) {
-                node.origin.member = name.into();
-            }
-        }
+        name_from_within(&mut function, &member);
         self.frame().labels.extend(frame.labels);
         done.push(Iteration { function, captures: frame.captures, member, span });
         rebound
@@ -373,6 +352,31 @@ fn reordered(f: &Function, order: &[usize], results: &[u32]) -> Function {
     }
     let results = results.iter().map(|k| moved(&f.results[*k as usize])).collect();
     Function { name: f.name.clone(), params, nodes, results, derivative: None }
+}
+
+/// Names a function after a member, and what is inside it from there on: `layers.0.norm` becomes `norm` in `layers.0`.
+fn name_from_within(function: &mut Function, member: &str) {
+    let below = |name: &str| name.strip_prefix(member).and_then(|rest| rest.strip_prefix('.')).map(str::to_string);
+    function.name = member.to_string();
+    for param in &mut function.params {
+        if let Some(name) = below(&param.name) {
+            param.name = name;
+        }
+    }
+    for node in &mut function.nodes {
+        if let Op::Repeat(r) = &mut node.op {
+            for inner in &mut r.members {
+                if let Some(name) = below(inner) {
+                    *inner = name.into();
+                }
+            }
+        }
+        if *node.origin.member == *member {
+            node.origin.member = "".into();
+        } else if let Some(name) = below(&node.origin.member) {
+            node.origin.member = name.into();
+        }
+    }
 }
 
 /// What the labels of an iteration have in common, segment by segment; its number where that is nothing.

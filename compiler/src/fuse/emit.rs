@@ -6,10 +6,10 @@
 use super::index::{Lin, Map};
 use super::need::Needs;
 use super::scalar::kind_of;
-use super::{Context, Home, Item, Nature, Resolved, Role};
+use super::{Context, Home, Item, Role};
 use crate::program::{Op as Node, ReduceOp, Value};
 use dlc_plan::kernel::{FoldOp, Kernel, Kind, Val};
-use dlc_plan::{DType, Host, HostVar, Instr, Prim, Size};
+use dlc_plan::{DType, Host, Instr, Size};
 use std::collections::HashMap;
 
 /// A kernel, and what it is to be called with.
@@ -81,19 +81,19 @@ pub(super) struct Part {
 /// A kernel in the making.
 pub struct Emit<'a> {
     pub(super) cx: &'a Context<'a>,
-    home: &'a [Option<Home>],
-    needs: &'a Needs,
-    item: usize,
+    pub(super) home: &'a [Option<Home>],
+    pub(super) needs: &'a Needs,
+    pub(super) item: usize,
     pub(super) it: &'a Item,
     pub(super) extents: Vec<Size>,
-    sweep: u32,
+    pub(super) sweep: u32,
     pub(super) setup: Vec<KDef>,
     pub(super) parts: Vec<Part>,
     kinds: Vec<Kind>,
-    levels: Vec<Level>,
+    pub(super) levels: Vec<Level>,
     made: HashMap<KOp, Vec<Val>>,
-    memo: HashMap<(Value, Map, u32), Val>,
-    folded: HashMap<u32, Val>,
+    pub(super) memo: HashMap<(Value, Map, u32), Val>,
+    pub(super) folded: HashMap<u32, Val>,
     pub(super) uniforms: Vec<(Kind, Host)>,
     pub(super) bufs: Vec<(Value, DType, bool)>,
     pub(super) folds: Vec<(FoldOp, Kind, Size, Value)>,
@@ -152,7 +152,7 @@ impl Emit<'_> {
         self.push(KOp::Instr(i, args.to_vec()), i.signature().1, level)
     }
 
-    fn uniform(&mut self, kind: Kind, h: Host) -> Val {
+    pub(super) fn uniform(&mut self, kind: Kind, h: Host) -> Val {
         let at = self.uniforms.iter().position(|u| u.0 == kind && u.1 == h).unwrap_or_else(|| {
             self.uniforms.push((kind, h));
             self.uniforms.len() - 1
@@ -160,7 +160,7 @@ impl Emit<'_> {
         self.push(KOp::Uniform(at as u16), kind, Level::Setup)
     }
 
-    fn push(&mut self, op: KOp, kind: Kind, level: Level) -> Val {
+    pub(super) fn push(&mut self, op: KOp, kind: Kind, level: Level) -> Val {
         let seen = |l: Level| match l {
             Level::Setup => true,
             Level::Row(k) => k <= self.sweep,
@@ -187,7 +187,7 @@ impl Emit<'_> {
     }
 
     /// The level of what depends on these axes.
-    fn level_of<'l>(&self, lins: impl IntoIterator<Item = &'l Lin>) -> Level {
+    pub(super) fn level_of<'l>(&self, lins: impl IntoIterator<Item = &'l Lin>) -> Level {
         let rows = self.it.row_axes();
         let axes = lins.into_iter().flat_map(|l| &l.terms).map(|(a, _)| *a);
         axes.map(|a| if a < rows { Level::Row(0) } else { Level::Lane(self.sweep) }).max().unwrap_or(Level::Setup)
@@ -203,7 +203,7 @@ impl Emit<'_> {
     }
 
     /// An element of a value's memory.
-    fn load(&mut self, root: Value, at: Lin, base: Option<(Val, Size)>, bounds: Vec<(Lin, Size)>) -> Val {
+    pub(super) fn load(&mut self, root: Value, at: Lin, base: Option<(Val, Size)>, bounds: Vec<(Lin, Size)>) -> Val {
         let buf = self.buf(root, false);
         let mut level = self.level_of([&at].into_iter().chain(bounds.iter().map(|b| &b.0)));
         if let Some((v, _)) = base {
@@ -228,7 +228,7 @@ impl Emit<'_> {
     }
 
     /// A size as an integer.
-    fn size(&mut self, s: &Size) -> Val {
+    pub(super) fn size(&mut self, s: &Size) -> Val {
         match s.known() {
             Some(k) if !self.cx.generic || k == 0 => self.int(k as i32),
             Some(_) | None => self.uniform(Kind::I32, Host::Size(s.clone())),
@@ -236,7 +236,7 @@ impl Emit<'_> {
     }
 
     /// An index as an integer.
-    fn index(&mut self, lin: &Lin) -> Val {
+    pub(super) fn index(&mut self, lin: &Lin) -> Val {
         let mut sum = if lin.offset.is(0) && !lin.terms.is_empty() { None } else { Some(self.size(&lin.offset)) };
         for (a, s) in &lin.terms {
             let level = self.level_of([&Lin::axis(*a)]);
@@ -256,7 +256,7 @@ impl Emit<'_> {
     }
 
     /// Whether all indices are inside their extents.
-    fn inside(&mut self, bounds: &[(Lin, Size)]) -> Option<Val> {
+    pub(super) fn inside(&mut self, bounds: &[(Lin, Size)]) -> Option<Val> {
         let mut all = None;
         for (lin, extent) in bounds {
             let (i, end, zero) = (self.index(lin), self.size(extent), self.int(0));
@@ -271,7 +271,7 @@ impl Emit<'_> {
         all
     }
 
-    fn zero(&mut self, kind: Kind) -> Val {
+    pub(super) fn zero(&mut self, kind: Kind) -> Val {
         match kind {
             Kind::F32 => self.float(0.0),
             Kind::I32 => self.int(0),
@@ -280,200 +280,6 @@ impl Emit<'_> {
                 self.ins(Instr::IEq, &[a, b])
             }
         }
-    }
-
-    /// The element of a value at an index.
-    fn eval(&mut self, v: Value, map: &Map) -> Val {
-        let key = (v, map.clone(), self.sweep);
-        if let Some(known) = self.memo.get(&key) {
-            return *known;
-        }
-        let extents = self.extents.clone();
-        let val = match self.cx.resolve(v, map.clone(), &extents) {
-            Resolved::Memory(view, map) => {
-                let layout = self.cx.layout(view).expect("a view that is read through memory has strides");
-                let mut at = Lin::constant(layout.offset.clone());
-                for (lin, s) in map.axes.iter().zip(&layout.strides) {
-                    at = at.plus(&lin.times(s));
-                }
-                self.load(self.cx.root(view), at, None, map.bounds)
-            }
-            Resolved::Root(root, map) => self.root(root, &map),
-        };
-        self.memo.insert(key, val);
-        val
-    }
-
-    fn root(&mut self, root: Value, map: &Map) -> Val {
-        let ty = self.cx.f.ty(root);
-        if let Some(h) = self.cx.host(root) {
-            let v = self.scalar(ty.dtype, h);
-            return self.guarded(v, map);
-        }
-        let home = self.home[root.node as usize];
-        let here = home.is_some_and(|h| h.item == self.item);
-        let stored = self.needs.stored[root.node as usize];
-        match (self.cx.nature(root.node), home.map(|h| h.role)) {
-            (Nature::Given | Nature::Step, _) => self.load(root, map.flat(&ty.shape), None, map.bounds.clone()),
-            (Nature::Fused, Some(Role::FoldCols)) if here => self.folded[&root.node],
-            (Nature::Fused, Some(Role::Lane)) if here => {
-                if stored && self.needs.sweep[root.node as usize] < self.sweep {
-                    return self.load(root, map.flat(&ty.shape), None, map.bounds.clone());
-                }
-                self.compute(root.node, map)
-            }
-            (Nature::Fused, _) if !here && stored => self.load(root, map.flat(&ty.shape), None, map.bounds.clone()),
-            (Nature::Fused | Nature::Virtual, _) => {
-                let v = self.compute(root.node, map);
-                self.guarded(v, map)
-            }
-        }
-    }
-
-    /// Zero outside the bounds.
-    fn guarded(&mut self, v: Val, map: &Map) -> Val {
-        match self.inside(&map.bounds) {
-            None => v,
-            Some(m) => {
-                let zero = self.zero(self.kind(v));
-                self.choose(&[m, v, zero])
-            }
-        }
-    }
-
-    fn scalar(&mut self, dtype: DType, h: Host) -> Val {
-        match (kind_of(dtype), h.known()) {
-            (kind @ (Kind::F32 | Kind::I32), Some(_)) if self.cx.generic => self.uniform(kind, h),
-            (Kind::F32, Some(x)) => self.float(dlc_plan::cast(dtype, x) as f32),
-            (Kind::I32, Some(x)) => self.int(x as i64 as i32),
-            (Kind::Mask, Some(x)) => {
-                let (a, b) = (self.int(i32::from(x != 0.0)), self.int(0));
-                self.ins(Instr::INe, &[a, b])
-            }
-            (Kind::Mask, None) => {
-                let (a, b) = (self.uniform(Kind::I32, h), self.int(0));
-                self.ins(Instr::INe, &[a, b])
-            }
-            (kind, None) => self.uniform(kind, h),
-        }
-    }
-
-    /// A node's value at an index, computed.
-    fn compute(&mut self, node: u32, map: &Map) -> Val {
-        let n = &self.cx.f.nodes[node as usize];
-        match &n.op {
-            Node::Map(prim) => {
-                let args: Vec<Val> = n.args.iter().map(|a| self.eval(*a, map)).collect();
-                let from = self.cx.f.ty(*n.args.last().expect("a primitive has operands")).dtype;
-                let known = self.known(n.args.get(1).copied());
-                self.prim(*prim, &args, from, known)
-            }
-            Node::Stop => self.eval(n.args[0], map),
-            Node::Reduce(_, axes) => {
-                let mut at = map.clone();
-                for a in axes {
-                    at.axes.insert(*a, Lin::default());
-                }
-                self.eval(n.args[0], &at)
-            }
-            Node::View(view) => self.copy(n.args[0], view, map, node),
-            Node::Gather => self.gather(n.args[0], n.args[1], map),
-            Node::Concat(axis) => self.concat(&n.args, *axis, map),
-            Node::Iota(axis) => {
-                let i = self.index(&map.axes[*axis]);
-                self.prim(Prim::Cast(n.tys[0].dtype), &[i], DType::I32, None)
-            }
-            Node::Random => self.random(node, map),
-            Node::Const(x) => self.scalar(n.tys[0].dtype, Host::Const(*x)),
-            Node::Host(h) => self.scalar(n.tys[0].dtype, h.clone()),
-            Node::Param(_) => unreachable!("given, not computed"),
-            Node::Contract(_) | Node::Scatter | Node::Call(_) | Node::Repeat(_) => unreachable!("a step, not fused"),
-        }
-    }
-
-    /// The number that a value is everywhere, if it is one.
-    fn known(&self, v: Option<Value>) -> Option<f64> {
-        self.cx.host(self.cx.root(v?))?.known()
-    }
-
-    /// A view that is copied: its argument, read through it.
-    fn copy(&mut self, arg: Value, view: &crate::program::View, map: &Map, node: u32) -> Val {
-        let (from, to) = (self.cx.f.ty(arg), &self.cx.f.nodes[node as usize].tys[0]);
-        let extents = self.extents.clone();
-        if let Some(at) = map.through(view, from, to, &extents) {
-            return self.eval(arg, &at);
-        }
-        let layout = self.cx.layout(arg).and_then(|l| l.view(view, from, to)).expect("a copied view has strides");
-        let mut at = Lin::constant(layout.offset.clone());
-        for (lin, s) in map.axes.iter().zip(&layout.strides) {
-            at = at.plus(&lin.times(s));
-        }
-        self.load(self.cx.root(arg), at, None, map.bounds.clone())
-    }
-
-    fn gather(&mut self, table: Value, ids: Value, map: &Map) -> Val {
-        let rank = self.cx.f.ty(ids).rank();
-        let at = Map { axes: map.axes[..rank].to_vec(), bounds: map.bounds.clone() };
-        let id = self.eval(ids, &at);
-        let (zero, end, one) = (self.int(0), self.size(&self.cx.f.ty(table).shape[0].clone()), self.int(1));
-        let last = self.ins(Instr::ISub, &[end, one]);
-        let id = self.ins(Instr::IMin, &[id, last]);
-        let id = self.ins(Instr::IMax, &[id, zero]);
-        let layout = self.cx.layout(table).expect("a table is in memory");
-        let mut lin = Lin::constant(layout.offset.clone());
-        for (l, s) in map.axes[rank..].iter().zip(&layout.strides[1..]) {
-            lin = lin.plus(&l.times(s));
-        }
-        self.load(self.cx.root(table), lin, Some((id, layout.strides[0].clone())), map.bounds.clone())
-    }
-
-    fn concat(&mut self, args: &[Value], axis: usize, map: &Map) -> Val {
-        let mut start = Size::zero();
-        let mut value = None;
-        for a in args {
-            let extent = self.cx.f.ty(*a).shape[axis].clone();
-            let mut at = map.clone();
-            at.axes[axis] = at.axes[axis].plus(&Lin::constant(Size::zero().minus(&start)));
-            at.bounds.push((at.axes[axis].clone(), extent.clone()));
-            let part = self.eval(*a, &at);
-            value = Some(match value {
-                None => part,
-                Some(before) => {
-                    let (i, start) = (self.index(&map.axes[axis].clone()), self.size(&start));
-                    let earlier = self.ins(Instr::ILt, &[i, start]);
-                    self.choose(&[earlier, before, part])
-                }
-            });
-            start = start.plus(&extent);
-        }
-        value.expect("a concatenation has arguments")
-    }
-
-    /// Uniform numbers of [0, 1) from the site's bits: the upper 24 of 32, as `dlc_plan::random` numbers them.
-    fn random(&mut self, node: u32, map: &Map) -> Val {
-        let n = &self.cx.f.nodes[node as usize];
-        let shape = &n.tys[0].shape;
-        let (rows, cols) = shape.split_at(if shape.len() > 1 { shape.len() - 1 } else { shape.len() });
-        let row = Map { axes: map.axes[..rows.len()].to_vec(), bounds: Vec::new() }.flat(rows);
-        let col = if cols.is_empty() { Lin::default() } else { map.axes[rows.len()].clone() };
-        let site = self.eval(n.args[0], &Map::default());
-        let whole = |s: &mut Self, v: HostVar| s.uniform(Kind::I32, Host::Var(v));
-        let seed = [whole(self, HostVar::SeedLow), whole(self, HostVar::SeedHigh)];
-        let step = whole(self, HostVar::Step);
-        let first = match shape.first().map(Size::known) {
-            Some(None) => {
-                let per_sample = Host::Size(Size::product(&rows[1..]));
-                let h = Host::Prim(Prim::Mul, vec![Host::Var(HostVar::FirstSample), per_sample]);
-                self.uniform(Kind::I32, h)
-            }
-            Some(Some(_)) | None => self.int(0),
-        };
-        let level = self.level_of([&row, &col]).max(self.levels[site as usize]);
-        let bits = self.push(KOp::Bits { seed, site, step, first, row, col }, Kind::I32, level);
-        let high = self.ins(Instr::IShr(8), &[bits]);
-        let x = self.ins(Instr::IToF, &[high]);
-        let unit = self.float(1.0 / 16_777_216.0);
-        self.ins(Instr::FMul, &[x, unit])
     }
 
     /// Truths become integers where they are stored or folded.

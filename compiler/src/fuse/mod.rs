@@ -5,6 +5,7 @@
 //! finishes its result while it is hot. Views, constants, indices and random numbers belong to no group: whoever needs
 //! them computes them on the spot.
 
+mod element;
 mod emit;
 mod finish;
 mod group;

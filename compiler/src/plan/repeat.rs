@@ -25,30 +25,8 @@ pub fn emit(body: &mut Body, p: &mut Planner, frame: &mut Frame, node: u32, r: &
         targets.push(Some(slot(frame, of, &tys[j], depth, next, slots)));
         finals.extend(last_value(body, frame, result, part(of, &tys[j], last)));
     }
-    for a in &args[r.carried..r.carried + r.invariant] {
-        binds.push(bind(body, frame, *a));
-    }
-    let (from, to) = (r.carried + r.invariant, r.carried + r.invariant + r.stacks);
-    for (a, ty) in args[from..to].iter().zip(&tys[from..to]) {
-        let of = memory(body, frame, *a);
-        binds.push(Bind::Buffer(slot(frame, of, ty, depth, 0, r.count as u32)));
-    }
-    for (s, ty) in tys[to..].iter().enumerate() {
-        let cells = &args[to + s * r.count..to + (s + 1) * r.count];
-        binds.push(row(body, frame, cells, ty, depth));
-    }
-    let results = f.result_tys();
-    for k in 0..r.stacked {
-        let result = Value { node, port: (r.carried + k) as u32 };
-        let of = body.buf(frame, result);
-        targets.push(Some(slot(frame, of, &results[r.carried + k], depth, 0, r.count as u32)));
-    }
-    for k in 0..r.row_results {
-        let ty = &results[r.carried + r.stacked + k];
-        let first = (r.carried + r.stacked + k * r.count) as u32;
-        let cells: Vec<BufId> = (0..r.count as u32).map(|i| body.buf(frame, Value { node, port: first + i })).collect();
-        targets.push(Some(frame.life.add(buffer(ty, Some(Place::Row { depth, cells }), ""))));
-    }
+    binds.extend(given(body, frame, r, &args, &tys));
+    targets.extend(kept(body, frame, node, r, &f.result_tys()));
     // Whatever the loop is given or gives lives as long as the loop.
     frame.life.step();
     frame.life.enter();
@@ -73,6 +51,43 @@ pub fn emit(body: &mut Body, p: &mut Planner, frame: &mut Frame, node: u32, r: &
         frame.life.touch(to);
         steps.push(Step::Copy { from, to });
     }
+}
+
+/// What the loop is given besides the carried values: invariants, stacks, rows.
+fn given(body: &mut Body, frame: &mut Frame, r: &Repeat, args: &[Value], tys: &[Ty]) -> Vec<Bind> {
+    let depth = frame.life.depth();
+    let mut binds = Vec::new();
+    for a in &args[r.carried..r.carried + r.invariant] {
+        binds.push(bind(body, frame, *a));
+    }
+    let (from, to) = (r.carried + r.invariant, r.carried + r.invariant + r.stacks);
+    for (a, ty) in args[from..to].iter().zip(&tys[from..to]) {
+        let of = memory(body, frame, *a);
+        binds.push(Bind::Buffer(slot(frame, of, ty, depth, 0, r.count as u32)));
+    }
+    for (s, ty) in tys[to..].iter().enumerate() {
+        let cells = &args[to + s * r.count..to + (s + 1) * r.count];
+        binds.push(row(body, frame, cells, ty, depth));
+    }
+    binds
+}
+
+/// Where the loop puts what it gives besides the carried values: stacks, rows.
+fn kept(body: &mut Body, frame: &mut Frame, node: u32, r: &Repeat, results: &[Ty]) -> Vec<Option<BufId>> {
+    let depth = frame.life.depth();
+    let mut targets = Vec::new();
+    for k in 0..r.stacked {
+        let result = Value { node, port: (r.carried + k) as u32 };
+        let of = body.buf(frame, result);
+        targets.push(Some(slot(frame, of, &results[r.carried + k], depth, 0, r.count as u32)));
+    }
+    for k in 0..r.row_results {
+        let ty = &results[r.carried + r.stacked + k];
+        let first = (r.carried + r.stacked + k * r.count) as u32;
+        let cells: Vec<BufId> = (0..r.count as u32).map(|i| body.buf(frame, Value { node, port: first + i })).collect();
+        targets.push(Some(frame.life.add(buffer(ty, Some(Place::Row { depth, cells }), ""))));
+    }
+    targets
 }
 
 /// The slots of a carried value that hold its first and its last value. Iteration i reads slot i and writes slot i + 1;
