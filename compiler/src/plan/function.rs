@@ -212,8 +212,9 @@ impl Body<'_> {
             batch: s.batch.clone(),
         };
         let it = &self.items[i];
+        let all_rows = Size::product(&shape.batch).times(&shape.mnk[0]);
         let hot = shape.rowwise && it.row_axes() + 1 == it.domain.len();
-        let hot = hot && call.as_ref().is_some_and(|c| c.folds.is_empty());
+        let hot = hot && call.as_ref().is_some_and(|c| c.folds.is_empty() && c.rows == all_rows);
         let (then, after) = if hot { (call, None) } else { (None, call) };
         let [m, n, k] = shape.mnk.clone();
         let gemm = Gemm {
