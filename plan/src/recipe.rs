@@ -3,6 +3,7 @@
 //!
 //! What is computed is in the plan's entries. A training uses these, each where the plan has it:
 //! - `init` gives every weight its first value, and the optimizer's states where these do not begin as 0;
+//! - `statistics` takes all rows of the training split, once, and gives what `columns` takes besides a batch's own rows;
 //! - `columns` takes some rows of the source's columns and gives the columns of a batch under their names; where there is
 //!   none, the source's columns are the batch;
 //! - `accumulate` takes a batch, gives `loss`, and leaves the gradients in their store; states of the model get their next

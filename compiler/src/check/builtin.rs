@@ -2,13 +2,14 @@
 //!
 //! Scalar primitives come from the plan's table; the rest are a row here each.
 
-use super::Checker;
+use super::frame::SlotKind;
 use super::load::FnItem;
 use super::num;
 use super::reduce::Reduction;
 use super::value::{Axis, AxisArgs, Func, Given, Num, NumVal, Tag, Target, Tensor, Val};
+use super::{Checker, Statistics};
 use crate::program::{Op, Ty, Value};
-use dlc_grammar::{Diagnostic, Span};
+use dlc_grammar::{Diagnostic, Span, nearest};
 use dlc_plan::{DType, PRIMS, Prim, Size, cast};
 use std::rc::Rc;
 
@@ -40,6 +41,10 @@ enum Kind {
     Rand,
     Cached,
     Numel,
+    /// A value over the whole training split.
+    Statistic,
+    /// A weight of the model that is trained, by its name.
+    Stored,
     /// Whether a tensor was made by a function.
     MadeBy,
     /// A warning where a condition does not hold.
@@ -53,7 +58,7 @@ const fn row(name: &'static str, kind: Kind) -> Builtin {
 }
 
 /// All but the scalar primitives and the casts, which have tables of their own.
-const ROWS: [Builtin; 25] = [
+const ROWS: [Builtin; 27] = [
     row("max", Kind::Either(Prim::Max, Reduction::Max)),
     row("min", Kind::Either(Prim::Min, Reduction::Min)),
     row("sum", Kind::Reduce(Reduction::Sum)),
@@ -73,6 +78,8 @@ const ROWS: [Builtin; 25] = [
     row("rand", Kind::Rand),
     row("cached", Kind::Cached),
     row("numel", Kind::Numel),
+    row("statistic", Kind::Statistic),
+    row("tensor", Kind::Stored),
     row("made_by", Kind::MadeBy),
     row("advise", Kind::Advise),
     row("sort", Kind::Later),
@@ -110,7 +117,7 @@ impl Builtin {
             Kind::Scalar(p) => (false, p.row().arity..=p.row().arity),
             Kind::Either(..) => (true, 1..=2),
             Kind::Reduce(_) => (true, 1..=1),
-            Kind::Cast(_) | Kind::Stop | Kind::Iota | Kind::Numel => (false, 1..=1),
+            Kind::Cast(_) | Kind::Stop | Kind::Iota | Kind::Numel | Kind::Statistic | Kind::Stored => (false, 1..=1),
             Kind::Concat | Kind::Stack => (true, 1..=usize::MAX),
             Kind::Split | Kind::Bernoulli => (true, 2..=2),
             Kind::Pad => (true, 3..=3),
@@ -179,6 +186,8 @@ impl Checker {
             Kind::Rand => self.rand(span),
             Kind::Cached => args.into_iter().next().expect("it has one argument").val,
             Kind::Numel => self.numel(&args[0]),
+            Kind::Statistic => self.statistic(&args[0], span),
+            Kind::Stored => self.stored(&args[0]),
             Kind::MadeBy => self.made_by(&args),
             Kind::Advise => self.advise(&args),
             Kind::Later => {
@@ -247,6 +256,58 @@ impl Checker {
         let ty = self.b().ty(value).clone();
         let value = self.b().node(Op::Stop, vec![value], ty);
         Val::Tensor(self.tensor(value, t.tags()))
+    }
+
+    /// A value as it is over all rows of the training split, and thus the same for every batch.
+    fn statistic(&mut self, a: &Given, span: Span) -> Val {
+        let Some(t) = self.tensor_arg("statistic", a) else { return Val::Poison };
+        if t.shape().iter().any(|s| s.known().is_none()) {
+            let message = format!("a statistic is over all rows and has none, got {}", self.show_tensor(&t));
+            let d = Diagnostic::error("E0509", a.span, message);
+            return self.error(d.help("`statistic(mean[0](x))` is the mean over the training split"));
+        }
+        match &mut self.statistics {
+            Some(Statistics::Measured(found)) => {
+                found.push(t.clone());
+                Val::Tensor(t)
+            }
+            Some(Statistics::Known(rest)) => {
+                Val::Tensor(rest.pop_front().expect("what is worked through again asks for the same statistics"))
+            }
+            None => {
+                let message = "`statistic` stands in the columns of a `data` item: elsewhere there is no split";
+                self.error(Diagnostic::error("E0509", span, message))
+            }
+        }
+    }
+
+    /// A weight of the model that a loss or a metric speaks of.
+    fn stored(&mut self, a: &Given) -> Val {
+        let Val::Str(name) = &a.val else {
+            let message = format!("`tensor` takes the name of a weight in quotes, got {}", self.show(&a.val));
+            return self.error(Diagnostic::error("E0512", a.span, message));
+        };
+        let root = self.root();
+        if !root.entry {
+            let message = "`tensor` stands in a loss or a metric: layers name their own weights";
+            return self.error(Diagnostic::error("E0512", a.span, message));
+        }
+        let slot =
+            root.slots.iter().position(|s| s.path == *name && !matches!(s.decl.kind, SlotKind::Site(_))).or_else(
+                || {
+                    let known = self.trained.iter().find(|s| s.path == *name)?.clone();
+                    Some(self.add_slot(known))
+                },
+            );
+        if let Some(slot) = slot {
+            let tags = self.root().slots[slot].decl.tags.clone();
+            return Val::Tensor(self.slot_tensor(slot, tags));
+        }
+        let mut names: Vec<Rc<str>> = self.trained.iter().map(|s| s.path.clone()).collect();
+        names.extend(self.root().slots.iter().map(|s| s.path.clone()));
+        let near = nearest(name, names.iter().map(|n| &**n));
+        let message = format!("the model has no weight `{name}`");
+        self.error(Diagnostic::error("E0512", a.span, message).did_you_mean(near))
     }
 
     /// Tensors of one type with the same axes but for one, or a report.

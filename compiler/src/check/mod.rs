@@ -47,7 +47,7 @@ pub use value::{Axis, AxisArgs, AxisSel, Ctor, Func, Given, Layer, Num, NumVal, 
 use crate::prelude;
 use crate::program::{FnId, Program};
 use dlc_grammar::{Diagnostic, Sources, Span};
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 
 /// What has been made for a key. The key's first byte is the mode, see [`Checker::recall`].
@@ -87,6 +87,10 @@ pub struct Checker {
     arguments: HashMap<Span, Span>,
     /// The functions and nets that something has used.
     reached: HashSet<u32>,
+    /// What `statistic` does, where it has a meaning.
+    pub(crate) statistics: Option<Statistics>,
+    /// The weights that `tensor` can speak of besides those of the entry's own model.
+    pub(crate) trained: Vec<Slot>,
     /// The tensor that was last asked about by `made_by`.
     asked_about: Option<Span>,
     depth: usize,
@@ -94,6 +98,14 @@ pub struct Checker {
     said_too_deep: bool,
     /// Whether what is being worked through has asked for `training`.
     asked_mode: bool,
+}
+
+/// What is known of the values over the whole training split that a data item's columns ask for, in their order.
+pub(crate) enum Statistics {
+    /// They are being collected: what is worked through are all rows of the split, or stands for them.
+    Measured(Vec<Tensor>),
+    /// They are given. The next one to be asked for is the first of the rest.
+    Known(VecDeque<Tensor>),
 }
 
 /// The first byte of a key whose function never asks for `training`.
@@ -127,6 +139,8 @@ impl Checker {
             stages: Vec::new(),
             arguments: HashMap::new(),
             reached: HashSet::new(),
+            statistics: None,
+            trained: Vec::new(),
             asked_about: None,
             depth: 0,
             failures: 0,

@@ -1,13 +1,14 @@
-//! The columns of a batch: the entry `columns`. Takes a `data` item; gives a function from the source's columns to those that
-//! the loss and the metrics see, and their types.
+//! The columns of a batch: the entry `columns`, and `statistics` where a column depends on the whole training split. Takes a
+//! `data` item; gives functions from the source's columns to those that the loss and the metrics see, and their types.
 
 use super::data::{Columns, Data, SourceColumn};
 use super::item;
-use crate::check::{Checker, EntryFn, Scope, Tag, Tensor, Val, names_in};
+use crate::check::{Checker, EntryFn, Scope, Statistics, Tag, Tensor, Val, names_in};
 use crate::program::{Entry, Role, Ty};
 use dlc_grammar::ast::Expr;
 use dlc_grammar::{Diagnostic, Span, nearest};
 use dlc_plan::{DType, Size};
+use std::collections::VecDeque;
 
 /// A column of a batch.
 #[derive(Clone, Debug)]
@@ -22,43 +23,84 @@ pub struct Column {
     pub span: Span,
 }
 
-/// The columns of a batch, and the function that makes them, if the source's columns are not the batch already.
+/// The columns of a batch, and what makes them, if the source's columns are not the batch already.
 pub struct Batch {
     /// The columns.
     pub columns: Vec<Column>,
-    /// The entry.
-    pub entry: Option<Entry>,
+    /// The entries: `columns`, and before it `statistics` where it needs any.
+    pub entries: Vec<Entry>,
 }
 
 /// The columns of a data item's batches, whose rows are counted by the size `rows`.
 pub fn batch(ck: &mut Checker, data: &Data, rows: &str) -> Option<Batch> {
     let size = ck.dynamic(rows);
     if data.columns.is_empty() {
-        let Columns::Known(columns) = &data.source else { return Some(Batch { columns: Vec::new(), entry: None }) };
+        let Columns::Known(columns) = &data.source else {
+            return Some(Batch { columns: Vec::new(), entries: Vec::new() });
+        };
         let span = data.source_span;
         let column =
             |c: &SourceColumn| Column { name: c.name.clone(), ty: ty(c, &size), tags: tags(c, rows, span), span };
-        return Some(Batch { columns: columns.iter().map(column).collect(), entry: None });
+        return Some(Batch { columns: columns.iter().map(column).collect(), entries: Vec::new() });
     }
-    ck.open_entry("columns");
-    let made = defined(ck, data, rows, &size);
-    let Some((inputs, columns, results)) = made else {
+    let said = ck.diagnostics.len();
+    let (entry, columns, asked) = made(ck, data, rows, "columns", &[])?;
+    if asked.is_empty() {
+        return Some(Batch { columns, entries: vec![entry] });
+    }
+    // What is asked of the whole training split is an entry of its own, which is run once; its results are inputs of the
+    // other. Working through the definitions again says nothing new.
+    let (mut statistics, _, _) = made(ck, data, rows, "statistics", &[])?;
+    statistics.outputs = (0..asked.len()).map(|k| Role::Named(statistic_name(k))).collect();
+    let (entry, columns, _) = made(ck, data, rows, "columns", &asked)?;
+    ck.diagnostics.truncate(said);
+    Some(Batch { columns, entries: vec![statistics, entry] })
+}
+
+/// The type of what columns ask of the whole training split, and what its axes are called.
+type Asked = (Ty, Vec<Option<Tag>>);
+
+fn statistic_name(k: usize) -> String {
+    format!("statistic {k}")
+}
+
+/// An entry from the source's columns to the definitions, or, under the name `statistics`, to what these ask of the whole
+/// training split; the columns; and the types of what they ask. Those in `known` are further inputs.
+fn made(
+    ck: &mut Checker,
+    data: &Data,
+    rows: &str,
+    name: &str,
+    known: &[Asked],
+) -> Option<(Entry, Vec<Column>, Vec<Asked>)> {
+    ck.open_entry(name);
+    let found = defined(ck, data, rows, known);
+    let asked = match ck.statistics.take() {
+        Some(Statistics::Measured(asked)) => asked,
+        Some(Statistics::Known(_)) | None => Vec::new(),
+    };
+    let Some((inputs, columns, mut results)) = found else {
         ck.drop_entry();
         return None;
     };
+    if name == "statistics" {
+        results = asked.iter().cloned().map(Val::Tensor).collect();
+    }
     let EntryFn { function, guards, .. } = ck.close_entry(&Val::Tuple(results.into()));
     let entry = Entry {
-        name: "columns".into(),
+        name: name.into(),
         function,
         inputs: inputs.into_iter().map(Role::Named).collect(),
         outputs: columns.iter().map(|c| Role::Named(c.name.clone())).collect(),
         guards: guards.into_iter().map(|g| (g.cond, g.message)).collect(),
     };
-    Some(Batch { columns, entry: Some(entry) })
+    let asked = asked.iter().map(|t| (Ty { dtype: t.dtype, shape: t.shape() }, t.tags())).collect();
+    Some((entry, columns, asked))
 }
 
 /// The inputs that the definitions read, the columns they give, and these as tensors.
-fn defined(ck: &mut Checker, data: &Data, rows: &str, size: &Size) -> Option<(Vec<String>, Vec<Column>, Vec<Val>)> {
+fn defined(ck: &mut Checker, data: &Data, rows: &str, known: &[Asked]) -> Option<(Vec<String>, Vec<Column>, Vec<Val>)> {
+    let size = &ck.dynamic(rows);
     let sc = item::inner_scope(ck, &data.reading.scope);
     let mut inputs = Vec::new();
     for (_, e) in &data.columns {
@@ -72,6 +114,13 @@ fn defined(ck: &mut Checker, data: &Data, rows: &str, size: &Size) -> Option<(Ve
             inputs.push(name);
         }
     }
+    let mut given = VecDeque::new();
+    for (k, (ty, tags)) in known.iter().enumerate() {
+        let Val::Tensor(t) = ck.entry_input(&statistic_name(k), ty.clone(), tags.clone()) else { continue };
+        given.push_back(t);
+        inputs.push(statistic_name(k));
+    }
+    ck.statistics = Some(if known.is_empty() { Statistics::Measured(Vec::new()) } else { Statistics::Known(given) });
     let (mut columns, mut results) = (Vec::new(), Vec::new());
     let mut fine = true;
     for (names, e) in &data.columns {

@@ -163,18 +163,20 @@ fn scalar(ck: &mut Checker, what: &str, v: Val, span: Span) -> Option<Val> {
 
 /// Adds the entry `evaluate`: from outputs and columns of many rows to the metrics. The outputs' types come from applying
 /// the model outside of training to the columns that feed it.
-pub fn evaluate(ck: &mut Checker, train: &Train, columns: &[Column]) -> Option<()> {
+pub fn evaluate(ck: &mut Checker, stored: &mut Stored, train: &Train, columns: &[Column]) -> Option<()> {
     let outputs = output_types(ck, train, columns)?;
     ck.open_entry("evaluate");
-    let Some((inputs, results)) = metric_values(ck, train, columns, &outputs) else {
+    ck.trained = stored.slots(ck);
+    let values = metric_values(ck, train, columns, &outputs);
+    ck.trained.clear();
+    let Some((inputs, results)) = values else {
         ck.drop_entry();
         return None;
     };
     let made = ck.close_entry(&Val::Tuple(results.into()));
-    let names = train.metrics.iter().map(|(name, _)| Role::Named(name.text.clone())).collect();
-    let guards = made.guards.into_iter().map(|g| (g.cond, g.message)).collect();
-    let inputs = inputs.into_iter().map(Role::Named).collect();
-    ck.program.entries.push(Entry { name: "evaluate".into(), function: made.function, inputs, outputs: names, guards });
+    let names: Vec<String> = train.metrics.iter().map(|(name, _)| name.text.clone()).collect();
+    let evaluate = entry(ck, stored, "evaluate", &made, &inputs, &names);
+    ck.program.entries.push(evaluate);
     Some(())
 }
 

@@ -144,7 +144,7 @@ fn training(ck: &mut Checker, stored: &mut Stored, train: &Train, model: &ModelF
     let overrides = groups::apply(ck, train, &names);
     let states = overrides.as_ref().and_then(|o| update::entry(ck, train, o, shares));
     if let Some(columns) = batch.as_ref().filter(|_| lossy == Some(true) && !train.metrics.is_empty()) {
-        loss::evaluate(ck, train, columns)?;
+        loss::evaluate(ck, stored, train, columns)?;
     }
     init::entry(ck, stored, states.as_deref().unwrap_or_default());
     states?;
@@ -173,7 +173,7 @@ fn columns_of(ck: &mut Checker, data: &Data, model: &ModelFn) -> Option<Option<V
     }
     let rows = rows_name(ck, model);
     let batch = columns::batch(ck, data, &rows)?;
-    ck.program.entries.extend(batch.entry);
+    ck.program.entries.extend(batch.entries);
     Some(Some(batch.columns))
 }
 

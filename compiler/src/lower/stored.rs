@@ -1,7 +1,7 @@
 //! The stored tensors of a program. Takes the functions of entries with the weights they use; gives each weight one number,
 //! under one name, in whatever mode or entry it is used, and the roles of parameters and results.
 
-use crate::check::{Checker, Decl, EntryFn, SlotKind};
+use crate::check::{Checker, Decl, EntryFn, Slot, SlotKind};
 use crate::program::{Role, Weight, WeightId};
 use dlc_grammar::Diagnostic;
 use std::collections::HashMap;
@@ -45,6 +45,12 @@ impl Stored {
                 weight.aliases.push(alias.to_string());
             }
         }
+    }
+
+    /// All of them, as an entry names those that it uses.
+    pub fn slots(&self, ck: &Checker) -> Vec<Slot> {
+        let named = ck.program.weights.iter().zip(&self.decls);
+        named.map(|(w, decl)| Slot { path: w.name.as_str().into(), decl: decl.clone() }).collect()
     }
 
     /// The roles of the parameters that follow an entry's inputs.

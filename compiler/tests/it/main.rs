@@ -19,4 +19,5 @@ mod machine;
 #[cfg(feature = "jit")]
 mod machine_code;
 
+mod statistics;
 mod support;

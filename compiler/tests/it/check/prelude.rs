@@ -104,6 +104,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("gathered", "micro_batches_make_one_batch"),
     ("prepared", "a_step_clips_then_adds_penalties_then_updates_then_shrinks"),
     ("settled", "a_step_clips_then_adds_penalties_then_updates_then_shrinks"),
+    ("standardize", "columns_are_standardized_by_the_training_split_alone"),
     ("zeros", "first_values_are_as_their_expressions_say"),
     ("ones", "first_values_are_as_their_expressions_say"),
     ("const", "first_values_are_as_their_expressions_say"),
@@ -158,7 +159,7 @@ fn has_word(text: &str, word: &str) -> bool {
 fn every_item_has_a_case() {
     let cases = cases::all();
     let plain = |name: &str| name.to_lowercase().replace('_', "");
-    let tests = [include_str!("prelude.rs"), include_str!("../lower.rs")];
+    let tests = [include_str!("prelude.rs"), include_str!("../lower.rs"), include_str!("../statistics.rs")];
     let items = items();
     for (name, _) in &items {
         let about =
