@@ -2,6 +2,8 @@
 
 mod prelude;
 
+pub mod catalogue;
+
 pub mod pipeline;
 
 pub mod check;

@@ -88,6 +88,13 @@ pub fn grad() -> Command {
         .arg(threads())
 }
 
+/// The prelude's items.
+pub fn doc() -> Command {
+    Command::new("doc")
+        .about("Show what an activation, norm, layer, loss, optimizer or schedule is")
+        .arg(text("ITEM", "Its name [default: tables of all]"))
+}
+
 /// The one style.
 pub fn fmt() -> Command {
     Command::new("fmt")

@@ -14,6 +14,7 @@ mod progress;
 mod run;
 mod train;
 
+mod doc;
 mod fmt;
 
 use clap::error::ErrorKind;
@@ -25,13 +26,14 @@ use std::process::ExitCode;
 type Row = (fn() -> Command, fn(&ArgMatches, bool) -> Outcome);
 
 /// Every command, in the order in which help shows them.
-const COMMANDS: [Row; 7] = [
+const COMMANDS: [Row; 8] = [
     (args::new, new::main),
     (args::check, check::main),
     (args::compile, compile::main),
     (args::train, train::main),
     (args::run, run::main),
     (args::grad, grad::main),
+    (args::doc, doc::main),
     (args::fmt, fmt::main),
 ];
 
