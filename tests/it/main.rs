@@ -6,6 +6,7 @@ mod data;
 mod engines;
 mod files;
 mod house;
+mod manual;
 mod safetensors;
 mod scratch;
 mod toy;
