@@ -122,6 +122,7 @@ const EACH: bool = cfg!(debug_assertions);
 fn planned(mut program: Program, watch: &mut Watch) -> Result<(Program, Plan), PassError> {
     passes::run(&mut program, BEFORE_GRADIENTS, EACH, &mut |_, _, _| {})?;
     grad::entries(&mut program);
+    passes::round_operands(&mut program);
     watch(Stage::Grad, &|| print::program(&program));
     let mut fast = program.clone();
     let facts =

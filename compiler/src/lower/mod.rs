@@ -137,6 +137,7 @@ fn training(ck: &mut Checker, stored: &mut Stored, train: &Train, model: &ModelF
         Some(data) => columns_of(ck, data, model)?,
         None => own_columns(model),
     };
+    ck.program.operands = train.operands;
     let lossy = batch.as_ref().map(|columns| loss::loss(ck, stored, train, columns).is_some());
     let shares = (train.accumulate > 1).then(|| shares(ck, train)).flatten();
     let names = Names::new(stored::names(ck));

@@ -8,6 +8,7 @@ use super::weights;
 use crate::check::{Checker, Ctor, Given, NumVal, Scope, Val};
 use dlc_grammar::ast::{Expr, ExprKind, Ident, NetKind, Rule};
 use dlc_grammar::{Diagnostic, Span, nearest};
+use dlc_plan::DType;
 use dlc_plan::recipe::{Length, Stop};
 use std::rc::Rc;
 
@@ -41,6 +42,8 @@ pub struct Train {
     pub interval: Option<u64>,
     /// When to end early.
     pub stop: Option<Stop>,
+    /// What operands of contractions are rounded to.
+    pub operands: Option<DType>,
 }
 
 /// Reads a `train` item.
@@ -62,7 +65,7 @@ pub fn read(ck: &mut Checker, files: &mut dyn Files, it: Reading) -> Option<Trai
     };
     let (accumulate, seed, interval) = (count("accumulate", 1, 1), count("seed", 0, 0), count("interval", 1, 0));
     let step = step(ck, &found, sc);
-    precision(ck, &found);
+    let operands = precision(ck, &found);
     let metrics = metrics(ck, &found);
     let stop = match (found.section("stop"), &metrics) {
         (Some((name, entries)), Some(metrics)) => {
@@ -85,6 +88,7 @@ pub fn read(ck: &mut Checker, files: &mut dyn Files, it: Reading) -> Option<Trai
         seed: seed?,
         interval: interval.map(|n| (n > 0).then_some(n))?,
         stop: flat(stop)?,
+        operands: operands?,
         reading: it,
     })
 }
@@ -158,16 +162,17 @@ fn step(ck: &mut Checker, found: &Entries, sc: &Scope) -> Option<Vec<(&'static s
     fine.then_some(step)
 }
 
-fn precision(ck: &mut Checker, found: &Entries) {
-    let Some(e) = found.value("precision") else { return };
-    let d = match &e.kind {
-        ExprKind::Name(name) if name == "f32" => return,
-        ExprKind::Name(name) if name == "bf16" => {
-            Diagnostic::error("E0114", e.span, "`precision = bf16` comes with a later version")
+/// What operands of contractions are rounded to.
+fn precision(ck: &mut Checker, found: &Entries) -> Option<Option<DType>> {
+    let Some(e) = found.value("precision") else { return Some(None) };
+    match &e.kind {
+        ExprKind::Name(name) if name == DType::F32.name() => Some(None),
+        ExprKind::Name(name) if name == DType::BF16.name() => Some(Some(DType::BF16)),
+        _ => {
+            ck.report(Diagnostic::error("E0507", e.span, "`precision` is f32 or bf16"));
+            None
         }
-        _ => Diagnostic::error("E0507", e.span, "`precision` is f32 or bf16"),
-    };
-    ck.report(d);
+    }
 }
 
 fn metrics(ck: &mut Checker, found: &Entries) -> Option<Vec<(Ident, Expr)>> {

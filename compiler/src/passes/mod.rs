@@ -8,9 +8,12 @@ mod drop;
 mod inline;
 mod loops;
 mod rewrite;
+mod round;
 mod share;
 mod simplify;
 mod views;
+
+pub(crate) use round::operands as round_operands;
 
 use crate::program::Program;
 use crate::program::verify::{Facts, VerifyError, verify};

@@ -53,6 +53,8 @@ pub struct Program {
     pub states: Vec<String>,
     /// What can be asked of it.
     pub entries: Vec<Entry>,
+    /// What operands of contractions are rounded to, if they are.
+    pub operands: Option<DType>,
 }
 
 /// A stored tensor.

@@ -9,6 +9,7 @@ mod interp;
 mod lower;
 mod optimizers;
 mod passes;
+mod precision;
 mod print;
 mod simulate;
 mod verify;
