@@ -40,6 +40,9 @@ Infinite entries of a result must be equal. Where a whole reference tensor is 0,
 compared with the case's other tensors. `bce_with_logits.sure` is PyTorch's float64, rounded, and has no gradients: its
 float32 has no right digit there.
 
+golden/regression.safetensors  rows `x` [40, 8] and targets `t` [40], and for `ridge` (l2 = 0.1), `lasso` (l1 = 0.2) and
+  `elastic` (l1 = 0.2, l2 = 0.2) scikit-learn's `w` [8] and `b` [1], by the loss mean((x w + b - t)^2) / 2, b unpenalized.
+
 Left out, since PyTorch has NaN where dlc has a number: softmax of a row that is masked whole (dlc: zeros) and
 cross_entropy with every label ignored (dlc: 0). Left out as random: dropout and stochastic_depth.
 """
@@ -49,8 +52,10 @@ import math
 
 import numpy as np
 import safetensors
+import sklearn
 import torch
 import torch.nn.functional as F
+from sklearn import linear_model
 from torch import nn
 
 import prelude
@@ -62,13 +67,14 @@ PINNED = dict(line.split("==") for line in (GOLDEN / "requirements.txt").read_te
 
 
 def main():
-    have = {m.__name__: m.__version__.split("+")[0] for m in (np, safetensors, torch)}
+    have = {m.__name__: m.__version__.split("+")[0] for m in (np, safetensors, torch)} | {"scikit-learn": sklearn.__version__}
     assert have == PINNED, f"pinned are {PINNED}, installed are {have}"
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     digits_golden()
     deep_golden()
     prelude.golden()
+    regression_golden()
 
 
 
@@ -246,6 +252,31 @@ def linear_decay(step, steps):
 def cosine(step, steps, floor=0):
     return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(step / steps, 1)))
 
+
+
+def regression_golden():
+    """Linear regressions with an intercept on 40 rows of 8 features, three of which the target does not depend on."""
+    x = normal("regression/x", 40, 8) @ (torch.eye(8) + 0.3 * normal("regression/mix", 8, 8))
+    x = (x - x.mean(0)) / x.std(0)
+    w = torch.tensor([2.0, -1.5, 1.0, 0.5, -0.3, 0.0, 0.0, 0.0])
+    t = x @ w + 0.7 + 0.3 * normal("regression/noise", 40)
+    tensors = {"x": x, "t": t}
+    own, target = x.double().numpy(), t.double().numpy()
+    # Their losses are |t - x w|^2 + alpha |w|^2 for ridge, and |t - x w|^2 / 2n + the penalties for the others.
+    for name, model in (
+        ("ridge", linear_model.Ridge(alpha=0.1 * len(x), tol=1e-12)),
+        ("lasso", linear_model.Lasso(alpha=0.2, tol=1e-12, max_iter=100000)),
+        ("elastic", linear_model.ElasticNet(alpha=0.4, l1_ratio=0.5, tol=1e-12, max_iter=100000)),
+    ):
+        model.fit(own, target)
+        tensors |= {f"{name}/w": torch.tensor(model.coef_).float(), f"{name}/b": torch.tensor([model.intercept_]).float()}
+    # Ridge has a closed form.
+    middle, centre = own.mean(0), own - own.mean(0)
+    closed = np.linalg.solve(centre.T @ centre + 0.1 * len(x) * np.eye(8), centre.T @ (target - target.mean()))
+    assert np.allclose(closed, tensors["ridge/w"].numpy(), atol=1e-6)
+    assert np.isclose(target.mean() - middle @ closed, tensors["ridge/b"].item(), atol=1e-6)
+    assert (tensors["lasso/w"] == 0).sum() > 1 and (tensors["elastic/w"] == 0).any()
+    save(GOLDEN / "regression.safetensors", tensors)
 
 
 if __name__ == "__main__":

@@ -135,7 +135,7 @@ impl Checker {
 /// Whether a function can be called without arguments and stands for what it then gives.
 fn takes_nothing(f: &Func) -> bool {
     match &f.target {
-        Target::Item(item) => item.ast.params.is_empty(),
+        Target::Item(item) => item.ast.params.iter().all(|p| p.default.is_some()),
         Target::Builtin(_) => false,
     }
 }

@@ -193,30 +193,43 @@ fn groups_set_what_differs() {
     }
 }
 
+/// The first value of a weight [50, 100] that a product reads as [out, in].
+fn first_value(init: &str) -> Vec<f64> {
+    let text = format!("model M()(x: [B, 100]) -> y: [B, 50] {{ w: param [50, 100] = {init}  return x @ w.t }}");
+    let goal = Goal::Run { model: None, training: false };
+    let c = spec::compile(&text, goal, &[], &mut Columns(vec![]), &mut |_, _| {})
+        .unwrap_or_else(|f| panic!("{}", spec::shown(&f).join("\n")));
+    run(&c, "init", &HostState { seed: 3, ..HostState::default() }, &Named::new())["w"].data.clone()
+}
+
 #[test]
 fn first_values_are_as_their_expressions_say() {
+    // The share of elements that are further than a deviation from the mean tells distributions apart.
+    let (uniform, normal, cut) = (1.0 - 1.0 / 3f64.sqrt(), 0.3173, 0.3494);
     let cases = [
-        // Expression, then mean, deviation, and the largest size that an element can have.
-        ("zeros", 0.0, 0.0, 0.0),
-        ("ones", 1.0, 0.0, 1.0),
-        ("const(0.5)", 0.5, 0.0, 0.5),
-        ("uniform(-1, 3)", 1.0, 4.0 / 12f64.sqrt(), 3.0),
-        ("normal(2)", 0.0, 2.0, 12.0),
+        // Expression, then mean, deviation, that share, and the largest size that an element can have.
+        ("zeros", 0.0, 0.0, 0.0, 0.0),
+        ("ones", 1.0, 0.0, 0.0, 1.0),
+        ("const(0.5)", 0.5, 0.0, 0.0, 0.5),
+        ("uniform", 0.5, 1.0 / 12f64.sqrt(), uniform, 1.0),
+        ("uniform(-1, 3)", 1.0, 4.0 / 12f64.sqrt(), uniform, 3.0),
+        ("normal(2)", 0.0, 2.0, normal, 12.0),
         // A normal distribution cut off at two deviations keeps 0.8796 of its deviation.
-        ("trunc_normal(0.1)", 0.0, 0.087_96, 0.2),
-        ("kaiming_uniform(sqrt(5))", 0.0, 0.1 / 3f64.sqrt(), 0.1),
-        ("kaiming_normal()", 0.0, 0.02f64.sqrt(), 1.0),
-        ("kaiming_normal(mode = \"fan_out\")", 0.0, 0.04f64.sqrt(), 1.4),
-        ("xavier_uniform", 0.0, (2.0 / 150f64).sqrt(), 0.2),
-        ("xavier_normal", 0.0, (2.0 / 150f64).sqrt(), 0.8),
-        ("2 * rand() + shape[0] / 50", 2.0, 2.0 / 12f64.sqrt(), 3.0),
+        ("trunc_normal(0.1)", 0.0, 0.087_96, cut, 0.2),
+        ("kaiming_uniform()", 0.0, 0.02f64.sqrt(), uniform, 0.06f64.sqrt()),
+        ("kaiming_uniform(sqrt(5))", 0.0, 0.1 / 3f64.sqrt(), uniform, 0.1),
+        ("kaiming_uniform(mode = \"fan_out\")", 0.0, 0.04f64.sqrt(), uniform, 0.12f64.sqrt()),
+        ("kaiming_normal()", 0.0, 0.02f64.sqrt(), normal, 1.0),
+        ("kaiming_normal(mode = \"fan_out\")", 0.0, 0.04f64.sqrt(), normal, 1.4),
+        ("xavier_uniform", 0.0, (2.0 / 150f64).sqrt(), uniform, 0.2),
+        ("xavier_uniform(gain = 3)", 0.0, 3.0 * (2.0 / 150f64).sqrt(), uniform, 0.6),
+        ("xavier_normal", 0.0, (2.0 / 150f64).sqrt(), normal, 0.8),
+        ("xavier_normal(gain = 0.5)", 0.0, 0.5 * (2.0 / 150f64).sqrt(), normal, 0.4),
+        ("orthogonal", 0.0, 0.1, normal, 0.5),
+        ("2 * rand() + shape[0] / 50", 2.0, 2.0 / 12f64.sqrt(), uniform, 3.0),
     ];
-    for (init, mean, deviation, most) in cases {
-        let text = format!("model M()(x: [B, 100]) -> y: [B, 50] {{ w: param [50, 100] = {init}  return x @ w.t }}");
-        let goal = Goal::Run { model: None, training: false };
-        let c = spec::compile(&text, goal, &[], &mut Columns(vec![]), &mut |_, _| {})
-            .unwrap_or_else(|f| panic!("{}", spec::shown(&f).join("\n")));
-        let w = &run(&c, "init", &HostState { seed: 3, ..HostState::default() }, &Named::new())["w"].data;
+    for (init, mean, deviation, share, most) in cases {
+        let w = first_value(init);
         let n = w.len() as f64;
         let found = w.iter().sum::<f64>() / n;
         let spread = (w.iter().map(|x| (x - found).powi(2)).sum::<f64>() / n).sqrt();
@@ -224,6 +237,55 @@ fn first_values_are_as_their_expressions_say() {
         assert!((found - mean).abs() <= 0.06 * deviation, "{init}: the mean is {found}");
         assert!((spread - deviation).abs() <= 0.04 * deviation, "{init}: the deviation is {spread}");
         assert!(w.iter().all(|x| x.abs() <= most * (1.0 + 1e-6)), "{init}: one element is larger than {most}");
+        let beyond = w.iter().filter(|x| (*x - mean).abs() > deviation).count() as f64 / n;
+        assert!((beyond - share).abs() <= 0.03, "{init}: {beyond} of the elements are beyond a deviation");
+    }
+}
+
+/// How far the rows of a matrix are from an orthonormal system of vectors of length `gain`.
+fn from_orthonormal(rows: &[Vec<f64>], gain: f64) -> f64 {
+    let mut far = 0f64;
+    for (i, a) in rows.iter().enumerate() {
+        for (j, b) in rows.iter().enumerate() {
+            let dot: f64 = a.iter().zip(b).map(|(x, y)| x * y).sum();
+            far = far.max((dot - if i == j { gain * gain } else { 0.0 }).abs());
+        }
+    }
+    far
+}
+
+#[test]
+fn orthogonal_matrices_are_orthogonal() {
+    for (dims, gain, wide) in [
+        ("[20, 30]", 1.0, true),
+        ("[30, 20]", 2.0, false),
+        ("[24, 24]", 1.0, true),
+        ("[4, 3, 2]", 1.0, true),
+        ("[12, 1, 3, 3]", 0.5, false),
+    ] {
+        let text =
+            format!("model M()(x: [B, 1]) -> y: [B, 1] {{ w: param {dims} = orthogonal({gain})  return x * sum(w) }}");
+        let goal = Goal::Run { model: None, training: false };
+        let c = spec::compile(&text, goal, &[], &mut Columns(vec![]), &mut |_, _| {})
+            .unwrap_or_else(|f| panic!("{}", spec::shown(&f).join("\n")));
+        for seed in 0..5 {
+            let w = &run(&c, "init", &HostState { seed, ..HostState::default() }, &Named::new())["w"];
+            let (n, m) = (w.shape[0], w.shape[1..].iter().product::<usize>());
+            let row = |i: usize| w.data[i * m..(i + 1) * m].to_vec();
+            let column = |j: usize| (0..n).map(|i| w.data[i * m + j]).collect();
+            let rows: Vec<Vec<f64>> = if wide { (0..n).map(row).collect() } else { (0..m).map(column).collect() };
+            let far = from_orthonormal(&rows, gain);
+            assert!(far < 1e-6, "{dims}, seed {seed}: {far}");
+        }
+        #[cfg(feature = "jit")]
+        {
+            let mut engine = crate::machine::engine(&c.plan, 1);
+            engine.run("init", &HostState { seed: 4, ..HostState::default() }, &[]).unwrap();
+            let w = engine.stores().weight("w").unwrap().to_f32_vec();
+            let expected = run(&c, "init", &HostState { seed: 4, ..HostState::default() }, &Named::new());
+            let w: Vec<f64> = w.iter().map(|x| f64::from(*x)).collect();
+            close(dims, &Tensor::new(&expected["w"].shape[..], w), &expected["w"], 1e-4);
+        }
     }
 }
 
@@ -375,13 +437,85 @@ fn micro_batches_make_one_batch() {
     // Labels that are ignored are not spread evenly over the pieces.
     batch.get_mut("label").unwrap().data[..5].copy_from_slice(&[-100.0; 5]);
     let (expected, loss) = step_in_pieces(&one, &weights, &batch, &[32]);
-    for pieces in [&[8, 8, 8, 8][..], &[4, 20, 8], &[32]] {
+    // The last piece is short, or all are of one size, or there is one.
+    for pieces in [&[8, 8, 8, 8][..], &[4, 20, 8], &[12, 12, 8], &[32]] {
         let (found, losses) = step_in_pieces(&four, &weights, &batch, pieces);
         for (name, expected) in &expected {
             close(name, &found[name], expected, 1e-6);
+            assert!(found[name] != weights[name], "a step changes {name}");
         }
         assert!(pieces.len() > 1 || (losses[0] - loss[0]).abs() < 1e-9);
     }
+    #[cfg(feature = "jit")]
+    {
+        let expected = step_in_machine_code(&one, &weights, &batch, &[32]);
+        for pieces in [&[8, 8, 8, 8][..], &[12, 12, 8]] {
+            let found = step_in_machine_code(&four, &weights, &batch, pieces);
+            expected.iter().for_each(|(name, expected)| close(name, &found[name], expected, 1e-6));
+        }
+    }
+}
+
+/// The weights after one step on a batch that comes in pieces of these sizes, by machine code.
+#[cfg(feature = "jit")]
+fn step_in_machine_code(c: &Compiled, weights: &Named, batch: &Named, pieces: &[usize]) -> Named {
+    use crate::machine::{engine, run_entry};
+    use dlc_runtime::tensor::Tensor as Given;
+    let mut engine = engine(&c.plan, 1);
+    for w in &c.program.weights {
+        let t = &weights[&w.name];
+        let data = t.data.iter().map(|x| *x as f32).collect();
+        engine.stores_mut().set_weight(&w.name, &Given::from_f32(t.shape.clone(), data).unwrap()).unwrap();
+    }
+    let ports = |name: &str| c.plan.entries.iter().find(|e| e.name == name).unwrap();
+    let over = ports("accumulate").outputs.iter().position(|p| p.name == "loss.over");
+    let (mut first, mut total) = (0, 0.0);
+    for piece in pieces {
+        let host = HostState { first_sample: first as u64, ..HostState::default() };
+        let rows = |port: &dlc_plan::plan::Port| {
+            let t = &batch[&port.name];
+            let width = t.data.len() / t.shape[0];
+            let mut shape = t.shape.clone();
+            shape[0] = *piece;
+            Tensor::new(shape, &t.data[first * width..(first + piece) * width])
+        };
+        let inputs: Vec<Tensor> = ports("accumulate").inputs.iter().map(rows).collect();
+        let found = run_entry(&mut engine, "accumulate", &inputs, &host);
+        total += over.map_or(0.0, |i| found[i].data[0]);
+        first += piece;
+    }
+    let total = [Tensor::scalar(total)];
+    run_entry(&mut engine, "update", &total[..ports("update").inputs.len()], &HostState::default());
+    let weight = |name: &str| {
+        let t = engine.stores().weight(name).unwrap();
+        Tensor::new(t.shape().to_vec(), t.to_f32_vec().iter().map(|x| f64::from(*x)).collect::<Vec<_>>())
+    };
+    c.program.weights.iter().map(|w| (w.name.clone(), weight(&w.name))).collect()
+}
+
+#[test]
+fn decoupled_decay_is_no_l2() {
+    let after = |train: &str, grad: &[f64]| {
+        let c = one_weight(2, train);
+        let mut states = zero_states(&c);
+        let theta = update(&c, &HostState::default(), &[2.0, -1.0], grad, &mut states);
+        update(&c, &HostState { step: 1, ..HostState::default() }, &theta, grad, &mut states)
+    };
+    let same = |a: &[f64], b: &[f64]| a.iter().zip(b).all(|(x, y)| (x - y).abs() < 1e-6);
+    let grad = [0.3, -0.4];
+    // In plain descent both are (1 - lr a) theta. Adam divides the gradient of l2 by its own size, and no decay.
+    let (l2, own) = ("optimizer = SGD(lr = 0.1)  l2 = 0.5", "optimizer = SGD(lr = 0.1, weight_decay = 0.5)");
+    assert!(same(&after(l2, &grad), &after(own, &grad)));
+    let (l2, own) = ("optimizer = Adam(lr = 0.1)  l2 = 0.5", "optimizer = Adam(lr = 0.1, weight_decay = 0.5)");
+    assert!(same(&after(l2, &grad), &after(own, &grad)));
+    let decoupled = after("optimizer = AdamW(lr = 0.1, weight_decay = 0.5)", &grad);
+    assert!(!same(&after(l2, &grad), &decoupled), "{decoupled:?}");
+    // Where there is no gradient, l2 moves an Adam by its rate and decay by a share of the weight.
+    let zero = [0.0, 0.0];
+    let moved = after(l2, &zero);
+    assert!((moved[0] - 1.8).abs() < 1e-3 && (moved[1] + 0.8).abs() < 1e-3, "{moved:?}");
+    let decoupled = after("optimizer = AdamW(lr = 0.1, weight_decay = 0.5)", &zero);
+    assert!(same(&decoupled, &[2.0 * 0.95 * 0.95, -0.95 * 0.95]), "{decoupled:?}");
 }
 
 #[test]

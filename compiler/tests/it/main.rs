@@ -19,6 +19,8 @@ mod generate;
 mod machine;
 #[cfg(feature = "jit")]
 mod machine_code;
+#[cfg(feature = "jit")]
+mod regression;
 
 mod statistics;
 mod support;

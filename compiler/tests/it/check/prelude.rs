@@ -99,7 +99,8 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("attention", "attention_is_its_formula"),
     ("rope", "rope_turns_pairs"),
     ("Embedding", "inputs_that_index_a_table_are_bounded_by_it"),
-    ("dropout", "micro_batches_make_one_batch"),
+    ("dropout", "dropout_drops_elements"),
+    ("channel_dropout", "channel_dropout_drops_whole_channels"),
     ("stochastic_depth", "stochastic_depth_drops_whole_samples"),
     ("gathered", "micro_batches_make_one_batch"),
     ("prepared", "a_step_clips_then_adds_penalties_then_updates_then_shrinks"),
@@ -117,6 +118,8 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("kaiming_normal", "first_values_are_as_their_expressions_say"),
     ("kaiming_std", "first_values_are_as_their_expressions_say"),
     ("xavier_uniform", "first_values_are_as_their_expressions_say"),
+    ("orthogonal", "orthogonal_matrices_are_orthogonal"),
+    ("nearest_orthogonal", "orthogonal_matrices_are_orthogonal"),
     ("xavier_normal", "first_values_are_as_their_expressions_say"),
 ];
 
@@ -345,15 +348,41 @@ fn batch_norm_uses_the_batch_in_training_and_its_statistics_elsewhere() {
     }
 }
 
-#[test]
-fn stochastic_depth_drops_whole_samples() {
-    let text = "model M()(x: [64, 3]) -> y: [64, 3] { return stochastic_depth(x, 0.25) }";
+/// What a text's model makes of ones in training; evaluation must leave them as they are.
+fn dropped(text: &str, shape: &[usize]) -> Vec<f64> {
     let checked = check(text);
     let p = super::program(text);
-    let x = Tensor::new([64, 3], vec![1.0; 192]);
+    let x = Tensor::new(shape, vec![1.0; shape.iter().product()]);
     let y = run(&p, checked.models[0].entry.function, vec![x.clone()]).remove(0);
-    let kept = y.data.chunks(3).filter(|row| row[0] != 0.0).count();
-    assert!(y.data.chunks(3).all(|row| row == [0.0; 3] || row.iter().all(|v| (v - 1.0 / 0.75).abs() < 1e-6)));
-    assert!((40..60).contains(&kept), "{kept} of 64");
     assert_eq!(run(&p, checked.models[1].entry.function, vec![x.clone()])[0], x);
+    y.data.clone()
+}
+
+/// Asserts that blocks of elements are dropped whole, a quarter of them, and the others kept and scaled.
+fn blocks_are_dropped(y: &[f64], len: usize) {
+    let scaled = |v: &f64| (v - 1.0 / 0.75).abs() < 1e-6;
+    assert!(y.chunks(len).all(|block| block.iter().all(|v| *v == 0.0) || block.iter().all(scaled)));
+    let (kept, all) = (y.chunks(len).filter(|block| block[0] != 0.0).count() as f64, (y.len() / len) as f64);
+    // Four deviations of the number of blocks that are kept.
+    assert!((kept - 0.75 * all).abs() < 4.0 * (all * 0.75 * 0.25).sqrt(), "{kept} of {all} are kept");
+}
+
+#[test]
+fn dropout_drops_elements() {
+    let y = dropped("model M()(x: [64, 5, 3]) -> y: [64, 5, 3] { return dropout(x, 0.25) }", &[64, 5, 3]);
+    blocks_are_dropped(&y, 1);
+    assert!(y.chunks(3).any(|channel| channel[0] != channel[1]));
+}
+
+#[test]
+fn channel_dropout_drops_whole_channels() {
+    let y = dropped("model M()(x: [64, 5, 3]) -> y: [64, 5, 3] { return channel_dropout(x, 0.25) }", &[64, 5, 3]);
+    blocks_are_dropped(&y, 3);
+    assert!(y.chunks(15).any(|sample| sample[0] != sample[3]));
+}
+
+#[test]
+fn stochastic_depth_drops_whole_samples() {
+    let y = dropped("model M()(x: [64, 3]) -> y: [64, 3] { return stochastic_depth(x, 0.25) }", &[64, 3]);
+    blocks_are_dropped(&y, 3);
 }
