@@ -7,6 +7,7 @@ mod engines;
 mod files;
 mod house;
 mod manual;
+mod mutants;
 mod safetensors;
 mod scratch;
 mod toy;
