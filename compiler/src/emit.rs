@@ -114,7 +114,7 @@ fn all_mistakes(name: &str, text: &str, files: &mut Folder) -> Findings {
     crate::pipeline::check(&request, files)
 }
 
-/// A diagnostic as the text of a compile error; with its place where rustc cannot point at it.
+/// A diagnostic as the text of a compile error; with its place where rustc does not underline it.
 pub fn message(d: &Diagnostic, sources: &Sources, place: bool) -> String {
     let mut text = String::new();
     if let (true, Some(span)) = (place, d.span()) {
@@ -122,7 +122,10 @@ pub fn message(d: &Diagnostic, sources: &Sources, place: bool) -> String {
     }
     text.push_str(&format!("[{}] {}", d.code, d.message));
     for l in d.labels.iter().filter(|l| !l.text.is_empty()) {
-        text.push_str(&format!("\n  {}: {}", sources.place(l.span), l.text));
+        match l.primary && !place {
+            true => text.push_str(&format!("\n  {}", l.text)),
+            false => text.push_str(&format!("\n  {}: {}", sources.place(l.span), l.text)),
+        }
     }
     for n in &d.notes {
         text.push_str(&format!("\n  = {n}"));

@@ -15,7 +15,7 @@ use text::Text;
 /// Compiles a spec, given as text or as the name of a file beside `Cargo.toml`, into a struct for each of its models and
 /// trainings.
 ///
-/// ```ignore
+/// ```text
 /// dlc::model!("digits.dl");
 ///
 /// dlc::model! {
@@ -29,6 +29,19 @@ pub fn model(input: TokenStream) -> TokenStream {
         (Some(TokenTree::Literal(name)), None) => file(&name),
         _ => inline(input),
     }
+}
+
+/// The syntax tree of a spec given as tokens, as `dlc compile --emit ast` prints it: a string literal. It is there so that
+/// tests can compare what comes out of rustc's tokens with what comes out of the file.
+#[doc(hidden)]
+#[proc_macro]
+pub fn tree(input: TokenStream) -> TokenStream {
+    let text = Text::new(input);
+    let (spec, wrong) = dlc_grammar::parse::parse(&text.text, emit::MAIN_FILE);
+    if wrong.is_empty() {
+        return TokenTree::Literal(Literal::string(&dlc_grammar::tree::tree(&spec))).into();
+    }
+    wrong.iter().map(|d| own(d, &text, &Sources::new())).collect()
 }
 
 fn folder() -> PathBuf {
@@ -51,18 +64,21 @@ fn errors(findings: &Findings) -> impl Iterator<Item = &Diagnostic> {
 
 fn own(d: &Diagnostic, text: &Text, sources: &Sources) -> TokenStream {
     let place = d.span().filter(|p| p.file == emit::MAIN_FILE);
-    let span = place.map_or_else(Span::call_site, |p| text.span(p));
-    error(&emit::message(d, sources, place.is_none()), span)
+    let here = || [Span::call_site(), Span::call_site()];
+    let spans = place.map_or_else(here, |p| text.spans(p));
+    error(&emit::message(d, sources, place.is_none()), spans)
 }
 
 fn file(name: &Literal) -> TokenStream {
     let path = name.to_string();
     let Some(path) = path.strip_prefix('"').and_then(|p| p.strip_suffix('"')) else {
-        return error("`model!` takes a spec, or the name of its file in double quotes", name.span());
+        return error("`model!` takes a spec, or the name of its file in double quotes", [name.span(); 2]);
     };
     match emit::items_of_file(&folder().join(path)) {
         Ok(items) => finish(&items.text, &items.files),
-        Err(wrong) => errors(&wrong).map(|d| error(&emit::message(d, &wrong.sources, true), name.span())).collect(),
+        Err(wrong) => {
+            errors(&wrong).map(|d| error(&emit::message(d, &wrong.sources, true), [name.span(); 2])).collect()
+        }
     }
 }
 
@@ -74,30 +90,26 @@ fn finish(items: &str, files: &[PathBuf]) -> TokenStream {
     }
     match all.parse() {
         Ok(tokens) => tokens,
-        Err(e) => error(&format!("what dlc emitted is not Rust ({e}): this is a bug in dlc"), Span::call_site()),
+        Err(e) => error(&format!("what dlc emitted is not Rust ({e}): this is a bug in dlc"), [Span::call_site(); 2]),
     }
 }
 
-/// `::core::compile_error! { "message" }` at a span.
-fn error(message: &str, span: Span) -> TokenStream {
+/// `::core::compile_error! { "message" }` from the first of two spans to the last: rustc underlines what lies between.
+fn error(message: &str, [first, last]: [Span; 2]) -> TokenStream {
     let mut literal = Literal::string(message);
-    literal.set_span(span);
+    literal.set_span(last);
     let mut group = Group::new(proc_macro::Delimiter::Brace, TokenTree::Literal(literal).into());
-    group.set_span(span);
-    let colons = |tokens: &mut Vec<TokenTree>| {
-        for spacing in [Spacing::Joint, Spacing::Alone] {
-            let mut p = Punct::new(':', spacing);
-            p.set_span(span);
-            tokens.push(TokenTree::Punct(p));
-        }
+    group.set_span(last);
+    let punct = |letter, spacing, span| {
+        let mut punct = Punct::new(letter, spacing);
+        punct.set_span(span);
+        TokenTree::Punct(punct)
     };
-    let mut tokens = Vec::new();
-    colons(&mut tokens);
-    tokens.push(TokenTree::Ident(Ident::new("core", span)));
-    colons(&mut tokens);
-    tokens.push(TokenTree::Ident(Ident::new("compile_error", span)));
-    let mut bang = Punct::new('!', Spacing::Alone);
-    bang.set_span(span);
-    tokens.extend([TokenTree::Punct(bang), TokenTree::Group(group)]);
+    let colons = || [punct(':', Spacing::Joint, first), punct(':', Spacing::Alone, first)];
+    let mut tokens = Vec::from(colons());
+    tokens.push(TokenTree::Ident(Ident::new("core", first)));
+    tokens.extend(colons());
+    tokens.push(TokenTree::Ident(Ident::new("compile_error", first)));
+    tokens.extend([punct('!', Spacing::Alone, last), TokenTree::Group(group)]);
     tokens.into_iter().collect()
 }

@@ -21,10 +21,8 @@ pub struct Text {
 impl Text {
     /// The text of these tokens.
     pub fn new(tokens: TokenStream) -> Text {
+        // Lines are those of the file, so that messages that name a further place name the right one.
         let mut text = Text { line: 1, column: 1, joint: true, ..Text::default() };
-        if let Some(first) = tokens.clone().into_iter().next() {
-            text.line = first.span().line();
-        }
         text.stream(tokens);
         text
     }
@@ -82,10 +80,13 @@ impl Text {
         self.joint = joint;
     }
 
-    /// The span of the first token of a place in the text.
-    pub fn span(&self, place: Place) -> Span {
-        let at = place.start as usize;
-        let after = self.starts.partition_point(|(start, _)| *start <= at);
-        self.starts.get(after.saturating_sub(1)).map_or_else(Span::call_site, |(_, span)| *span)
+    /// The spans of the first and the last token of a place in the text.
+    pub fn spans(&self, place: Place) -> [Span; 2] {
+        let token = |at: usize| {
+            let after = self.starts.partition_point(|(start, _)| *start <= at);
+            self.starts.get(after.saturating_sub(1)).map_or_else(Span::call_site, |(_, span)| *span)
+        };
+        let first = place.start as usize;
+        [token(first), token((place.end as usize).saturating_sub(1).max(first))]
     }
 }

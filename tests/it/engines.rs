@@ -200,3 +200,13 @@ fn a_training_step_of_digits_calls_nothing_but_products() {
     let over_weights = update.steps.iter().filter(|s| matches!(s, Step::Kernel(k) if k.segments)).count();
     assert_eq!(over_weights, 2, "one kernel for the norm, one for the update of all weights");
 }
+
+/// Cargo compiles a crate again when a file that its dep-info lists is newer. This test's own lists the spec that
+/// `model!` above read.
+#[test]
+fn an_edit_of_the_spec_is_seen_by_cargo() {
+    let listed = std::fs::read_to_string(std::env::current_exe().expect("it runs").with_extension("d"));
+    let listed = listed.expect("cargo writes it beside the binary");
+    let spec = listed.lines().find(|line| line.ends_with("examples/digits.dl:"));
+    assert!(spec.is_some(), "examples/digits.dl is not among the files that this binary is made of: {listed}");
+}
