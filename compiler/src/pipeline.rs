@@ -146,7 +146,7 @@ fn load(checker: &mut Checker, request: &Request, files: &mut dyn Files) -> (Spe
     let (mut spec, mut errors) = parse(request.text, file);
     lower::apply_sets(&mut spec, request.sets, &mut checker.modules.sources, &mut errors);
     checker.diagnostics.append(&mut errors);
-    let module = checker.modules.add(request.name, spec.clone(), files, &mut checker.diagnostics);
+    let module = checker.modules.add(request.name, spec.clone(), file, files, &mut checker.diagnostics);
     (spec, module)
 }
 

@@ -72,7 +72,7 @@ impl Outline<'_> {
     }
 
     fn port(&self, p: &Port) -> String {
-        let limit = p.limit.as_ref().map_or(String::new(), |s| format!(" below {}", self.size(s)));
+        let limit = p.limit.as_ref().map_or(String::new(), |s| format!(" below {}", s.show(|s| self.size(s))));
         format!("{}: {}[{}]{limit}", p.name, p.dtype, self.sizes(&p.shape))
     }
 

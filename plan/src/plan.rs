@@ -96,8 +96,25 @@ pub struct Port {
     pub shape: Vec<Size>,
     /// The buffer that holds it.
     pub buffer: BufId,
-    /// For an integer input that indexes something: the index must be in `0..limit`.
-    pub limit: Option<Size>,
+    /// For an integer input that indexes something: what its elements may be.
+    pub limit: Option<Bound>,
+}
+
+/// What an integer may be that indexes something.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bound {
+    /// It must be in `0..below`,
+    pub below: Size,
+    /// or this.
+    pub except: Option<i64>,
+}
+
+impl Bound {
+    /// The bound, with its size written by `show`: `10`, or `10 or -100`.
+    pub fn show(&self, show: impl Fn(&Size) -> String) -> String {
+        let below = show(&self.below);
+        self.except.map_or(below.clone(), |except| format!("{below} or {except}"))
+    }
 }
 
 /// A condition on the sizes, checked at entry.

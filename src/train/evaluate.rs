@@ -1,7 +1,7 @@
 //! Metrics of a whole part of the samples: takes the model's outputs batch by batch, training off, and gives one number for
 //! each metric over all rows at once, since most metrics are no means of batches.
 
-use super::feed::{Feed, Rows, find, inputs};
+use super::feed::{Batch, Feed, Rows, find};
 use crate::error::{Error, Result, code};
 use crate::machine::{Machine, Named};
 use dlc_plan::{HostState, Size};
@@ -26,9 +26,7 @@ pub fn evaluate(machine: &mut dyn Machine, feed: &Feed, rows: &Rows, size: usize
         }
     }
     let given: Named = whole.into_iter().map(|(name, parts)| Ok((name, joined(parts)?))).collect::<Result<_>>()?;
-    let inputs = inputs(machine, "evaluate", &given);
-    let inputs: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (name.as_str(), *tensor)).collect();
-    let metrics = machine.run("evaluate", &state, &inputs)?;
+    let metrics = Batch::of(rows, given).run(machine, "evaluate", &state)?;
     Ok(metrics.into_iter().map(|(name, tensor)| (name, number(&tensor))).collect())
 }
 

@@ -98,7 +98,12 @@ impl Feed {
     }
 }
 
-impl Batch<'_> {
+impl<'a> Batch<'a> {
+    /// Some rows with columns that were made for all of them.
+    pub fn of(rows: &'a Rows, columns: Named) -> Batch<'a> {
+        Batch { source: rows.source, numbers: &rows.numbers, columns }
+    }
+
     /// How many rows it has.
     pub fn rows(&self) -> usize {
         self.numbers.len()
@@ -146,7 +151,7 @@ impl Batch<'_> {
 }
 
 /// Those tensors that an entry takes.
-pub fn inputs<'a>(machine: &dyn Machine, entry: &str, given: &'a Named) -> Vec<(String, &'a Tensor)> {
+fn inputs<'a>(machine: &dyn Machine, entry: &str, given: &'a Named) -> Vec<(String, &'a Tensor)> {
     let ports = machine.ports(entry).map_or(&[][..], |(inputs, _)| inputs);
     ports.iter().filter_map(|port| Some((port.name.clone(), find(given, &port.name)?))).collect()
 }

@@ -86,11 +86,15 @@ fn check_says_everything_that_is_wrong() {
     let told = dlc(&dir.path(""), &["check", "bad.dl"]);
     fails(told, 1, &["bad.dl:3:34", "did you mean `gelu`?", "did you mean `shuffle`?", "did you mean `AdamW`?"]);
     let deep = format!("fn f(x) = {}x{}\n", "(".repeat(10_000), ")".repeat(10_000));
-    let cases =
-        [("deep.dl", deep.as_str()), ("garbage.dl", "%&/ \u{1F980} ]] )( \u{0} \"\n"), ("bytes.dl", "model\u{7}")];
-    for (name, text) in cases {
+    let cases = [
+        ("deep.dl", deep.as_str(), "error[E0006]: brackets nest more than 64 deep"),
+        ("garbage.dl", "%&/ \u{1F980} ]] )( \u{0} \"\n", "error[E0008]: "),
+        ("bytes.dl", "model\u{7}", "error[E0008]: "),
+    ];
+    for (name, text, said) in cases {
         dir.file(name, text);
-        fails(dlc(&dir.path(""), &["check", name]), 1, &["error["]);
+        fails(dlc(&dir.path(""), &["check", name]), 1, &[said]);
+        fails(dlc(&dir.path(""), &["train", name]), 1, &[said]);
     }
     dir.file("latin.dl", b"// caf\xE9\n");
     fails(dlc(&dir.path(""), &["check", "latin.dl"]), 1, &["is not UTF-8 text: see line 1"]);
@@ -119,10 +123,7 @@ fn train_writes_weights_metrics_and_the_spec() {
     assert!(metrics[5]["loss"].as_f64().expect("a number") < metrics[0]["loss"].as_f64().expect("a number"));
     let resolved = std::fs::read_to_string(dir.path("out/a/resolved.dl")).expect("it is there");
     assert!(resolved.contains("train fit(lr = 0.05, n = 6, k = 1)"), "{resolved}");
-    let mut names: Vec<_> =
-        std::fs::read_dir(dir.path("out/a")).expect("it is there").map(|e| e.expect("ok").file_name()).collect();
-    names.sort();
-    assert_eq!(names, ["metrics.jsonl", "model.safetensors", "resolved.dl"]);
+    assert_eq!(Scratch::names_in(&dir.path("out/a")), ["metrics.jsonl", "model.safetensors", "resolved.dl"]);
 }
 
 #[test]
@@ -296,6 +297,53 @@ fn a_training_that_cannot_go_on_says_why() {
     );
     std::fs::remove_file(dir.path("sides.csv")).expect("it is there");
     fails(train(&[]), 2, &["error[E0620]: cannot read sides.csv: no such file or directory"]);
+}
+
+#[test]
+fn a_label_that_is_no_class_is_named_with_its_row() {
+    let dir = folder();
+    let rows =
+        |bad: &str| -> String { (0..80).map(|i| format!("0.5,{}\n", if i == 33 { bad } else { "1" })).collect() };
+    let train = |bad: &str| {
+        dir.file("sides.csv", rows(bad));
+        dlc(&dir.path(""), &["train", "side.dl", "--out", "out", "--set", "fit.n=2"])
+    };
+    fails(train("2"), 2, &["error[E0702]: label 2 at row 33 is outside 0..2\n"]);
+    fails(train("-1"), 2, &["error[E0702]: label -1 at row 33 is outside 0..2\n"]);
+    assert_eq!(Scratch::names_in(&dir.path("out")), ["metrics.jsonl", "resolved.dl"], "nothing is half written");
+    // The one that the loss ignores is none.
+    fine(train("-100"));
+    let batch = Tensor::from_i64(vec![2], vec![0, 7]).expect("two numbers");
+    let x = Tensor::from_f32(vec![2, 1], vec![1.0, 2.0]).expect("two numbers");
+    save(&dir.path("batch"), &[("x", &x), ("label", &batch)]);
+    let files = ["--weights", "out/model.safetensors", "--in", "batch", "--out", "g"];
+    let told = dlc(&dir.path(""), &[&["grad", "side.dl"][..], &files].concat());
+    fails(told, 2, &["error[E0702]: label 7 at row 1 is outside 0..2\n"]);
+    assert!(!dir.path("g").exists());
+}
+
+#[test]
+fn damaged_weights_are_refused() {
+    let dir = folder();
+    fine(dlc(&dir.path(""), &["train", "side.dl", "--out", "out", "--set", "fit.n=1"]));
+    let x = Tensor::from_f32(vec![2, 1], vec![1.0, 2.0]).expect("two numbers");
+    save(&dir.path("x"), &[("x", &x)]);
+    let sound = std::fs::read(dir.path("out/model.safetensors")).expect("it is there");
+    let header = |text: &str| [&(text.len() as u64).to_le_bytes()[..], text.as_bytes()].concat();
+    let overlap = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}}"#;
+    let cases = [
+        ("cut in its header", sound[..40].to_vec(), "and 32 follow: it is cut short"),
+        ("cut in its numbers", sound[..sound.len() - 1].to_vec(), "follow the header: it is cut short"),
+        ("10 GB of header", [&10_000_000_000u64.to_le_bytes()[..], b"{}"].concat(), "10000000000 bytes, and 2 follow"),
+        ("overlap", [header(overlap), vec![0; 12]].concat(), "its header says"),
+    ];
+    for (name, bytes, said) in cases {
+        dir.file("w", bytes);
+        let told = dlc(&dir.path(""), &["run", "side.dl", "--weights", "w", "--in", "x", "--out", "y"]);
+        assert_eq!(told.code, 2, "{name}");
+        fails(told, 2, &["error[E0610]: w is not a sound safetensors file: ", said]);
+        assert!(!dir.path("y").exists(), "{name}");
+    }
 }
 
 #[cfg(unix)]

@@ -29,7 +29,12 @@ impl Scratch {
 
     /// The names of its files, sorted.
     pub fn names(&self) -> Vec<String> {
-        let entries = std::fs::read_dir(&self.0).expect("the folder is there");
+        Scratch::names_in(&self.0)
+    }
+
+    /// The names of a folder's files, sorted.
+    pub fn names_in(folder: &Path) -> Vec<String> {
+        let entries = std::fs::read_dir(folder).expect("the folder is there");
         let name = |entry: std::io::Result<std::fs::DirEntry>| {
             entry.expect("an entry can be read").file_name().to_string_lossy().into_owned()
         };

@@ -10,6 +10,7 @@ use super::value::{Axis, AxisArgs, Func, Given, Num, NumVal, Tag, Target, Tensor
 use super::{Checker, Statistics};
 use crate::program::{Op, Ty, Value};
 use dlc_grammar::{Diagnostic, Span, nearest};
+use dlc_plan::plan::Bound;
 use dlc_plan::{DType, PRIMS, Prim, Size, cast};
 use std::rc::Rc;
 
@@ -30,6 +31,8 @@ enum Kind {
     Reduce(Reduction),
     Cast(DType),
     Stop,
+    /// Integers that index something.
+    Within,
     Concat,
     Stack,
     Split,
@@ -58,7 +61,7 @@ const fn row(name: &'static str, kind: Kind) -> Builtin {
 }
 
 /// All but the scalar primitives and the casts, which have tables of their own.
-const ROWS: [Builtin; 27] = [
+const ROWS: [Builtin; 28] = [
     row("max", Kind::Either(Prim::Max, Reduction::Max)),
     row("min", Kind::Either(Prim::Min, Reduction::Min)),
     row("sum", Kind::Reduce(Reduction::Sum)),
@@ -68,6 +71,7 @@ const ROWS: [Builtin; 27] = [
     row("all", Kind::Reduce(Reduction::All)),
     row("argmax", Kind::Reduce(Reduction::Argmax)),
     row("stop", Kind::Stop),
+    row("within", Kind::Within),
     row("concat", Kind::Concat),
     row("stack", Kind::Stack),
     row("split", Kind::Split),
@@ -120,6 +124,7 @@ impl Builtin {
             Kind::Cast(_) | Kind::Stop | Kind::Iota | Kind::Numel | Kind::Statistic | Kind::Stored => (false, 1..=1),
             Kind::Concat | Kind::Stack => (true, 1..=usize::MAX),
             Kind::Split | Kind::Bernoulli => (true, 2..=2),
+            Kind::Within => (false, 2..=3),
             Kind::Pad => (true, 3..=3),
             Kind::Rand => (false, 0..=0),
             Kind::Positions => (false, 1..=2),
@@ -176,6 +181,7 @@ impl Checker {
             Kind::Either(_, r) | Kind::Reduce(r) => self.reduction(r, b.name, axes, &args[0], span),
             Kind::Cast(d) => self.cast_to(d, &args[0]),
             Kind::Stop => self.stop(&args[0].val),
+            Kind::Within => self.within(&args),
             Kind::Concat => self.concat(axes, args, span),
             Kind::Stack => self.stack_args(axes, args, span),
             Kind::Split => self.split(axes, &args, span),
@@ -308,6 +314,29 @@ impl Checker {
         let near = nearest(name, names.iter().map(|n| &**n));
         let message = format!("the model has no weight `{name}`");
         self.error(Diagnostic::error("E0512", a.span, message).did_you_mean(near))
+    }
+
+    /// Integers that index something of a size: `within(label, C)`, and `within(label, C, ignore)` where one number outside
+    /// has a meaning of its own. Those that come from outside are checked as they enter.
+    fn within(&mut self, args: &[Given]) -> Val {
+        let Some(t) = self.tensor_arg("within", &args[0]) else { return Val::Poison };
+        if !t.dtype.is_int() {
+            let message = format!("an index is an integer, `{}` is {}", self.text(args[0].span), t.dtype);
+            return self.error(Diagnostic::error("E0401", args[0].span, message));
+        }
+        let Some((below, _)) = self.as_size(&args[1].val, args[1].span) else { return Val::Poison };
+        let except = match args.get(2).map(|a| (&a.val, a.span)) {
+            None => None,
+            Some((Val::Num(Num { value: NumVal::Int(n), .. }), _)) => Some(*n),
+            Some((v, span)) => {
+                let message = format!("the exception is a whole number, got {}", self.show(v));
+                return self.error(Diagnostic::error("E0112", span, message));
+            }
+        };
+        let value = self.use_(&t);
+        let ty = self.b().ty(value).clone();
+        let value = self.b().node(Op::Within(Bound { below, except }), vec![value], ty);
+        Val::Tensor(self.tensor(value, t.tags()))
     }
 
     /// Tensors of one type with the same axes but for one, or a report.

@@ -163,11 +163,18 @@ impl Modules {
         let file = self.sources.add(name, text);
         let (spec, mut found) = parse(text, file);
         errors.append(&mut found);
-        self.add(name, spec, loader, errors)
+        self.add(name, spec, file, loader, errors)
     }
 
-    /// Adds the module of a tree whose text is in the sources already, and what it imports.
-    pub fn add(&mut self, name: &str, spec: ast::Spec, loader: &mut dyn Loader, errors: &mut Vec<Diagnostic>) -> u16 {
+    /// Adds the module of a tree whose text is in the sources already, as `file`, and what it imports.
+    pub fn add(
+        &mut self,
+        name: &str,
+        spec: ast::Spec,
+        file: u16,
+        loader: &mut dyn Loader,
+        errors: &mut Vec<Diagnostic>,
+    ) -> u16 {
         self.by_name.insert(name.to_string(), None);
         let mut module = Module::default();
         let number = self.modules.len() as u16;
@@ -187,6 +194,13 @@ impl Modules {
             if self.is_new(&ident.text, ident.span, &mut places, errors) {
                 module.entries.insert(ident.text.clone(), Entry::Ready(item.clone()));
                 module.own.push((ident.text, item));
+            }
+        }
+        // What does not parse is in no tree. It has a name all the same, and why it is of no use has been said.
+        if !errors.is_empty() {
+            let text = &self.sources.get(file).expect("the text is among the sources").text;
+            for name in index(text, file).into_iter().filter_map(|head| head.name) {
+                module.entries.entry(name.text).or_insert(Entry::Broken);
             }
         }
         self.modules[number as usize] = module;

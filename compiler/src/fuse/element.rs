@@ -98,7 +98,7 @@ impl Emit<'_> {
                 let known = self.known(n.args.get(1).copied());
                 self.prim(*prim, &args, from, known)
             }
-            Node::Stop => self.eval(n.args[0], map),
+            Node::Stop | Node::Within(_) => self.eval(n.args[0], map),
             Node::Reduce(_, axes) => {
                 let mut at = map.clone();
                 for a in axes {

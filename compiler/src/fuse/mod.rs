@@ -60,7 +60,7 @@ impl Context<'_> {
                 true => Nature::Fused,
                 false => Nature::Virtual,
             },
-            Op::Map(_) | Op::Reduce(..) | Op::Gather | Op::Concat(_) | Op::Stop => Nature::Fused,
+            Op::Map(_) | Op::Reduce(..) | Op::Gather | Op::Concat(_) | Op::Stop | Op::Within(_) => Nature::Fused,
             Op::Contract(_) | Op::Scatter | Op::Call(_) | Op::Repeat(_) => Nature::Step,
         }
     }

@@ -117,7 +117,14 @@ fn forward(
                     inner[i] = Some(Inner::Loop(Box::new(g)));
                 }
                 Op::Param(_) | Op::Const(_) | Op::Host(_) | Op::Map(_) | Op::Reduce(..) | Op::View(_) => {}
-                Op::Contract(_) | Op::Gather | Op::Scatter | Op::Iota(_) | Op::Random | Op::Concat(_) | Op::Stop => {}
+                Op::Contract(_)
+                | Op::Gather
+                | Op::Scatter
+                | Op::Iota(_)
+                | Op::Random
+                | Op::Concat(_)
+                | Op::Stop
+                | Op::Within(_) => {}
             }
         }
         forward.nodes[i] = node;

@@ -58,7 +58,15 @@ pub(super) fn node(c: &mut Back, inner: &Option<Inner>) {
                 start = start.plus(&len);
             }
         }
-        Op::Gather | Op::Scatter | Op::Param(_) | Op::Const(_) | Op::Host(_) | Op::Iota(_) | Op::Random | Op::Stop => {}
+        Op::Gather
+        | Op::Scatter
+        | Op::Param(_)
+        | Op::Const(_)
+        | Op::Host(_)
+        | Op::Iota(_)
+        | Op::Random
+        | Op::Stop
+        | Op::Within(_) => {}
         Op::Call(_) | Op::Repeat(_) => {}
     }
 }

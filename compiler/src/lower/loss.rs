@@ -23,12 +23,7 @@ pub fn entry(
     outputs: &[String],
 ) -> Entry {
     stored.add(ck, f);
-    let limits = index::limits(&ck.program, f.function);
-    let role = |(name, limit): (&String, _)| match limit {
-        Some(limit) => Role::Index(name.clone(), limit),
-        None => Role::Named(name.clone()),
-    };
-    let inputs: Vec<Role> = inputs.iter().zip(limits).map(role).collect();
+    let inputs = named_inputs(ck, f, inputs);
     let outputs = outputs.iter().map(|n| Role::Named(n.clone()));
     Entry {
         name: name.into(),
@@ -37,6 +32,16 @@ pub fn entry(
         outputs: outputs.chain(stored.updated(f)).collect(),
         guards: f.guards.iter().map(|g| (g.cond.clone(), g.message.clone())).collect(),
     }
+}
+
+/// The roles of a function's first parameters, which are given by name.
+fn named_inputs(ck: &Checker, f: &EntryFn, names: &[String]) -> Vec<Role> {
+    let limits = index::limits(&ck.program, f.function);
+    let role = |(name, limit): (&String, _)| match limit {
+        Some(limit) => Role::Index(name.clone(), limit),
+        None => Role::Named(name.clone()),
+    };
+    names.iter().zip(limits).map(role).collect()
 }
 
 /// Adds the entry `loss`: from the columns that the model and the loss read to the loss, and the model's new states.

@@ -233,4 +233,5 @@ pub fn check(ck: &mut Checker, files: &mut dyn Files, module: u16) {
         make(ck, files, &target, false);
     }
     choose::check_rest(ck, files, module);
+    ck.check_unreached(module);
 }

@@ -118,6 +118,7 @@ fn walk(f: &Function, free: &[bool], v: Value, factors: &[Factor], terms: &mut V
             | Op::Random
             | Op::Concat(_)
             | Op::Stop
+            | Op::Within(_)
             | Op::Call(_)
             | Op::Repeat(_),
             _,

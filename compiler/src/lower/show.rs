@@ -15,7 +15,7 @@ pub fn show(l: &Lowered) -> String {
             match role {
                 Role::Named(name) => line(&mut out, &["input", name, &print::ty(p, &param.ty)]),
                 Role::Index(name, limit) => {
-                    let limit = format!("below {}", limit.show(&p.dims));
+                    let limit = format!("below {}", limit.show(|s| s.show(&p.dims).to_string()));
                     line(&mut out, &["input", name, &print::ty(p, &param.ty), &limit]);
                 }
                 Role::Weight(_) | Role::Grad(_) | Role::Trained | Role::Grads | Role::State(_) => {}

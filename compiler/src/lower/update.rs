@@ -162,7 +162,7 @@ fn only_elementwise(ck: &mut Checker, ctor: &Ctor, made: FnId, span: Span) -> Op
 fn foreign(p: &Program, f: FnId) -> Option<Span> {
     let f = p.function(f);
     let plain = |op: &Op| match op {
-        Op::Param(_) | Op::Const(_) | Op::Host(_) | Op::Map(_) | Op::Stop | Op::Call(_) => true,
+        Op::Param(_) | Op::Const(_) | Op::Host(_) | Op::Map(_) | Op::Stop | Op::Within(_) | Op::Call(_) => true,
         Op::View(View::Broadcast(axes)) => axes.is_empty(),
         Op::View(_) | Op::Reduce(..) | Op::Contract(_) | Op::Gather | Op::Scatter => false,
         Op::Iota(_) | Op::Random | Op::Concat(_) | Op::Repeat(_) => false,

@@ -56,7 +56,14 @@ fn hash(n: &Node, args: &[Value]) -> u64 {
         Op::Repeat(r) => r.body.hash(&mut h),
         Op::Param(n) => n.hash(&mut h),
         Op::Iota(axis) | Op::Concat(axis) => axis.hash(&mut h),
-        Op::Host(_) | Op::View(_) | Op::Contract(_) | Op::Gather | Op::Scatter | Op::Random | Op::Stop => {}
+        Op::Host(_)
+        | Op::View(_)
+        | Op::Contract(_)
+        | Op::Gather
+        | Op::Scatter
+        | Op::Random
+        | Op::Stop
+        | Op::Within(_) => {}
     }
     h.finish()
 }

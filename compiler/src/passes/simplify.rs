@@ -9,7 +9,7 @@ use crate::program::build::Builder;
 use crate::program::{Contract, Function, Node, Op, Program, ReduceOp, Ty, Value, View};
 use dlc_plan::{DType, Prim, Size};
 
-/// Simplifies every function. Stops become what they stop, so this comes after gradients.
+/// Simplifies every function. Stops become what they stop, so this comes after gradients, and bounds are forgotten, which entries know by then.
 pub(super) fn run(p: &mut Program) {
     for f in &mut p.functions {
         let mut users = vec![0; f.nodes.len()];
@@ -35,7 +35,7 @@ pub(super) fn emit(b: &mut Builder, op: Op, args: Vec<Value>, ty: Ty) -> Value {
         Op::View(v) => views::view(b, v, args[0], &ty),
         Op::Contract(c) => contract(b, c, &args),
         Op::Concat(_) if args.len() == 1 => Some(args[0]),
-        Op::Stop => Some(args[0]),
+        Op::Stop | Op::Within(_) => Some(args[0]),
         Op::Iota(axis) if ty.shape[*axis].is(1) => Some(b.full(ty.dtype, 0.0, &ty.shape)),
         Op::Host(h) => h.known().map(|x| b.constant(ty.dtype, x)),
         Op::Param(_) | Op::Const(_) | Op::Gather | Op::Scatter | Op::Iota(_) | Op::Random => None,

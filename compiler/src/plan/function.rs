@@ -296,6 +296,7 @@ pub fn note(f: &Function, v: Value) -> String {
         Op::Scatter => "scatter".into(),
         Op::Concat(_) => "concat".into(),
         Op::Stop => "stop".into(),
+        Op::Within(_) => "within".into(),
         Op::Call(_) => "call".into(),
     };
     if n.origin.member.is_empty() { what } else { format!("{}: {what}", n.origin.member) }

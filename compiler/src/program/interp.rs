@@ -61,9 +61,10 @@ pub fn run_entry(p: &Program, e: &Entry, args: Vec<Tensor>, host: &HostState) ->
     }
     for (role, tensor) in e.inputs.iter().zip(&args) {
         if let Role::Index(name, limit) = role {
-            let limit = limit.eval(&dims);
-            if let Some(x) = tensor.data.iter().find(|x| !(0.0..limit as f64).contains(*x)) {
-                return error(format!("{name} {x} is outside 0..{limit}"));
+            let below = limit.below.eval(&dims);
+            let outside = |x: &&f64| !(0.0..below as f64).contains(*x) && limit.except != Some(**x as i64);
+            if let Some(x) = tensor.data.iter().find(outside) {
+                return error(format!("{name} {x} is outside 0..{below}"));
             }
         }
     }

@@ -11,6 +11,7 @@ pub mod print;
 pub mod verify;
 
 use dlc_grammar::span::Span;
+use dlc_plan::plan::Bound;
 use dlc_plan::{DType, Host, Prim, Size};
 use std::rc::Rc;
 
@@ -150,6 +151,8 @@ pub enum Op {
     Concat(usize),
     /// The argument, which no gradient passes.
     Stop,
+    /// The argument, integers; where they come from outside, they are checked to be as the bound says.
+    Within(Bound),
     /// A function applied.
     Call(FnId),
     /// A function applied again and again.
@@ -275,8 +278,8 @@ pub struct Entry {
 pub enum Role {
     /// Given or returned by name.
     Named(String),
-    /// An integer input that indexes something: its elements must be in `0..limit`.
-    Index(String, Size),
+    /// An integer input that indexes something: its elements must be as the bound says.
+    Index(String, Bound),
     /// A stored tensor: its value before, or its value after.
     Weight(WeightId),
     /// The gradient of a trained weight.
@@ -389,7 +392,7 @@ impl Function {
         match &n.op {
             Op::Const(x) => Some(dlc_plan::cast(n.tys[0].dtype, *x)),
             Op::View(View::Pad { .. }) => None,
-            Op::View(_) | Op::Stop => self.known(n.args[0]),
+            Op::View(_) | Op::Stop | Op::Within(_) => self.known(n.args[0]),
             Op::Param(_) | Op::Host(_) | Op::Map(_) | Op::Reduce(..) | Op::Contract(_) | Op::Gather => None,
             Op::Scatter | Op::Iota(_) | Op::Random | Op::Concat(_) | Op::Call(_) | Op::Repeat(_) => None,
         }

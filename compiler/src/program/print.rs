@@ -140,6 +140,7 @@ fn op_words(p: &Program, op: &Op) -> String {
         Op::Random => "random".into(),
         Op::Concat(axis) => format!("concat [{axis}]"),
         Op::Stop => "stop".into(),
+        Op::Within(bound) => format!("within {}", bound.show(|s| s.show(&p.dims).to_string())),
         Op::Call(g) => format!("call #{} {}", g.0, function_name(p, *g)),
         Op::Repeat(r) => format!("repeat #{} {}", r.body.0, function_name(p, r.body)),
     }
@@ -304,7 +305,7 @@ fn role(p: &Program, r: &Role) -> String {
     let weight = |w: &super::WeightId| p.weights.get(w.0 as usize).map_or("?", |w| w.name.as_str());
     match r {
         Role::Named(name) => name.clone(),
-        Role::Index(name, limit) => format!("{name} in 0..{}", limit.show(&p.dims)),
+        Role::Index(name, limit) => format!("{name} in 0..{}", limit.show(|s| s.show(&p.dims).to_string())),
         Role::Weight(w) => format!("weight {}", weight(w)),
         Role::Grad(w) => format!("gradient {}", weight(w)),
         Role::Trained => "trained weights".into(),

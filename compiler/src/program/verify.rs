@@ -192,7 +192,7 @@ fn segments(p: &Program, f: &Function, at: usize, found: &mut HashSet<u32>) -> R
     }
     let Some(a) = n.args.iter().find(|a| found.contains(&a.node)) else { return Ok(()) };
     match &n.op {
-        Op::Map(_) | Op::Stop => {
+        Op::Map(_) | Op::Stop | Op::Within(_) => {
             found.insert(at as u32);
             Ok(())
         }
@@ -283,7 +283,14 @@ pub fn callees(f: &Function) -> Vec<FnId> {
             Op::Call(g) => found.push(*g),
             Op::Repeat(r) => found.push(r.body),
             Op::Param(_) | Op::Const(_) | Op::Host(_) | Op::Map(_) | Op::Reduce(..) | Op::View(_) => {}
-            Op::Contract(_) | Op::Gather | Op::Scatter | Op::Iota(_) | Op::Random | Op::Concat(_) | Op::Stop => {}
+            Op::Contract(_)
+            | Op::Gather
+            | Op::Scatter
+            | Op::Iota(_)
+            | Op::Random
+            | Op::Concat(_)
+            | Op::Stop
+            | Op::Within(_) => {}
         }
     }
     found
@@ -317,7 +324,7 @@ fn role(p: &Program, r: &Role, t: &Ty) -> Result<(), Fault> {
     let expected = match r {
         Role::Named(_) => return Ok(()),
         Role::Index(name, limit) => {
-            sizes_exist(p, [limit])?;
+            sizes_exist(p, [&limit.below])?;
             return if t.dtype.is_int() { Ok(()) } else { Err((20, format!("{name} is an index and {}", t.dtype))) };
         }
         Role::Weight(w) => p.weights.get(w.0 as usize).map(|w| w.ty.clone()),

@@ -277,6 +277,27 @@ fn optimizers_work_element_by_element() {
 }
 
 #[test]
+fn what_nothing_uses_is_checked_too() {
+    let of = |text: &str| mistakes(text, &mut Columns(vec![]));
+    assert_eq!(
+        of("block A(D)(x: [B, D]) { return x -> fc: Linear(D) -> gleu }\nfn f(x, k = kk) = x * k + C\nconst C = 3 * d"),
+        [
+            "E0102 1:54 `gleu`: nothing is called `gleu` | help: did you mean `gelu`?",
+            "E0102 2:13 `kk`: nothing is called `kk`",
+            "E0102 3:15 `d`: nothing is called `d`",
+        ]
+    );
+    let fine = "block A(D)(x: [B, T, D]) { repeat 2 as i { x = x -> n.{i}: LayerNorm } return x[:, 0] }\n";
+    assert_eq!(of(fine), Vec::<String>::new());
+    assert_eq!(of(&format!("{fine}{MODEL}")), Vec::<String>::new());
+    // What does not parse has a name all the same: nothing more is said about those who use it.
+    assert_eq!(
+        of("fn f(x) = x +\nmodel M()(x: [B]) { return f(x) }\nblock N()(x: [B]) { return f(x) }"),
+        ["E0005 1:14 ``: expected an expression, found the next item, `model`"]
+    );
+}
+
+#[test]
 fn one_of_several_items_is_named() {
     let two = format!("{MODEL}model K()(x: [B]) -> y: [B] {{ return x }}\n");
     let failed = |text: &str, goal| {

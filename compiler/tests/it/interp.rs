@@ -4,6 +4,7 @@ use super::support::{counting, f32s, function, repeat, run, run_last, sizes, ten
 use dlc_compiler::program::build::Builder;
 use dlc_compiler::program::interp::{Tensor, run_entry};
 use dlc_compiler::program::{Entry, Op, Program, ReduceOp, Repeat, Role, Ty, View};
+use dlc_plan::plan::Bound;
 use dlc_plan::{DType, Host, HostState, HostVar, Prim, Size, random};
 
 #[test]
@@ -211,7 +212,7 @@ fn entries_bind_sizes_and_check_guards_and_indices() {
     p.entries.push(Entry {
         name: "forward".into(),
         function,
-        inputs: vec![Role::Index("ids".into(), Size::from(3))],
+        inputs: vec![Role::Index("ids".into(), Bound { below: Size::from(3), except: None })],
         outputs: vec![Role::Named("y".into())],
         guards: vec![(at_most_two, "B <= 2".into())],
     });

@@ -7,6 +7,7 @@ use dlc_compiler::program::interp::{Tensor, run_entry};
 use dlc_compiler::program::{Role, WeightId};
 
 use dlc_plan::HostState;
+use dlc_plan::plan::Bound;
 use std::collections::HashMap;
 
 /// Tensors by the name of what they are: inputs, outputs, weights.
@@ -347,6 +348,10 @@ fn states_of_a_model_change_in_training_only() {
     assert_eq!(run(&c, "forward", &HostState::default(), &given)["y"].data, [1.0, 2.0, 3.0, 4.0]);
 }
 
+fn below(n: i64) -> Bound {
+    Bound { below: n.into(), except: None }
+}
+
 #[test]
 fn inputs_that_index_a_table_are_bounded_by_it() {
     let text = "model M()(ids: i64[B, T], kind: i64[B]) -> y: [B, T, 3] {
@@ -356,7 +361,26 @@ fn inputs_that_index_a_table_are_bounded_by_it() {
     let c = spec::compile(&text, Goal::Run { model: None, training: false }, &[], &mut Columns(vec![]), &mut |_, _| {})
         .unwrap_or_else(|f| panic!("{}", spec::shown(&f).join("\n")));
     let inputs = &c.program.entry("forward").unwrap().inputs;
-    assert_eq!(inputs[..2], [Role::Index("ids".into(), 7.into()), Role::Index("kind".into(), 2.into())]);
+    assert_eq!(inputs[..2], [Role::Index("ids".into(), below(7)), Role::Index("kind".into(), below(2))]);
+}
+
+#[test]
+fn what_the_text_says_to_index_is_bounded() {
+    let text = "block L()(z: [B, C], i: i64[B]) -> [..] { return cross_entropy(z, i, ignore = -1) }
+        model M()(z: [B, 5], i: i64[B], j: u8[B]) -> (a: [..], b: u8[..]) {
+            return z -> loss: L()(i), within(within(j, 9), 4, 255) }";
+    let c = spec::compile(text, Goal::Run { model: None, training: false }, &[], &mut Columns(vec![]), &mut |_, _| {})
+        .unwrap_or_else(|f| panic!("{}", spec::shown(&f).join("\n")));
+    let entry = c.program.entry("forward").unwrap();
+    let bound = Bound { below: 5.into(), except: Some(-1) };
+    assert_eq!(entry.inputs[1..3], [Role::Index("i".into(), bound), Role::Index("j".into(), below(4))]);
+    let run = |i: f64| {
+        let args = vec![Tensor::new([1, 5], [0.0; 5]), Tensor::new([1], [i]), Tensor::new([1], [3.0])];
+        run_entry(&c.program, entry, args, &HostState::default()).map(|out| out[0].data[0])
+    };
+    assert!((run(4.0).unwrap() - 5.0_f64.ln()).abs() < 1e-12);
+    assert_eq!(run(-1.0), Ok(0.0));
+    assert_eq!(run(5.0).expect_err("there are five").to_string(), "i 5 is outside 0..5");
 }
 
 #[test]

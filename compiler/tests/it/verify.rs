@@ -5,6 +5,7 @@ use dlc_compiler::program::verify::verify;
 use dlc_compiler::program::{
     Contract, Entry, FnId, Node, Op, Origin, Program, ReduceOp, Repeat, Role, Ty, Value, View, Weight, WeightId,
 };
+use dlc_plan::plan::Bound;
 use dlc_plan::{DType, Host, HostVar, Prim, Size};
 
 fn value(node: u32) -> Value {
@@ -192,7 +193,10 @@ fn weights_and_roles() {
     assert_eq!(broken(&program(f32s(&[5]), Role::Weight(WeightId(1)), named())), 20);
     assert_eq!(broken(&program(f32s(&[5]), Role::Trained, named())), 20);
     assert_eq!(broken(&program(f32s(&[16]), Role::State(0), named())), 20);
-    assert_eq!(broken(&program(f32s(&[5]), Role::Index("i".into(), Size::one()), named())), 20);
+    assert_eq!(
+        broken(&program(f32s(&[5]), Role::Index("i".into(), Bound { below: Size::one(), except: None }), named())),
+        20
+    );
     let mut p = program(f32s(&[5]), named(), named());
     assert!(verify(&p).is_ok());
     p.entries[0].outputs.push(named());

@@ -81,7 +81,7 @@ fn check_entry(plan: &Plan, entry: &Entry) -> Checked {
             let place = || format!("{what} `{}`", port.name);
             let buffer = entry.buffers.get(port.buffer as usize).ok_or_else(|| format!("{} has no buffer", place()))?;
             ensure!(buffer.elem == Elem::of(port.dtype), "{} of {} is in {:?}", place(), port.dtype, buffer.elem);
-            for size in port.shape.iter().chain(&port.limit) {
+            for size in port.shape.iter().chain(port.limit.iter().map(|bound| &bound.below)) {
                 sizes.size(size).map_err(|e| format!("{}: {e}", place()))?;
             }
         }

@@ -127,7 +127,7 @@ pub unsafe fn copy_in(port: &Port, input: &Tensor, to: Ptr, dims: &[i64]) -> Res
         }
         match &port.limit {
             None => Ok(()),
-            Some(limit) => check_limit(port, input, to, limit.eval(dims)),
+            Some(bound) => check_limit(port, input, to, bound.below.eval(dims), bound.except),
         }
     }
 }
@@ -196,9 +196,9 @@ impl Wide for bf16 {
 ///
 /// # Safety
 /// As for [`copy_in`].
-unsafe fn check_limit(port: &Port, input: &Tensor, buffer: Ptr, limit: i64) -> Result<(), Error> {
+unsafe fn check_limit(port: &Port, input: &Tensor, buffer: Ptr, limit: i64, except: Option<i64>) -> Result<(), Error> {
     let len = input.elements();
-    let outside = |value: i64| !(0..limit).contains(&value);
+    let outside = |value: i64| !(0..limit).contains(&value) && Some(value) != except;
     // SAFETY: the caller's buffer; the port's type says how its elements are kept.
     let found = unsafe {
         match port.dtype {

@@ -3,7 +3,7 @@
 use crate::draft::*;
 use crate::kernels;
 use dlc_plan::kernel::{Elem, Kind};
-use dlc_plan::plan::{Gemm, Guard, Place, Product, Repeat, Step, Store};
+use dlc_plan::plan::{Bound, Gemm, Guard, Place, Product, Repeat, Step, Store};
 use dlc_plan::{DType, Host, HostState, Prim, Size};
 use dlc_runtime::pool::Pool;
 use dlc_runtime::{Engine, Error, Kernels, Tensor};
@@ -15,7 +15,7 @@ fn draft() -> Draft {
     d.input("x", DType::F32, &[b(), n(4)], 0);
     d.input("label", DType::I64, &[b()], 0);
     d.input("mask", DType::Bool, &[b().plus(&n(1))], 0);
-    d.entry.inputs[1].limit = Some(n(10));
+    d.entry.inputs[1].limit = Some(Bound { below: n(10), except: Some(-100) });
     let holds = Host::Prim(Prim::Le, vec![Host::Size(b()), Host::Const(6.0)]);
     d.entry.guards.push(Guard { holds, message: "the model requires B <= 6".into() });
     d
@@ -36,7 +36,7 @@ fn inputs_that_do_not_fit_are_told_apart() {
         let inputs = [("x", &x), ("mask", &mask), ("label", &label)];
         engine.run("go", &HostState::default(), &inputs).map_err(|e| (e.to_string(), e.exit_code()))
     };
-    let fits = labels(&[0, 9, 3]);
+    let fits = labels(&[0, 9, -100]);
     let refused = |text: &str| Err((text.to_string(), 2));
     assert_eq!(run(noise(1, &[3, 4]), fits.clone(), mask(4)), Ok(vec![]));
     let found = run(noise(1, &[3, 5]), fits.clone(), mask(4));

@@ -157,7 +157,9 @@ impl Text<'_> {
     }
 
     fn port(&self, p: &Port) -> String {
-        let limit = p.limit.as_ref().map_or("None".into(), |s| format!("Some({})", self.size(s)));
+        let limit = p.limit.as_ref().map_or("None".into(), |bound| {
+            format!("Some(Bound {{ below: {}, except: {:?} }})", self.size(&bound.below), bound.except)
+        });
         format!(
             "Port {{ name: {:?}.into(), dtype: DType::{:?}, shape: {}, buffer: {}, limit: {limit} }}",
             p.name,

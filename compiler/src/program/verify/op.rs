@@ -10,7 +10,7 @@ pub(super) fn check(p: &Program, f: &Function, n: &Node) -> Result<(), Fault> {
     let arity = match &n.op {
         Op::Param(_) | Op::Const(_) | Op::Host(_) | Op::Iota(_) => Some(0),
         Op::Map(prim) => Some(prim.row().arity),
-        Op::Reduce(..) | Op::View(_) | Op::Random | Op::Stop => Some(1),
+        Op::Reduce(..) | Op::View(_) | Op::Random | Op::Stop | Op::Within(_) => Some(1),
         Op::Contract(_) | Op::Gather | Op::Scatter => Some(2),
         Op::Concat(_) | Op::Call(_) | Op::Repeat(_) => None,
     };
@@ -38,6 +38,11 @@ pub(super) fn check(p: &Program, f: &Function, n: &Node) -> Result<(), Fault> {
         Op::Random => Ok(()),
         Op::Concat(axis) => concat(p, *axis, &args, &n.tys[0]),
         Op::Stop => same_types(p, 4, "stop", &args, &[&n.tys[0]]),
+        Op::Within(bound) if args[0].dtype.is_int() => {
+            sizes_exist(p, [&bound.below])?;
+            same_types(p, 4, "within", &args, &[&n.tys[0]])
+        }
+        Op::Within(_) => Err((4, format!("{} cannot index", args[0].dtype))),
         Op::Call(g) => {
             let g = called(p, *g)?;
             same_types(p, 11, "arguments", &args, &g.params.iter().map(|q| &q.ty).collect::<Vec<_>>())?;

@@ -1,6 +1,6 @@
 //! What the language means, by running it: loops against the same text without a loop, states, sharing, modes, imports.
 
-use super::{check, program_of};
+use super::{check, messages, program_of};
 use dlc_compiler::check::{Checker, ItemRef, Loaded, Loader, ModelFn, SlotKind};
 use dlc_compiler::program::interp::{self, Tensor};
 use dlc_compiler::program::{Op, Program, Ty};
@@ -354,4 +354,17 @@ fn nothing_that_is_used_twice_is_trained_twice() {
     let slots = &checked.models[0].entry.slots;
     assert_eq!(slots.len(), 1);
     assert_eq!(slots[0].decl.kind, SlotKind::Param);
+}
+
+#[test]
+fn an_index_is_a_whole_number_within_a_size() {
+    let of = |entries: &str| messages(&format!("model M(C = 3)(x: [B, C], i: i64[B]) {{ {entries} return x }}"));
+    assert_eq!(of("j = within(i, C)  k = within(i, B, -1)"), "");
+    assert!(
+        of("j = within(x, C)").contains("error[E0401]: an index is an integer, `x` is f32"),
+        "{}",
+        of("j = within(x, C)")
+    );
+    assert!(of("j = within(i, C, 0.5)").contains("error[E0112]: the exception is a whole number, got 0.5"));
+    assert!(of("j = within(i)").contains("error[E0107]"));
 }
