@@ -5,7 +5,7 @@ use super::fail::{Fail, tell};
 use crate::error::{Error, Kind, code};
 use crate::jit::{Beside, folder_of};
 use clap::ArgMatches;
-use dlc_compiler::lower::apply_sets;
+use dlc_compiler::lower::{apply_sets, with_sets};
 use dlc_compiler::pipeline::{self, Compiled, Findings, Goal, Request, Stage};
 use dlc_grammar::parse::parse;
 use dlc_grammar::print::{format, print_spec};
@@ -148,10 +148,10 @@ impl Source {
         Request { name: &self.name, text: &self.text, sets: &self.sets, goal }
     }
 
-    /// Its text as it was used: formatted where nothing was set, and printed from the tree where something was.
+    /// Its text as it was used, formatted. Comments that a setting leaves no place for are left out.
     pub fn resolved(&self) -> String {
-        if self.sets.is_empty() {
-            return format(&self.text).unwrap_or_else(|_| self.text.clone());
+        if let Some(text) = with_sets(&self.text, &self.sets) {
+            return format(&text).unwrap_or(text);
         }
         let (mut spec, _) = parse(&self.text, 0);
         apply_sets(&mut spec, &self.sets, &mut Sources::new(), &mut Vec::new());

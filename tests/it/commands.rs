@@ -35,7 +35,7 @@ train fit(lr = 0.05, n = 4, k = 1) {
   optimizer = AdamW(lr = lr * warmup(step, 4) * cosine(step, steps))
   accumulate = k
   epochs = n
-  seed = 3
+  seed = 3 // as always
   metrics { accuracy = mean(f32(argmax[-1](logits) == label)) }
 }
 ";
@@ -104,25 +104,31 @@ fn check_says_everything_that_is_wrong() {
 #[test]
 fn train_writes_weights_metrics_and_the_spec() {
     let dir = folder();
-    let done = fine(dlc(&dir.path(""), &["train", "side.dl", "--out", "out/a", "--set", "fit.n=6"]));
+    let done = fine(dlc(
+        &dir.path(""),
+        &["train", "side.dl", "--out", "out/a", "--set", "fit.n=6", "--set", "fit.clip=1", "--set", "sides.batch=4"],
+    ));
     let lines: Vec<&str> = done.out.lines().collect();
-    assert!(lines[0].starts_with("epoch 1/6  step 8/48  loss "), "{}", lines[0]);
+    assert!(lines[0].starts_with("epoch 1/6  step 15/90  loss "), "{}", lines[0]);
     assert!(lines[5].contains("accuracy"), "{}", lines[5]);
     assert!(lines[6].starts_with("held out: accuracy "), "{}", lines[6]);
-    assert!(lines[7].starts_with("48 steps in "), "{}", lines[7]);
+    assert!(lines[7].starts_with("90 steps in "), "{}", lines[7]);
 
     let file = TensorFile::open(&dir.path("out/a/model.safetensors")).expect("it is sound");
     assert_eq!(file.names().collect::<Vec<_>>(), ["fc1.bias", "fc1.weight", "head.bias", "head.weight"]);
-    assert_eq!(file.about()["step"], "48");
+    assert_eq!(file.about()["step"], "90");
     let metrics = std::fs::read_to_string(dir.path("out/a/metrics.jsonl")).expect("it is there");
     let metrics: Vec<serde_json::Value> =
         metrics.lines().map(|line| serde_json::from_str(line).expect("each line is JSON")).collect();
     assert_eq!(metrics.len(), 6);
-    assert_eq!((&metrics[5]["epoch"], &metrics[5]["step"]), (&6.into(), &48.into()));
+    assert_eq!((&metrics[5]["epoch"], &metrics[5]["step"]), (&6.into(), &90.into()));
     assert!(metrics[5]["valid"]["accuracy"].as_f64().expect("a number") > 0.9, "{}", metrics[5]);
     assert!(metrics[5]["loss"].as_f64().expect("a number") < metrics[0]["loss"].as_f64().expect("a number"));
     let resolved = std::fs::read_to_string(dir.path("out/a/resolved.dl")).expect("it is there");
-    assert!(resolved.contains("train fit(lr = 0.05, n = 6, k = 1)"), "{resolved}");
+    for part in ["train fit(lr = 0.05, n = 6, k = 1)", "batch = 4\n", "\n  clip = 1\n}", "seed = 3  // as always\n"] {
+        assert!(resolved.contains(part), "`{part}` is not in {resolved}");
+    }
+    fine(dlc(&dir.path("out/a"), &["fmt", "--check", "resolved.dl"]));
     assert_eq!(Scratch::names_in(&dir.path("out/a")), ["metrics.jsonl", "model.safetensors", "resolved.dl"]);
 }
 

@@ -31,7 +31,7 @@ mod show;
 
 pub use choose::{Target, choose, targets};
 pub use data::{Files, SourceColumn};
-pub use sets::apply as apply_sets;
+pub use sets::{apply as apply_sets, written as with_sets};
 pub use show::show;
 
 use crate::check::{Checker, Ctor, Decl, Given, ModelFn};

@@ -330,15 +330,69 @@ fn settings_replace_defaults_and_are_checked() {
     };
     assert_eq!(of(&[("Mlp.hidden", "[7, 5]")]), Ok(Some(7)));
     let failed = |sets: &[(&str, &str)]| of(sets).expect_err("these settings are wrong");
+    let cases = [
+        ("fit.lrr", "`fit` has no parameter or entry `lrr` | help: did you mean `lr`?"),
+        ("fit.epohcs", "`fit` has no parameter or entry `epohcs` | help: did you mean `epochs`?"),
+        ("digits.split.vald", "`digits.split` has no entry `vald` | help: did you mean `valid`?"),
+        ("Mlp.hiden", "`Mlp` has no parameter `hiden` | help: did you mean `hidden`?"),
+        (
+            "digits.split",
+            "`split` is no single value | help: a path goes on to a value: `digits.split.train`, `fit.optimizer.lr`",
+        ),
+        ("fit.epochs.lr", "`epochs` is a value without settings of its own"),
+    ];
+    for (path, message) in cases {
+        assert_eq!(failed(&[(path, "1")]), [format!("E0513 1:1 `{path}`: {message}")]);
+    }
+    assert_eq!(failed(&[("fit.epochs", "0.5")]), ["E0507 1:12 `0.5`: `epochs` is a whole number, 0 or more, got 0.5"]);
     assert_eq!(
-        failed(&[("fit.lrr", "1")]),
-        ["E0513 1:1 `fit.lrr`: `fit` has no parameter `lrr` | help: did you mean `lr`?"]
+        failed(&[("fit.optimizer.lrr", "1")]),
+        ["E0105 1:15 `lrr`: `AdamW` has no setting `lrr` | help: did you mean `lr`?"]
     );
     assert_eq!(failed(&[("fti.lr", "1")]), ["E0513 1:1 `fti.lr`: no item is called `fti` | help: did you mean `fit`?"]);
     let help = "help: `--set ITEM.PARAMETER=VALUE`, such as `--set fit.lr=1e-3`";
     assert_eq!(failed(&[("lr", "1")]), [format!("E0513 1:1 `lr`: `lr` is no parameter of an item | {help}")]);
     assert_eq!(failed(&[("fit.lr", "(1")]), ["E0004 1:8 `(`: this `(` is never closed"]);
     assert_eq!(failed(&[("fit.lr", "lrr")]), ["E0102 1:8 `lrr`: nothing is called `lrr`"]);
+}
+
+#[test]
+fn settings_reach_entries_and_the_text_keeps_its_comments() {
+    let text = "// above\nconst N = 2 // two\nmodel M(D = N)(x: [B, 3]) -> y: [B, D] { return x -> fc: Linear(D) }\n\
+        data d {\n  source = csv(\"a.csv\", x = 3) // here\n  split { train = 0.5 }\n  columns { x = x }\n  batch = 8\n}\n\
+        train t {\n  model = M\n  data = d\n  loss = mean(y)\n  optimizer = SGD(lr = 1) // slow\n  epochs = 1 // once\n}\n";
+    let sets = [
+        ("N", "5"),
+        ("d.batch", "2 * 2"),
+        ("d.split.valid", "0.25"),
+        ("d.shuffle", "true"),
+        ("t.model.D", "7"),
+        ("t.optimizer.lr", "0.5"),
+        ("t.optimizer.momentum", "0.5"),
+        ("t.epochs", "3 // thrice"),
+        ("t.epochs", "4"),
+    ];
+    let done = compile(text, Goal::Train { item: None }, &sets, &mut Columns(vec![]), &mut |_, _| {});
+    let done = done.unwrap_or_else(|f| panic!("{}", shown(&f).join("\n")));
+    assert_eq!(done.program.weights[0].ty.shape[0].known(), Some(7));
+    let recipe = done.recipe.expect("it is a training");
+    let data = recipe.data.expect("it has data");
+    assert_eq!((data.batch, data.shuffle, recipe.length), (Batch::Rows(4), true, Length::Epochs(4)));
+    assert_eq!(data.split, [(Part::Train, Share::Fraction(0.5)), (Part::Valid, Share::Fraction(0.25))]);
+    let sets: Vec<(String, String)> = sets.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
+    let written = dlc_compiler::lower::with_sets(text, &sets).expect("the settings can be written");
+    for part in [
+        "// above\nconst N = 5 // two\n",
+        "csv(\"a.csv\", x = 3) // here\n",
+        "batch = 2 * 2",
+        "valid = 0.25",
+        "shuffle = true",
+        "model = M(D = 7)",
+        "optimizer = SGD(lr = 0.5, momentum = 0.5) // slow",
+        "epochs = 4 // once",
+    ] {
+        assert!(written.contains(part), "`{part}` is not in:\n{written}");
+    }
 }
 
 #[test]
