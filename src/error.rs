@@ -19,6 +19,8 @@ pub struct Error {
     pub notes: Vec<String>,
     /// Ways out.
     pub help: Vec<String>,
+    /// The weight that it is about, if it is about one.
+    pub about: Option<String>,
 }
 
 /// Whose mistake it is; the command line's exit code says so.
@@ -82,7 +84,7 @@ impl Error {
     }
 
     fn new(code: &'static str, kind: Kind, message: impl Into<String>) -> Error {
-        Error { code, kind, message: plain(message.into()), notes: Vec::new(), help: Vec::new() }
+        Error { code, kind, message: plain(message.into()), notes: Vec::new(), help: Vec::new(), about: None }
     }
 
     /// The system would not let us read a file.

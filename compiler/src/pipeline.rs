@@ -60,6 +60,8 @@ pub struct Compiled {
     pub model: recipe::Model,
     /// The training, if there is one.
     pub recipe: Option<Recipe>,
+    /// How weights come from a file, if the spec says so.
+    pub rules: Option<lower::Rules>,
 }
 
 /// What has been found out about a spec, or what is wrong with it.
@@ -102,11 +104,11 @@ pub fn compile(request: &Request, files: &mut dyn Files, watch: &mut Watch) -> R
     let Some(lowered) = lowered(&mut checker, request, files, module) else { return Err(findings(checker)) };
     watch(Stage::Model, &|| lower::show(&lowered));
     watch(Stage::Graph, &|| print::program(&lowered.program));
-    let Lowered { program, model, recipe, .. } = lowered;
+    let Lowered { program, model, recipe, rules, .. } = lowered;
     match planned(program, watch) {
         Ok((program, plan)) => {
             let Findings { sources, diagnostics: warnings } = findings(checker);
-            Ok(Compiled { sources, warnings, program, plan, model, recipe })
+            Ok(Compiled { sources, warnings, program, plan, model, recipe, rules })
         }
         Err(bug) => {
             checker.diagnostics.push(Diagnostic::global("E0999", bug.to_string()));

@@ -12,6 +12,8 @@ pub enum Fail {
     Spec(Vec<Diagnostic>, Sources),
     /// A file that cannot be used, or something that happened while running.
     Error(Error),
+    /// The same, with the place of the spec that it is about.
+    Placed(Error, Span, Sources),
     /// No one reads what the command prints; nothing is left to do or to say.
     Unheard,
     /// The user interrupted it, and what there was is saved.
@@ -39,7 +41,7 @@ impl Fail {
     pub fn exit_code(&self) -> u8 {
         match self {
             Fail::Spec(..) => 1,
-            Fail::Error(error) => match error.kind {
+            Fail::Error(error) | Fail::Placed(error, ..) => match error.kind {
                 Kind::Spec => 1,
                 Kind::Files => 2,
                 Kind::Run => 3,
@@ -54,7 +56,8 @@ impl Fail {
     pub fn tell(&self, json: bool) {
         match self {
             Fail::Spec(diagnostics, sources) => tell(diagnostics, sources, json),
-            Fail::Error(error) => tell(&[diagnostic(error)], &Sources::new(), json),
+            Fail::Error(error) => tell(&[diagnostic(error, None)], &Sources::new(), json),
+            Fail::Placed(error, span, sources) => tell(&[diagnostic(error, Some(*span))], sources, json),
             Fail::Unheard | Fail::Interrupted | Fail::Said(_) => {}
         }
     }
@@ -73,8 +76,12 @@ pub fn tell(diagnostics: &[Diagnostic], sources: &Sources, json: bool) {
 }
 
 /// An error in the form of the compiler's diagnostics.
-fn diagnostic(error: &Error) -> Diagnostic {
-    let mut diagnostic = Diagnostic::global(error.code, error.message.clone());
+fn diagnostic(error: &Error, span: Option<Span>) -> Diagnostic {
+    let message = error.message.clone();
+    let mut diagnostic = match span {
+        Some(span) => Diagnostic::error(error.code, span, message),
+        None => Diagnostic::global(error.code, message),
+    };
     diagnostic.notes.clone_from(&error.notes);
     diagnostic.help.clone_from(&error.help);
     diagnostic

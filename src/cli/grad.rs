@@ -4,6 +4,7 @@ use super::args::{required_path, start_threads, text_of};
 use super::fail::Outcome;
 use super::run::run;
 use super::spec::Source;
+use super::weights::Said;
 use crate::jit::network;
 use clap::ArgMatches;
 use dlc_compiler::pipeline::Goal;
@@ -14,10 +15,11 @@ pub fn main(args: &ArgMatches, json: bool) -> Outcome {
     start_threads(args);
     let source = Source::open(args)?;
     let compiled = source.compile(Goal::Train { item: text_of(args, "TRAIN") }, json)?;
+    let said = Said::of(&compiled);
     let recipe = compiled.recipe.expect("a training has a recipe");
     let seed = args.get_one::<u64>("seed").copied().unwrap_or(recipe.seed);
     let state = HostState { seed, ..HostState::default() };
     let given = (required_path(args, "weights"), required_path(args, "in"), required_path(args, "out"));
     let mut net = network(compiled.plan, None, seed)?;
-    Ok(run(net.engine_mut(), "grad", &state, given.0, given.1, given.2)?)
+    run(net.engine_mut(), "grad", &state, &said, given)
 }

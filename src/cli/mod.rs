@@ -13,6 +13,7 @@ mod interp;
 mod progress;
 mod run;
 mod train;
+mod weights;
 
 mod doc;
 mod fmt;

@@ -4,17 +4,18 @@ use super::args::{required_path, start_threads, text_of};
 use super::fail::Outcome;
 use super::interp::Interp;
 use super::spec::Source;
+use super::weights::Said;
 use crate::data::cast;
 use crate::error::{Error, Result, code};
 use crate::jit::network;
-use crate::machine::{Machine, Named, load_file};
+use crate::machine::{Machine, Named};
 use crate::weights::file::TensorFile;
 use clap::ArgMatches;
 use dlc_compiler::pipeline::Goal;
-use dlc_plan::{HostState, recipe};
+use dlc_plan::HostState;
 use dlc_runtime::tensor::Tensor;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Runs a model.
 pub fn main(args: &ArgMatches, json: bool) -> Outcome {
@@ -25,31 +26,30 @@ pub fn main(args: &ArgMatches, json: bool) -> Outcome {
     let seed = args.get_one::<u64>("seed").copied().unwrap_or_default();
     let state = HostState { seed, ..HostState::default() };
     let given = (required_path(args, "weights"), required_path(args, "in"), required_path(args, "out"));
+    let said = Said::of(&compiled);
     if text_of(args, "engine") == Some("interp") {
         let mut interp = Interp::new(compiled.program);
-        Ok(run(&mut interp, "forward", &state, given.0, given.1, given.2)?)
+        run(&mut interp, "forward", &state, &said, given)
     } else {
         let mut net = network(compiled.plan, None, seed)?;
-        Ok(run(net.engine_mut(), "forward", &state, given.0, given.1, given.2)?)
+        run(net.engine_mut(), "forward", &state, &said, given)
     }
 }
 
-/// Runs an entry: weights and inputs come from files, outputs go to one.
+/// Runs an entry: weights and inputs come from two files, outputs go to a third.
 pub fn run(
     machine: &mut dyn Machine,
     entry: &str,
     state: &HostState,
-    weights: &Path,
-    inputs: &Path,
-    out: &Path,
-) -> Result<()> {
-    // Weights must be there all and under their names: a spec's rules are for the files that it speaks of itself.
-    load_file(machine, &recipe::Weights::default(), weights)?;
+    said: &Said,
+    (weights, inputs, out): (&PathBuf, &PathBuf, &PathBuf),
+) -> Outcome {
+    said.load(machine, state, weights).map_err(|error| said.place(error))?;
     let inputs = read_inputs(machine, entry, inputs)?;
     let inputs: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
-    let outputs = machine.run(entry, state, &inputs)?;
+    let outputs = machine.run(entry, state, &inputs).map_err(Error::from)?;
     let outputs: Vec<(&str, &Tensor)> = outputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
-    crate::weights::save(out, &outputs, &BTreeMap::new())
+    Ok(crate::weights::save(out, &outputs, &BTreeMap::new())?)
 }
 
 /// The tensors of a file, in the types that an entry takes. A tensor that it has no use for is an error, as its name may be a

@@ -4,6 +4,7 @@ use super::args::{start_threads, text_of};
 use super::fail::{Fail, Outcome, print};
 use super::progress::{Show, catch_interrupts, short};
 use super::spec::Source;
+use super::weights::Said;
 use crate::error::Result;
 use crate::files::{make_folder, write_whole};
 use crate::jit::network;
@@ -20,6 +21,7 @@ pub fn main(args: &ArgMatches, json: bool) -> Outcome {
     start_threads(args);
     let source = Source::open(args)?;
     let compiled = source.compile(Goal::Train { item: text_of(args, "TRAIN") }, json)?;
+    let said = Said::of(&compiled);
     let recipe = compiled.recipe.expect("a training has a recipe");
     let out = args.get_one::<PathBuf>("out").cloned().unwrap_or_else(|| Path::new("runs").join(&recipe.name));
     // What cannot be written is better known before the training than after it.
@@ -34,7 +36,7 @@ pub fn main(args: &ArgMatches, json: bool) -> Outcome {
     let mut net = network(compiled.plan, None, recipe.seed)?;
     let done = train(net.engine_mut(), &recipe, &source.folder(), &mut show);
     show.finish()?;
-    let done = done?;
+    let done = done.map_err(|error| said.place(error))?;
     if done.ended == Ended::Interrupted {
         let path = out.join("checkpoint.safetensors");
         write(&net, &path, &done)?;

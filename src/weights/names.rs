@@ -106,6 +106,14 @@ fn bad_rule(why: &str) -> Error {
     Error::spec(code::WEIGHT_NAMES, why)
 }
 
+/// A tensor that has a weight's name and does not fit.
+struct Misfit {
+    /// The weight.
+    name: String,
+    message: String,
+    help: Option<&'static str>,
+}
+
 /// All that does not fit.
 struct Trouble<'a> {
     slots: &'a [Slot],
@@ -114,8 +122,8 @@ struct Trouble<'a> {
     named: &'a BTreeMap<String, &'a str>,
     /// Weights that are not in the file.
     absent: Vec<usize>,
-    /// What is wrong with tensors that have a weight's name, and what to do about it.
-    misfits: Vec<(String, Option<&'static str>)>,
+    /// Tensors that have a weight's name and do not fit.
+    misfits: Vec<Misfit>,
     /// Tensors that are no weight, by the file's names.
     unused: Vec<&'a str>,
 }
@@ -129,10 +137,11 @@ impl Trouble<'_> {
             let turned = slot.shape.len() == 2 && stored.shape.iter().rev().eq(&slot.shape);
             let help =
                 "the file stores it as [in, out], transposed. Declare `weight: param [I, O]` and use `x @ weight`.";
-            self.misfits.push((message, turned.then_some(help)));
+            self.misfits.push(Misfit { name: slot.name.clone(), message, help: turned.then_some(help) });
         } else if is_real(stored) != slot.real {
             let own = if slot.real { "real numbers" } else { "integers" };
-            self.misfits.push((format!("`{}` has {own} here and {} in {shown}", slot.name, stored.dtype), None));
+            let message = format!("`{}` has {own} here and {} in {shown}", slot.name, stored.dtype);
+            self.misfits.push(Misfit { name: slot.name.clone(), message, help: None });
         }
     }
 
@@ -140,7 +149,7 @@ impl Trouble<'_> {
         if self.stored(first) != self.stored(other) {
             let shown = self.file.path().display();
             let message = format!("`{first}` and `{other}` are one weight here and differ in {shown}");
-            self.misfits.push((message, None));
+            self.misfits.push(Misfit { name: first.to_owned(), message, help: None });
         }
     }
 
@@ -159,8 +168,9 @@ impl Trouble<'_> {
                 None => self.table(error),
             });
         }
-        if let (false, [(message, help)]) = (self.has_names(), self.misfits.as_slice()) {
-            let error = Error::file(code::WEIGHT_SHAPE, message.clone());
+        if let (false, [Misfit { name, message, help }]) = (self.has_names(), self.misfits.as_slice()) {
+            let mut error = Error::file(code::WEIGHT_SHAPE, message.clone());
+            error.about = Some(name.clone());
             return Err(help.iter().fold(error, |error, help| error.help(*help)));
         }
         if !self.has_names() && !self.misfits.is_empty() {
@@ -200,7 +210,7 @@ impl Trouble<'_> {
         let mut lines = vec![format!("in {}:", self.file.path().display())];
         list(&mut lines, "not in the file", self.absent.iter().map(|&number| self.absent_line(number)));
         list(&mut lines, "not in the model", self.unused.iter().map(|name| (*name).to_owned()));
-        list(&mut lines, "does not fit", self.misfits.iter().map(|(message, _)| message.clone()));
+        list(&mut lines, "does not fit", self.misfits.iter().map(|misfit| misfit.message.clone()));
         error = error.note(lines.join("\n"));
         if error.code == code::WEIGHT_NAMES && !self.absent.is_empty() {
             let modules: Vec<String> =

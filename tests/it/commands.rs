@@ -328,6 +328,107 @@ fn a_label_that_is_no_class_is_named_with_its_row() {
     assert!(!dir.path("g").exists());
 }
 
+/// A spec that starts from the weights of a file of another library's habit.
+const TUNED: &str = "\
+block Lift(O)(x: [.., I]) -> [.., O] {
+  weight: param [O, I] = zeros
+  return x @ weight.t
+}
+model Side()(x: [B, 1]) -> logits: [B, 2] {
+  h = x -> body.fc: Lift(3)
+  return h -> head: Linear(2)
+}
+weights base {
+  file = \"base.safetensors\"
+  rename \"bert.**\" => \"body.**\"
+  ignore \"pooler\"
+  missing \"head\"
+}
+data sides {
+  source = csv(\"sides.csv\", x = 1, label = 1)
+  columns {
+    x = stack[1](x)
+    label = i64(label)
+  }
+  batch = 8
+}
+train fit {
+  model = Side()
+  data = sides
+  weights = base
+  loss = cross_entropy(logits, label)
+  optimizer = SGD(lr = 0.1)
+  max_steps = 1
+}
+";
+
+#[test]
+fn weights_come_by_the_rules_of_the_spec() {
+    let dir = folder();
+    dir.file("tuned.dl", TUNED);
+    let of = |shape: &[usize]| Tensor::from_f32(shape.to_vec(), vec![1.0; shape.iter().product()]).expect("it fits");
+    let (body, pooler) = (of(&[3, 1]), of(&[2]));
+    let base = dir.path("base.safetensors");
+    save(&base, &[("bert.fc.weight", &body), ("pooler.weight", &pooler)]);
+    let (x, label) = (of(&[2, 1]), Tensor::from_i64(vec![2], vec![0, 1]).expect("it fits"));
+    save(&dir.path("x"), &[("x", &x)]);
+    save(&dir.path("batch"), &[("x", &x), ("label", &label)]);
+    let call = |command: &str, file: &str, input: &str, more: &[&str]| {
+        let files = ["--weights", file, "--in", input, "--out", "y", "--seed", "5"];
+        dlc(&dir.path(""), &[&[command, "tuned.dl"][..], &files, more].concat())
+    };
+    fine(call("run", "base.safetensors", "x", &[]));
+    let logits = numbers(&dir.path("y"), "logits");
+    assert!(logits.iter().any(|z| *z != 0.0), "the head has its first values: {logits:?}");
+    fine(call("run", "base.safetensors", "x", &["--engine", "interp"]));
+    let same = numbers(&dir.path("y"), "logits");
+    assert!(logits.iter().zip(&same).all(|(a, b)| (a - b).abs() < 1e-5), "{logits:?} and {same:?}");
+    fine(call("grad", "base.safetensors", "batch", &[]));
+    fine(dlc(&dir.path(""), &["train", "tuned.dl", "--out", "out"]));
+    // What dlc wrote itself has the model's names.
+    fine(call("run", "out/model.safetensors", "x", &[]));
+
+    save(&base, &[("bert.fc.weight", &of(&[1, 3]))]);
+    let turned = "\
+error[E0602]: `body.fc.weight` is [3, 1] here and [1, 3] in base.safetensors
+ --> tuned.dl:2:3
+  |
+2 |   weight: param [O, I] = zeros
+  |   ^^^^^^
+  |
+  = help: the file stores it as [in, out], transposed. Declare `weight: param [I, O]` and use `x @ weight`.
+";
+    for told in [
+        dlc(&dir.path(""), &["train", "tuned.dl", "--out", "out2"]),
+        call("run", "base.safetensors", "x", &[]),
+        call("grad", "base.safetensors", "batch", &[]),
+    ] {
+        assert_eq!((told.code, told.err.as_str()), (2, turned));
+    }
+    save(&base, &[("bert.fc.weight", &body), ("vocab", &pooler)]);
+    let place = "\n  --> tuned.dl:10:10\n   |\n10 |   file = \"base.safetensors\"\n";
+    let told = dlc(&dir.path(""), &["train", "tuned.dl", "--out", "out2"]);
+    fails(told, 2, &["error[E0603]: 1 tensor of the file is not in the model\n", place, "`ignore \"vocab\"`"]);
+    save(&base, &[("gpt.body.fc.weight", &body)]);
+    let told = dlc(&dir.path(""), &["train", "tuned.dl", "--out", "out2"]);
+    fails(told, 2, &["error[E0601]: 0 of 3 names found in base.safetensors\n", place, "`rename \"gpt.**\" => \"**\"`"]);
+    assert!(!dir.path("out2/model.safetensors").exists());
+}
+
+#[test]
+fn a_size_that_the_model_does_not_take_is_named() {
+    let dir = Scratch::new();
+    dir.file("short.dl", "model Short(P = 3)(x: [B, T]) -> y: [B, T] require T <= P { return 2 * x }\n");
+    save(&dir.path("none"), &[]);
+    save(&dir.path("x"), &[("x", &Tensor::zeros(dlc::DType::F32, &[1, 5]).expect("it is small"))]);
+    for engine in ["jit", "interp"] {
+        let files = ["--weights", "none", "--in", "x", "--out", "y", "--engine", engine];
+        let told = dlc(&dir.path(""), &[&["run", "short.dl"][..], &files].concat());
+        fails(told, 2, &["error[E0701]: ", "Short requires T <= P (3)"]);
+    }
+    assert_eq!(dir.names(), ["none", "short.dl", "x"]);
+}
+
 #[test]
 fn damaged_weights_are_refused() {
     let dir = folder();

@@ -33,6 +33,7 @@ pub use choose::{Target, choose, targets};
 pub use data::{Files, SourceColumn};
 pub use sets::{apply as apply_sets, written as with_sets};
 pub use show::show;
+pub use weights::Rules;
 
 use crate::check::{Checker, Ctor, Decl, Given, ModelFn};
 use crate::program::{Program, WeightId};
@@ -56,6 +57,8 @@ pub struct Lowered {
     pub model: plain::Model,
     /// The training.
     pub recipe: Option<Recipe>,
+    /// How weights come from a file, if the spec says so for this model or training.
+    pub rules: Option<Rules>,
     /// How each weight's first value is written, in the order of the program's weights.
     pub first_values: Vec<String>,
     /// What the optimizer's settings are where they are not the same for all weights.
@@ -66,14 +69,14 @@ pub struct Lowered {
 /// program is given away.
 pub fn lower(ck: &mut Checker, files: &mut dyn Files, target: &Target) -> Option<Lowered> {
     let before = ck.errors();
-    let Made { stored, model, recipe, differing } = make(ck, files, target, true)?;
+    let Made { stored, model, recipe, rules, differing } = make(ck, files, target, true)?;
     if ck.errors() > before {
         return None;
     }
     let text = |d: &Rc<Decl>| d.init.as_ref().map_or(String::new(), |i| ck.text(i.value.span).to_string());
     let first_values = stored.decls.iter().map(text).collect();
     let model = recipe::model(&model);
-    Some(Lowered { program: std::mem::take(&mut ck.program), model, recipe, first_values, differing })
+    Some(Lowered { program: std::mem::take(&mut ck.program), model, recipe, rules, first_values, differing })
 }
 
 /// What a target has become, besides its program.
@@ -81,6 +84,7 @@ struct Made {
     stored: Stored,
     model: ModelFn,
     recipe: Option<Recipe>,
+    rules: Option<Rules>,
     differing: Differing,
 }
 
@@ -95,7 +99,8 @@ fn make(ck: &mut Checker, files: &mut dyn Files, target: &Target, needs_files: b
             let ctor = ck.configured(net, Vec::<Given>::new(), net.ast.name.span)?;
             let model = forward(ck, &mut stored, &ctor, *training)?;
             init::entry(ck, &stored, &[]);
-            Some(Made { stored, model, recipe: None, differing: Vec::new() })
+            let rules = weights::of_model(ck, net);
+            Some(Made { stored, model, recipe: None, rules, differing: Vec::new() })
         }
         Target::Train(item) => {
             let reading = item::read(ck, item, Vec::new(), item.ast.name.span)?;
@@ -106,7 +111,9 @@ fn make(ck: &mut Checker, files: &mut dyn Files, target: &Target, needs_files: b
             }
             let model = forward(ck, &mut stored, &train.model.0, false)?;
             let (recipe, differing) = training(ck, &mut stored, &train, &model)?;
-            Some(Made { stored, model, recipe: Some(recipe), differing })
+            let rules = recipe.weights.clone().zip(train.weights.as_ref());
+            let rules = rules.map(|(rules, it)| Rules { weights: rules, file: weights::file_span(&it.item) });
+            Some(Made { stored, model, recipe: Some(recipe), rules, differing })
         }
     }
 }

@@ -4,11 +4,66 @@
 use super::item::{self, Reading};
 use super::schema;
 use super::select::{self, Names};
-use crate::check::{Checker, Scope};
-use dlc_grammar::Diagnostic;
-use dlc_grammar::ast::{Expr, Rule, Str};
+use crate::check::{Checker, ConfigItem, ItemRef, NetItem, Scope};
+use dlc_grammar::ast::{Config, EntryKind, Expr, ExprKind, Rule, Str};
+use dlc_grammar::{Diagnostic, Span};
 use dlc_plan::glob::rename;
 use dlc_plan::recipe::Weights;
+use std::rc::Rc;
+
+/// A `weights` item: what it says, and where it names its file.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// What it says.
+    pub weights: Weights,
+    /// Where it names its file.
+    pub file: Span,
+}
+
+/// Where an item names its file.
+pub fn file_span(item: &ConfigItem) -> Span {
+    value(&item.ast, "file").map_or(item.ast.name.span, |e| e.span)
+}
+
+/// The value of an entry.
+fn value<'a>(item: &'a Config, key: &str) -> Option<&'a Expr> {
+    item.entries.iter().find_map(|entry| match &entry.kind {
+        EntryKind::Attr { names, value } if names[0].text == key => Some(value),
+        EntryKind::Attr { .. } | EntryKind::Section { .. } | EntryKind::Rule(_) => None,
+    })
+}
+
+/// The name of what an entry names, with or without arguments.
+fn named_by<'a>(item: &'a Config, key: &str) -> Option<&'a str> {
+    let e = value(item, key)?;
+    let name = if let ExprKind::Call { callee, .. } = &e.kind { callee } else { e };
+    if let ExprKind::Name(name) = &name.kind { Some(name) } else { None }
+}
+
+/// The `weights` item for a model that is run by itself: the one that its trainings name, or the only one of the spec if no
+/// training says for which model it is.
+pub fn of_model(ck: &mut Checker, net: &NetItem) -> Option<Rules> {
+    let config = |(_, item): &(String, ItemRef)| match item {
+        ItemRef::Config(item) => Some(item.clone()),
+        ItemRef::Fn(_) | ItemRef::Net(_) | ItemRef::Const(_) | ItemRef::Module(_) => None,
+    };
+    let items: Vec<Rc<ConfigItem>> = ck.modules.own(net.module).iter().filter_map(config).collect();
+    let of_kind = |kind: &'static str| items.iter().filter(move |item| item.ast.kind.text == kind);
+    let mut found: Vec<&Rc<ConfigItem>> = of_kind("weights").collect();
+    let uses: Vec<_> = of_kind("train").map(|it| (named_by(&it.ast, "model"), named_by(&it.ast, "weights"))).collect();
+    let own = |item: &Rc<ConfigItem>, any: bool| {
+        let name = Some(item.ast.name.text.as_str());
+        uses.iter().any(|(model, weights)| *weights == name && (any || *model == Some(&net.ast.name.text)))
+    };
+    found.retain(|item| own(item, false) || !own(item, true));
+    if let [item] = found[..]
+        && item.ast.params.iter().all(|param| param.default.is_some())
+    {
+        let reading = item::read(ck, item, Vec::new(), item.ast.name.span)?;
+        return read(ck, &reading, None).map(|weights| Rules { weights, file: file_span(item) });
+    }
+    None
+}
 
 /// The item that `weights = pretrained` names.
 pub fn named(ck: &mut Checker, e: &Expr, sc: &Scope) -> Option<Reading> {
