@@ -84,6 +84,7 @@ def activations():
         ("quick_gelu", lambda x: x * torch.sigmoid(1.702 * x)),
     ):
         elementwise(name, f"{name}(x)", f)
+        function(f"{name}.none", f"{name}(x)", f, x=torch.zeros(2, 0))
     for name, f in (("relu6", F.relu6), ("hard_sigmoid", F.hardsigmoid), ("hard_swish", F.hardswish)):
         function(f"{name}.corners", f"{name}(x)", f, x=corners)
     elementwise("softsign", "softsign(x)", F.softsign, edges=("zero", "hundred"))
@@ -96,6 +97,9 @@ def activations():
         ("swish.beta", "swish(x, beta = 1.5)", lambda x: x * torch.sigmoid(1.5 * x)),
     ):
         elementwise(name, expression, f, edges=())
+    # One number alone: the gradient of exp(x) - 1 where exp(x) is far below 1.
+    for name, f in (("elu", F.elu), ("celu", F.celu), ("selu", F.selu)):
+        function(f"{name}.vanishing", f"{name}(x)", f, exact=True, x=torch.tensor([-30.0]))
     function("softplus_1", "softplus_1(x)", F.softplus, x=torch.tensor([0.0, 1.0, -1.0]))
 
     def swish(x, b):
@@ -148,6 +152,7 @@ def softmaxes():
         rows = [LARGE, [1e4] * 4, [-1e4] * 4, [-1e4, -1e4, -9999.0, -10001.0]]
         function(f"{name}.large", last, lambda x: f(x, -1), x=torch.tensor(rows))
         rows = [[1.0, -inf, 0.5, -inf], [-inf, -inf, -inf, 2.0], [0.1, 0.2, -1.0, -inf], [-inf, 1e4, -1e4, 0.0]]
+        function(f"{name}.none", last, lambda x: f(x, -1), x=torch.zeros(0, 5))
         function(f"{name}.mask", last, lambda x: f(x, -1), x=torch.tensor(rows))
     low = torch.finfo(torch.float32).min
     rows = [[1.0, low, 0.5, low], [low, low, low, 2.0], [low, low, low, low]]
@@ -214,6 +219,8 @@ def norms():
     x = torch.tensor([[0.0] * 16, [2.0] * 16, [-8192.0] * 16])
     function("layer_norm.zero", expression, norm(1e-5), x=x, l_weight=w[:16], l_bias=b[:16])
 
+    function("layer_norm.none", expression, norm(1e-5), x=torch.zeros(0, 17), l_weight=w[:16].repeat(2)[:17], l_bias=b)
+
     def rms(eps):
         return lambda x, l_weight: F.rms_norm(x, x.shape[-1:], l_weight, eps)
 
@@ -223,6 +230,10 @@ def norms():
     function("rms_norm.large", "x -> l: RMSNorm", rms(1e-6), x=1e4 * normal("rms_norm/x", 5, 17), l_weight=w)
     function("rms_norm.tiny", "x -> l: RMSNorm", rms(1e-6), x=1e-39 * normal("rms_norm/x", 5, 17), l_weight=w)
     function("rms_norm.zero", "x -> l: RMSNorm", rms(1e-6), x=torch.zeros(2, 17), l_weight=w)
+
+    half = lambda x, w: F.rms_norm(x.bfloat16().float(), x.shape[-1:], w, 1e-6)
+    x = 30 * normal("rms_norm.bf16/x", 5, 17)
+    function("rms_norm.bf16", "bf16(x) -> l: RMSNorm", half, fixed=("x",), x=x, l_weight=w)
 
     spatial = {"batch": (6, 3), "1": (4, 3, 5), "2": (2, 3, 3, 4), "3": (2, 3, 2, 2, 3)}
     for axes, shape in spatial.items():
@@ -243,28 +254,44 @@ def norms():
     instance = lambda x, w=None, b=None: F.instance_norm(x, weight=w, bias=b)
     for axes, shape in list(spatial.items())[1:]:
         function(f"instance_norm.{axes}", "x -> l: InstanceNorm", instance, x=normal("instance_norm/x", *shape) + 1)
+        tracked = "x -> l: InstanceNorm(affine = true, track = true)"
+        batch_norm(f"instance_norm.track_{axes}", tracked, shape, instance=True)
     affine = {"l_weight": 1 + 0.3 * normal("instance_norm/w", 3), "l_bias": normal("instance_norm/b", 3)}
     x = normal("instance_norm.affine/x", 2, 3, 7)
     function("instance_norm.affine", "x -> l: InstanceNorm(affine = true)", instance, x=x, **affine)
     function("instance_norm.large", "x -> l: InstanceNorm", instance, x=1e4 * x)
 
 
-def batch_norm(name, expression, shape, eps=1e-5, m=0.1, scale=1.0):
+def batch_norm(name, expression, shape, eps=1e-5, m=0.1, scale=1.0, instance=False):
     """In training, with what it makes of the running statistics; and in evaluation."""
     x = scale * normal(f"{name}/x", *shape) + 0.5
     w, b = 1 + 0.3 * normal(f"{name}/w", 3), normal(f"{name}/b", 3)
     mean, var = normal(f"{name}/mean", 3), 0.5 + normal(f"{name}/var", 3).abs()
-    kind = {2: torch.nn.BatchNorm1d, 3: torch.nn.BatchNorm1d, 4: torch.nn.BatchNorm2d, 5: torch.nn.BatchNorm3d}
-    layer = kind[len(shape)](3, eps, m)
+    n = torch.nn
+    if instance:
+        kind = {3: n.InstanceNorm1d, 4: n.InstanceNorm2d, 5: n.InstanceNorm3d}
+        layer = kind[len(shape)](3, eps, m, affine=True, track_running_stats=True)
+    else:
+        kind = {2: n.BatchNorm1d, 3: n.BatchNorm1d, 4: n.BatchNorm2d, 5: n.BatchNorm3d}
+        layer = kind[len(shape)](3, eps, m)
     layer.running_mean, layer.running_var, layer.num_batches_tracked = mean.clone(), var.clone(), torch.tensor(4)
     layer(x)
     given = {"l_weight": w, "l_bias": b, "l_running_mean": mean, "l_running_var": var}
     state = {"l_num_batches_tracked": torch.tensor(4)}
-    after = {f"l.{k}": getattr(layer, k) for k in ("running_mean", "running_var", "num_batches_tracked")}
-    train = lambda x, w, b, mean, var, n=None: F.batch_norm(x, None, None, w, b, True, m, eps)
-    function(name, expression, train, x=x, after=after, **given, **state)
-    plain = lambda x, w, b, mean, var, n=None: F.batch_norm(x, mean, var, w, b, False, m, eps)
-    function(f"{name}_eval", expression, plain, x=x, **given, **state)
+    kept = ["running_mean", "running_var"] + ([] if instance else ["num_batches_tracked"])
+    after = {f"l.{k}": getattr(layer, k) for k in kept}
+    assert not instance or layer.num_batches_tracked == 4
+
+    def run(training):
+        def f(x, w, b, mean, var, n=None):
+            if instance:
+                return F.instance_norm(x, mean.clone(), var.clone(), w, b, training, m, eps)
+            return F.batch_norm(x, mean.clone(), var.clone(), w, b, training, m, eps)
+
+        return f
+
+    function(name, expression, run(True), x=x, after=after, **given, **state)
+    function(f"{name}_eval", expression, run(False), x=x, **given, **state)
 
 
 def losses():

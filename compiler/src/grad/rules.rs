@@ -46,9 +46,10 @@ pub(super) fn operand(c: &mut Back, prim: Prim, k: usize, dy: Value) -> Option<V
             c.map(Prim::Mul, &[dy, sign])
         }
         Prim::Exp => times(c, dy, |c| c.y()),
+        // y + 1 would lose all digits where exp(x) is small.
         Prim::Expm1 => times(c, dy, |c| {
-            let y = c.y();
-            c.number(Prim::Add, y, 1.0)
+            let x = c.x(0);
+            c.map(Prim::Exp, &[x])
         }),
         Prim::Log => {
             let x = c.x(0);

@@ -570,6 +570,32 @@ fn losses_come_apart_where_they_are_sums() {
     assert!(exact("sum(y ^ 2)"));
     assert!(exact("-0.5 * mean(y) + 2 * mean(sum[-1](y ^ 2)) / 3"));
     assert!(exact("sum(y ^ 2) / max(sum(f32(x > 2)), 1)"));
+    // The prelude's losses; but for info_nce, whose rows are each other's classes.
+    let labels = "i64(x[:, 0]) % 3";
+    for loss in [
+        "mse(y, x)",
+        "mae(y, x)",
+        "huber(y, x)",
+        "smooth_l1(y, x)",
+        "log_cosh(y, x)",
+        "bce(sigmoid(y), x / 7)",
+        "bce_with_logits(y, x / 7, pos_weight = 2)",
+        "focal(y, x / 7)",
+        "dice(sigmoid(y), x / 7)",
+        "hinge(y, x - 3)",
+        "multi_margin(y, LABELS)",
+        "triplet(y, x, x + 1)",
+        "cosine_embedding(y, x, 1 - x[:, 0])",
+        "poisson_nll(y, x)",
+        "gaussian_nll(y, x, 1 + x)",
+        "kl_div(log_softmax(x), log_softmax(y))",
+        "nll(log_softmax(y), LABELS)",
+        "nll(log_softmax(y), LABELS, ignore = 0, weight = f32(iota(3)) + 1)",
+        "cross_entropy(y, LABELS, ignore = 1, smoothing = 0.1, weight = f32(iota(3)) + 1)",
+        "soft_cross_entropy(y, softmax(x))",
+    ] {
+        assert!(exact(&loss.replace("LABELS", labels)), "{loss}");
+    }
     assert!(!exact("sqrt(mean(y ^ 2))"));
     assert!(!exact("mean(y ^ 2) + sum(y ^ 2)"));
     assert!(!exact("sum(y ^ 2) / sum(abs(y))"));
