@@ -168,6 +168,11 @@ impl Outline<'_> {
     fn matrix(&self, m: &Matrix) -> String {
         let offset = if m.offset.is(0) { String::new() } else { format!(" + {}", self.size(&m.offset)) };
         let batch: String = m.batch.iter().map(|s| format!("{}, ", self.size(s))).collect();
-        format!("b{}{offset}[{batch}{}, {}]", m.buf, self.size(&m.row), self.size(&m.col))
+        let walk = |outer: &Size, axes: &[(Size, Size)]| {
+            let inner: String =
+                axes.iter().map(|(n, s)| format!(" then {} of {}", self.size(n), self.size(s))).collect();
+            format!("{}{inner}", self.size(outer))
+        };
+        format!("b{}{offset}[{batch}{}, {}]", m.buf, walk(&m.row, &m.rows), walk(&m.col, &m.cols))
     }
 }

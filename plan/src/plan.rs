@@ -316,6 +316,11 @@ pub struct Matrix {
     pub row: Size,
     /// Elements from a column to the next.
     pub col: Size,
+    /// Axes within the rows, as (extent, stride), the last one fastest: `row` is then the stride of what is left of the
+    /// rows' number. So the rows of a convolution's windows are (image row, image column). Empty for the result.
+    pub rows: Vec<(Size, Size)>,
+    /// Axes within the columns, likewise.
+    pub cols: Vec<(Size, Size)>,
     /// For each batch axis, elements from one matrix to the next.
     pub batch: Vec<Size>,
 }

@@ -42,6 +42,8 @@ float32 has no right digit there.
 
 golden/regression.safetensors  rows `x` [40, 8] and targets `t` [40], and for `ridge` (l2 = 0.1), `lasso` (l1 = 0.2) and
   `elastic` (l1 = 0.2, l2 = 0.2) scikit-learn's `w` [8] and `b` [1], by the loss mean((x w + b - t)^2) / 2, b unpenalized.
+golden/equations.safetensors  tensor equations. Tensors are called as in prelude.safetensors; the metadata entry `cases` has
+  one line a case, `CASE = MODEL`: the whole model, whose inputs are the case's.
 
 Left out, since PyTorch has NaN where dlc has a number: softmax of a row that is masked whole (dlc: zeros) and
 cross_entropy with every label ignored (dlc: 0). Left out as random: dropout and stochastic_depth.
@@ -58,6 +60,7 @@ import torch.nn.functional as F
 from sklearn import linear_model
 from torch import nn
 
+import equations
 import prelude
 from common import CHECK, GOLDEN, distance, normal, save, seeded
 
@@ -75,6 +78,7 @@ def main():
     deep_golden()
     prelude.golden()
     regression_golden()
+    equations.golden()
 
 
 

@@ -199,6 +199,33 @@ def layers():
     function("SwiGLU.plain", "x -> l: SwiGLU(6)", plain, x=g("x", 3, 5), **weights)
     x, w, b = normal("linear.one/x", 1, 1), normal("linear.one/w", 1, 1), normal("linear.one/b", 1)
     function("linear.one", "x -> l: Linear(1)", linear, x=x, l_weight=w, l_bias=b)
+    convolutions()
+
+
+def convolutions():
+    """Convolutions and pooling, on small images."""
+    x1, x2 = normal("conv1d/x", 2, 4, 9), normal("conv2d/x", 2, 4, 6, 7)
+    def conv(name, expression, f, x, shape, bias=True, **options):
+        w = normal(name + "/w", *shape)
+        b = {"l_bias": normal(name + "/b", shape[0])} if bias else {}
+        function(name, f"x -> l: {expression}", lambda x, w, b=None: f(x, w, b, **options), x=x, l_weight=w, **b)
+
+    conv("conv1d", "Conv1d(6, 3)", F.conv1d, x1, (6, 4, 3))
+    conv("conv1d.stride", "Conv1d(6, 3, stride = 2, padding = 1, bias = false)", F.conv1d, x1, (6, 4, 3), False, stride=2, padding=1)
+    conv("conv1d.groups", "Conv1d(6, 3, dilation = 2, groups = 2)", F.conv1d, x1, (6, 2, 3), dilation=2, groups=2)
+    conv("conv1d.same", 'Conv1d(3, 4, padding = "same")', F.conv1d, x1, (3, 4, 4), padding="same")
+    conv("conv2d", "Conv2d(5, 3)", F.conv2d, x2, (5, 4, 3, 3))
+    conv("conv2d.stride", "Conv2d(5, 3, stride = 2, padding = 1, bias = false)", F.conv2d, x2, (5, 4, 3, 3), False, stride=2, padding=1)
+    conv("conv2d.dilated", "Conv2d(5, 2, dilation = 2, kw = 3)", F.conv2d, x2, (5, 4, 2, 3), dilation=2)
+    conv("conv2d.groups", "Conv2d(6, 3, padding = 1, groups = 2)", F.conv2d, x2, (6, 2, 3, 3), padding=1, groups=2)
+    conv("conv2d.depthwise", "Conv2d(4, 3, groups = 4)", F.conv2d, x2, (4, 1, 3, 3), groups=4)
+    conv("conv2d.same", 'Conv2d(3, 2, padding = "same", dilation = 3)', F.conv2d, x2, (3, 4, 2, 2), padding="same", dilation=3)
+    function("max_pool", "max_pool(x)", lambda x: F.max_pool2d(x, 2), x=x2)
+    function("max_pool.overlap", "max_pool(x, 3, stride = 2, padding = 1)", lambda x: F.max_pool2d(x, 3, 2, 1), x=x2)
+    function("avg_pool", "avg_pool(x, 3)", lambda x: F.avg_pool2d(x, 3), x=x2)
+    function("avg_pool.overlap", "avg_pool(x, 3, stride = 2, padding = 1)", lambda x: F.avg_pool2d(x, 3, 2, 1), x=x2)
+    function("adaptive_avg_pool", "adaptive_avg_pool(x, 3, 7)", lambda x: F.adaptive_avg_pool2d(x, (3, 7)), x=x2)
+    function("global_avg_pool", "global_avg_pool(x)", lambda x: F.adaptive_avg_pool2d(x, 1)[:, :, 0, 0], x=x2)
 
 
 def norms():

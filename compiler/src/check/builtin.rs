@@ -115,6 +115,22 @@ impl Builtin {
         ROWS.into_iter().chain(scalars()).chain(casts()).map(|b| b.name)
     }
 
+    /// The reduction that it is, with one argument.
+    pub(super) fn reduction(&self) -> Option<Reduction> {
+        match self.kind {
+            Kind::Reduce(r) | Kind::Either(_, r) => Some(r),
+            Kind::Scalar(_) | Kind::Cast(_) | Kind::Stop | Kind::Concat | Kind::Stack | Kind::Split | Kind::Pad => None,
+            Kind::Iota | Kind::Positions | Kind::Bernoulli | Kind::Rand | Kind::Cached | Kind::Numel => None,
+            Kind::MadeBy | Kind::Advise | Kind::Within | Kind::Later | Kind::Statistic | Kind::Stored => None,
+        }
+    }
+
+    /// Whether it works on each element, or on what `..` stands for, so that elements of an equation are fine.
+    fn by_element(&self) -> bool {
+        let elementwise = matches!(self.kind, Kind::Scalar(_) | Kind::Cast(_) | Kind::Stop);
+        elementwise || self.reduction().is_some() || matches!(self.kind, Kind::MadeBy | Kind::Advise | Kind::Within)
+    }
+
     /// Whether it takes axes in brackets, and how many arguments in parentheses.
     fn takes(&self) -> (bool, std::ops::RangeInclusive<usize>) {
         match self.kind {
@@ -169,6 +185,10 @@ impl Checker {
             return Val::Poison;
         }
         self.at(span);
+        let whole = !b.by_element();
+        if whole && self.refuse_lanes(&format!("`{}`", b.name), args.iter().map(|a| &a.val), span) {
+            return Val::Poison;
+        }
         match b.kind {
             Kind::Scalar(p) => self.primitive(p, b.name, span, args.into_iter().map(|a| (a.val, a.span)).collect()),
             Kind::Either(p, _) if args.len() == 2 => match axes {

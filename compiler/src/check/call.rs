@@ -5,6 +5,7 @@
 
 use super::Checker;
 use super::errors::Level;
+use super::lanes::variables;
 use super::load::FnItem;
 use super::scope::{Kind, Owner, Scope};
 use super::value::{Axis, AxisArgs, AxisSel, Given, Num, Tag, Tensor, Val};
@@ -96,11 +97,41 @@ impl Checker {
         self.levels.push(Level { item: f.id, span, layer: None });
         let tensors = bound.iter().flatten().any(|g| g.val.has_tensor());
         let v = match f.ast.derivative.is_some() && tensors {
-            true => self.call_with_derivative(f, axes, bound, span),
+            true => self.call_by_places(f, axes, bound, span),
             false => self.inline(f, axes, bound, span),
         };
         self.levels.pop();
         v
+    }
+
+    /// Calls a function that states its derivative. It is one function for all equations, so that index variables are known
+    /// to it by their places, and an argument depends on all that any depends on.
+    fn call_by_places(&mut self, f: &Rc<FnItem>, axes: Vec<Val>, bound: Vec<Option<Given>>, span: Span) -> Val {
+        let vars = variables(bound.iter().flatten().flat_map(|g| g.val.tensors()));
+        if vars.is_empty() {
+            return self.call_with_derivative(f, axes, bound, span);
+        }
+        let mut placed = Vec::new();
+        for given in bound {
+            let given = given.map(|g| {
+                let val = g.val.map_tensors(&mut |t| {
+                    let t = self.over(t, &vars).unwrap_or_else(|| t.clone());
+                    let place = |(k, a): (usize, &Axis)| match a.variable() {
+                        Some(var) => Axis { size: a.size.clone(), tag: Some(Tag::at_place(k, var)) },
+                        None => a.clone(),
+                    };
+                    Tensor { axes: t.axes.iter().enumerate().map(place).collect(), ..t }
+                });
+                Given { val, ..g }
+            });
+            placed.push(given);
+        }
+        let v = self.call_with_derivative(f, axes, placed, span);
+        let own = |a: &Axis| match a.variable().and_then(Tag::place) {
+            Some(k) => Axis { size: a.size.clone(), tag: vars.get(k).cloned() },
+            None => a.clone(),
+        };
+        v.map_tensors(&mut |t| Tensor { axes: t.axes.iter().map(own).collect(), ..t.clone() })
     }
 
     /// The axis parameters of a function, by position in its first tensor.
@@ -297,6 +328,9 @@ pub(super) fn renamed(t: &Tensor, env: u32, unnamed: Unnamed) -> Tensor {
         Unnamed::Keep => t.clone(),
         Unnamed::Number(arg) => {
             let axis = |(i, a): (usize, &Axis)| {
+                if a.variable().is_some() {
+                    return a.clone();
+                }
                 let origin = a.tag.as_ref().map_or(Span::default(), |t| t.origin);
                 let tag = Tag { name: Some(format!("{arg}.{i}").into()), env, origin };
                 Axis { size: a.size.clone(), tag: Some(tag) }

@@ -54,12 +54,24 @@ impl Checker {
             ExprKind::Binary { op, op_span, left, right } => self.binary(*op, (*op_span, e.span), left, right, sc),
             ExprKind::If { arms, otherwise } => self.choose(arms, otherwise, sc),
             ExprKind::Call { callee, args } => self.call_expr(callee, args, e.span, sc),
+            ExprKind::Index { base, items } if sc.in_equation() && self.known_at(base.span).is_some() => {
+                self.access(base, items, e.span, sc)
+            }
             ExprKind::Index { base, items } => self.index_expr(base, items, e.span, sc),
             ExprKind::Field { base, name } => self.field(base, name, e.span, sc),
             ExprKind::Pipe { input, stages } => self.pipe(input, stages, sc),
         };
         self.depth -= 1;
-        v
+        match (&e.kind, &v) {
+            (ExprKind::Name(_) | ExprKind::Field { .. }, Val::Tensor(t))
+                if sc.in_equation() && !t.rest().is_empty() =>
+            {
+                let message = format!("no index says which element of {} is meant", self.show_tensor(t));
+                let d = Diagnostic::error("E0309", e.span, message);
+                self.error(d.help(format!("`{}[..]` is all of it", self.text(e.span))))
+            }
+            _ => v,
+        }
     }
 
     pub(super) fn too_deep(&mut self, span: Span) -> Val {
@@ -104,6 +116,7 @@ impl Checker {
     /// The present value of what is stored.
     fn read(&mut self, v: Val) -> Val {
         match v {
+            Val::Index(var) => self.index_number(&var),
             Val::Stored { slot, .. } => {
                 let tags = self.root().slots[slot].decl.tags.clone();
                 Val::Tensor(self.slot_tensor(slot, tags))
@@ -267,6 +280,11 @@ impl Checker {
     }
 
     fn call_expr(&mut self, callee: &Expr, args: &[Arg], span: Span, sc: &Scope) -> Val {
+        if sc.in_equation()
+            && let Some(v) = self.reducer_call(callee, args, span, sc)
+        {
+            return v;
+        }
         match self.callee(callee, sc) {
             Val::Net(net) if net.ast.has_config => {
                 let args = self.args(args, sc);
@@ -410,7 +428,7 @@ impl Checker {
         }
     }
 
-    fn element(&mut self, list: &[Val], items: &[Index], span: Span, sc: &Scope) -> Val {
+    pub(super) fn element(&mut self, list: &[Val], items: &[Index], span: Span, sc: &Scope) -> Val {
         let [Index::At(e)] = items else {
             return self.error(Diagnostic::error("E0311", span, "an element of a list is chosen by one number"));
         };

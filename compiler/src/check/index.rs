@@ -34,6 +34,9 @@ impl Checker {
         let vals: Option<Vec<Option<Val>>> = items.iter().map(|item| self.index_val(item, sc)).collect();
         let Some(vals) = vals else { return Val::Poison };
         self.at(span);
+        if self.refuse_lanes("an index", [&Val::Tensor(t.clone())], span) {
+            return Val::Poison;
+        }
         let consumed = |(item, val): &(&Index, &Option<Val>)| match item {
             Index::Rest(_) => false,
             Index::Slice { .. } | Index::At(_) => !matches!(val, Some(Val::None)),
@@ -106,7 +109,15 @@ impl Checker {
     }
 
     /// Sees to it that two sizes compare so: now, or as a guard at run time.
-    fn must_hold(&mut self, a: &Size, prim: Prim, b: &Size, span: Span, t: &Tensor, axis: usize) -> Option<()> {
+    pub(super) fn must_hold(
+        &mut self,
+        a: &Size,
+        prim: Prim,
+        b: &Size,
+        span: Span,
+        t: &Tensor,
+        axis: usize,
+    ) -> Option<()> {
         let (x, y) = (Num::size(a), Num::size(b));
         let negative = a.known().is_some_and(|n| n < 0);
         match num::apply(prim, &[&x, &y]) {

@@ -39,6 +39,7 @@ pub(super) fn value(v: &Val, key: &mut Vec<u8>) {
         Val::Tensor(t) => {
             key.extend([8, t.dtype as u8]);
             count(t.axes.len(), key);
+            count(t.lanes(), key);
             t.axes.iter().for_each(|a| size(&a.size, key));
         }
         Val::Func(f) => {
@@ -64,6 +65,10 @@ pub(super) fn value(v: &Val, key: &mut Vec<u8>) {
         Val::Axis(a) => {
             key.push(13);
             axis(a, key);
+        }
+        Val::Index(tag) => {
+            key.push(20);
+            key.extend(tag.env.to_le_bytes());
         }
         Val::Module(n) => {
             key.push(14);

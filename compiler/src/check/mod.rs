@@ -7,27 +7,32 @@
 //! The way to use it: [`Checker::new`], [`Checker::load`], then [`Checker::model`] for each model and mode, or
 //! [`Checker::open_entry`] and [`Checker::eval`] for expressions over models' outputs.
 
+mod access;
 mod builtin;
 mod call;
 mod config;
 mod derivative;
+mod equation;
 mod errors;
 mod eval;
 mod frame;
 mod index;
 mod init;
 mod key;
+mod lanes;
 mod load;
 mod model;
 mod net;
 mod num;
 mod ops;
+mod ranges;
 mod rearrange;
 mod reduce;
 mod repeat;
 mod require;
 mod scope;
 mod stmt;
+mod sums;
 mod types;
 mod unreached;
 mod value;
@@ -81,6 +86,8 @@ pub struct Checker {
     interned: Interned,
     /// Which item each function with a derivative is made of.
     function_items: HashMap<FnId, u32>,
+    /// The equations being worked on, the innermost last.
+    equations: Vec<equation::Equation>,
     /// The named stages of pipes worked through so far, for advice.
     stages: Vec<Span>,
     /// For places in the prelude that speak of a parameter: the argument it has at present.
@@ -136,6 +143,7 @@ impl Checker {
             fn_instances: Memo::default(),
             interned: HashMap::new(),
             function_items: HashMap::new(),
+            equations: Vec::new(),
             stages: Vec::new(),
             arguments: HashMap::new(),
             reached: HashSet::new(),

@@ -97,6 +97,9 @@ impl Checker {
 
     /// Applies a net that has no name: fine if it has no weights.
     pub(super) fn call_unnamed(&mut self, ctor: &Rc<Ctor>, args: Vec<Given>, span: Span) -> Val {
+        if self.refuse_lanes("a layer", args.iter().map(|a| &a.val), span) {
+            return Val::Poison;
+        }
         let input = args.first().map(|a| a.span);
         let Some(bound) = self.bind_inputs(&ctor.net, args, span) else { return Val::Poison };
         let level = LayerLevel { ctor: ctor.clone(), label: "".into(), label_span: None, more: 0 };
@@ -131,6 +134,9 @@ impl Checker {
 
     /// Applies a layer.
     pub(super) fn call_layer(&mut self, layer: &Rc<Layer>, args: Vec<Given>, span: Span) -> Val {
+        if self.refuse_lanes("a layer", args.iter().map(|a| &a.val), span) {
+            return Val::Poison;
+        }
         let root = self.root_index();
         if layer.root != self.frames[root].id {
             let message = format!("the layer `{}` belongs to another block", layer.label);

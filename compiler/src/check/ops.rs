@@ -50,6 +50,7 @@ impl Checker {
             (Val::None, Val::None) => Some(true),
             (Val::None, _) | (_, Val::None) => Some(false),
             (Val::Str(a), Val::Str(b)) => Some(a == b),
+            (Val::Str(_), _) | (_, Val::Str(_)) => Some(false),
             (Val::Func(_) | Val::Net(_), Val::Func(_) | Val::Net(_)) => Some(self.key_of(a) == self.key_of(b)),
             _ => None,
         }
@@ -134,6 +135,7 @@ impl Checker {
     }
 
     fn map_tensors(&mut self, prim: Prim, name: &'static str, span: Span, vals: &[Val], args: &[(Val, Span)]) -> Val {
+        let Some(vals) = &self.line_up_lanes(vals, span) else { return Val::Poison };
         let Some(dtypes) = operand_types(prim, vals) else {
             return self.wrong_operands(prim, name, span, vals);
         };
@@ -326,6 +328,9 @@ impl Checker {
     /// The last two axes change places.
     pub(super) fn transpose(&mut self, t: &Tensor, span: Span) -> Val {
         let rank = t.rank();
+        if self.refuse_lanes("`.t`", [&Val::Tensor(t.clone())], span) {
+            return Val::Poison;
+        }
         if rank < 2 {
             let message = format!("`.t` swaps the last two axes, and {} has {rank}", self.show_tensor(t));
             return self.error(Diagnostic::error("E0310", span, message));
@@ -340,6 +345,9 @@ impl Checker {
 
     /// `a @ b`: the last axis of `a` meets the last but one of `b`; the axes before line up.
     fn matmul(&mut self, a: (Val, Span), b: (Val, Span), op_span: Span) -> Val {
+        if self.refuse_lanes("`@`", [&a.0, &b.0], op_span) {
+            return Val::Poison;
+        }
         let (Val::Tensor(x), Val::Tensor(y)) = (&a.0, &b.0) else {
             let message = format!("`@` needs two tensors, got {} and {}", self.show(&a.0), self.show(&b.0));
             return self.error(Diagnostic::error("E0302", op_span, message));

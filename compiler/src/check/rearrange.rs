@@ -39,6 +39,7 @@ impl Checker {
     pub(super) fn rearrange(&mut self, r: &Rearrange, input: Val, sc: &Scope) -> Val {
         let t = match self.list_tensor(&input, r.span) {
             Val::Poison => return Val::Poison,
+            v @ Val::Tensor(_) if self.refuse_lanes("a rearrangement", [&v], r.span) => return Val::Poison,
             Val::Tensor(t) => t,
             other => {
                 let message = format!("a tensor is rearranged, got {}", self.show(&other));

@@ -23,12 +23,13 @@ pub(super) enum Reduction {
 impl Checker {
     /// The axis that a bracket chooses.
     pub(super) fn pick(&mut self, t: &Tensor, axis: &AxisSel, name: &str) -> Option<usize> {
-        let rank = t.rank();
+        // Where elements of an equation are meant, the axes are those that `..` stands for.
+        let (lanes, rank) = (t.lanes(), t.rank() - t.lanes());
         match axis {
             AxisSel::At(n, span) => {
                 let i = if *n < 0 { *n + rank as i64 } else { *n };
                 match usize::try_from(i) {
-                    Ok(i) if i < rank => Some(i),
+                    Ok(i) if i < rank => Some(i + lanes),
                     _ => {
                         let message = format!("there is no axis {n} in {}", self.show_tensor(t));
                         self.report(Diagnostic::error("E0313", *span, message));
@@ -37,7 +38,7 @@ impl Checker {
                 }
             }
             AxisSel::Called(called, span) => {
-                let found: Vec<usize> = (0..rank).filter(|i| t.axes[*i].name() == Some(called)).collect();
+                let found: Vec<usize> = (lanes..t.rank()).filter(|i| t.axes[*i].name() == Some(called)).collect();
                 if let [i] = found[..] {
                     return Some(i);
                 }
@@ -73,7 +74,7 @@ impl Checker {
         }
         let all = args.is_none_or(|a| a.rest || a.list.is_empty());
         if all {
-            found = (0..t.rank()).collect();
+            found = (t.lanes()..t.rank()).collect();
         }
         found.sort_unstable();
         Some(found)
@@ -97,24 +98,38 @@ impl Checker {
                 return self.error(Diagnostic::error("E0112", x.span, message));
             }
         };
+        let Some(picked) = self.pick_all(&t, axes, name) else { return Val::Poison };
+        let how = Reduced { name, call: span, bracket: axes.map(|a| a.span) };
+        self.reduction_over(which, &t, &picked, axes.is_some_and(|a| a.keep), how, x)
+    }
+
+    /// A reduction over these axes; `x` is what the user gave.
+    pub(super) fn reduction_over(
+        &mut self,
+        which: Reduction,
+        t: &Tensor,
+        picked: &[usize],
+        keep: bool,
+        how: Reduced,
+        x: &Given,
+    ) -> Val {
+        let (name, span) = (how.name, how.call);
         let truths = matches!(which, Reduction::Any | Reduction::All);
         if truths != (t.dtype == DType::Bool) {
             let message = match truths {
-                true => format!("`{name}` needs truths, got {}", self.show_tensor(&t)),
-                false => format!("`{name}` needs numbers, got {}", self.show_tensor(&t)),
+                true => format!("`{name}` needs truths, got {}", self.show_tensor(t)),
+                false => format!("`{name}` needs numbers, got {}", self.show_tensor(t)),
             };
             let d = Diagnostic::error("E0403", x.span, message);
             let help = if truths { "compare first: `x != 0`" } else { "`f32(x)` makes numbers of truths: 1 and 0" };
             return self.error(d.help(help));
         }
-        let Some(picked) = self.pick_all(&t, axes, name) else { return Val::Poison };
-        let keep = axes.is_some_and(|a| a.keep);
         if which == Reduction::Argmax && picked.len() != 1 {
             let message = format!("`{name}` needs one axis: `{name}[-1](x)`");
             return self.error(Diagnostic::error("E0306", span, message));
         }
-        let value = self.reduce_value(which, &t, &picked);
-        self.reduced(value, &t, &picked, keep, Reduced { name, call: span, bracket: axes.map(|a| a.span) })
+        let value = self.reduce_value(which, t, picked);
+        self.reduced(value, t, picked, keep, how)
     }
 
     fn reduce_value(&mut self, which: Reduction, t: &Tensor, picked: &[usize]) -> Value {

@@ -35,6 +35,8 @@ pub enum Kind {
     Block,
     /// An iteration of a `repeat`.
     Iteration,
+    /// The right side of an equation.
+    Equation,
 }
 
 /// Whose body a scope is.
@@ -82,7 +84,7 @@ impl Scope {
         self.chain()
             .find_map(|s| match s.0.kind {
                 Kind::Module(n) => Some(n),
-                Kind::Body(_) | Kind::Block | Kind::Iteration => None,
+                Kind::Body(_) | Kind::Block | Kind::Iteration | Kind::Equation => None,
             })
             .expect("every chain of scopes ends in a module")
     }
@@ -91,7 +93,7 @@ impl Scope {
     pub fn owner(&self) -> Option<Owner> {
         self.chain().find_map(|s| match s.0.kind {
             Kind::Body(owner) => Some(owner),
-            Kind::Module(_) | Kind::Block | Kind::Iteration => None,
+            Kind::Module(_) | Kind::Block | Kind::Iteration | Kind::Equation => None,
         })
     }
 
@@ -103,6 +105,11 @@ impl Scope {
     /// Whether it is inside a `repeat` of its body.
     pub fn in_repeat(&self) -> bool {
         self.chain().any(|s| s.0.kind == Kind::Iteration)
+    }
+
+    /// Whether it is the right side of an equation.
+    pub fn in_equation(&self) -> bool {
+        self.0.kind == Kind::Equation
     }
 
     /// What a name stands for.
@@ -151,8 +158,10 @@ impl Scope {
             match s.0.kind {
                 Kind::Module(_) => return false,
                 Kind::Body(_) => return found(&s.0.vars),
-                Kind::Block | Kind::Iteration if found(&s.0.vars) || found(&s.0.rebound) => return true,
-                Kind::Block | Kind::Iteration => {}
+                Kind::Block | Kind::Iteration | Kind::Equation if found(&s.0.vars) || found(&s.0.rebound) => {
+                    return true;
+                }
+                Kind::Block | Kind::Iteration | Kind::Equation => {}
             }
         }
         false

@@ -51,14 +51,7 @@ impl Checker {
                     self.report(Diagnostic::error("E0112", stmt.span, message));
                 }
             }
-            StmtKind::Equation { name, .. } => {
-                let message = "tensor equations come with a later version";
-                self.report(
-                    Diagnostic::error("E0114", stmt.span, message)
-                        .help("`@`, rearrange and reductions say most of them"),
-                );
-                sc.set(&name.text.as_str().into(), Val::Poison, name.span);
-            }
+            StmtKind::Equation { name, indices, value } => self.equation(name, indices, value, sc),
         }
         Flow::Next
     }

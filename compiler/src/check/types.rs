@@ -85,13 +85,14 @@ impl Checker {
     ) -> Option<Tensor> {
         let t = renamed(t, sc.env(), unnamed);
         let Some(dims) = &ty.dims else { return Some(t) };
-        let Some(pairs) = match_dims(dims, t.rank()) else {
+        let lanes = t.lanes();
+        let Some(pairs) = match_dims(dims, t.rank() - lanes) else {
             let message = format!("`{name}` must be {}, got {}", self.text(ty.span), self.show_tensor(&t));
             self.report(Diagnostic::error("E0308", span, message));
             return None;
         };
         let mut axes: Vec<Axis> = t.axes.to_vec();
-        for (dim, i) in pairs {
+        for (dim, i) in pairs.into_iter().map(|(dim, i)| (dim, i + lanes)) {
             let Dim::Expr(e) = dim else { continue };
             let axis = axes[i].clone();
             let tag = |name: Option<Rc<str>>| Some(Tag { name, env: sc.env(), origin: e.span });
@@ -206,9 +207,10 @@ impl Checker {
         }
         let Some(dims) = &ty.dims else { return Some(t.clone()) };
         let mut axes: Vec<Axis> = t.axes.to_vec();
-        let pairs = match_dims(dims, t.rank());
+        let lanes = t.lanes();
+        let pairs = match_dims(dims, t.rank() - lanes);
         let mut fits = pairs.is_some();
-        for (dim, i) in pairs.unwrap_or_default() {
+        for (dim, i) in pairs.unwrap_or_default().into_iter().map(|(dim, i)| (dim, i + lanes)) {
             let Dim::Expr(e) = dim else { continue };
             if let ExprKind::Name(name) = &e.kind {
                 let local: Rc<str> = name.as_str().into();

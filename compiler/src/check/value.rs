@@ -42,6 +42,8 @@ pub enum Val {
     Axis(AxisSel),
     /// A module, by its number.
     Module(u16),
+    /// An index variable of an equation.
+    Index(Tag),
     /// A weight of the net being worked on, by its slot; reading it gives its present value.
     Stored {
         /// The slot.
@@ -282,6 +284,7 @@ impl Val {
             Val::Layer(_) => "a layer",
             Val::Axis(_) => "an axis",
             Val::Module(_) => "a module",
+            Val::Index(_) => "an index variable",
         }
     }
 }
@@ -304,13 +307,43 @@ impl Tensor {
 }
 
 impl Axis {
+    /// The index variable whose axis it is.
+    pub(super) fn variable(&self) -> Option<&Tag> {
+        self.tag.as_ref().filter(|t| t.is_variable())
+    }
+
     /// The name that the user gave it, if any.
     pub fn name(&self) -> Option<&Rc<str>> {
         self.tag.as_ref().and_then(Tag::shown)
     }
 }
 
+/// Calls from this number on are no calls: each is an index variable of an equation.
+const VARIABLES: u32 = 1 << 31;
+/// Index variables of no equation, which stand for others by their place.
+const PLACES: u32 = VARIABLES | 1 << 30;
+
 impl Tag {
+    /// An index variable, by a number that no other has.
+    pub(super) fn index(name: Rc<str>, number: u32, origin: Span) -> Tag {
+        Tag { name: Some(name), env: VARIABLES | number, origin }
+    }
+
+    /// A variable that stands for the one at a place.
+    pub(super) fn at_place(place: usize, of: &Tag) -> Tag {
+        Tag { env: PLACES | place as u32, ..of.clone() }
+    }
+
+    /// The place of a variable that stands for another.
+    pub(super) fn place(&self) -> Option<usize> {
+        (self.env & PLACES == PLACES).then_some((self.env & !PLACES) as usize)
+    }
+
+    /// Whether it is an index variable.
+    pub(super) fn is_variable(&self) -> bool {
+        self.env & VARIABLES != 0
+    }
+
     /// The name that the user gave, if any.
     pub fn shown(&self) -> Option<&Rc<str>> {
         self.name.as_ref().filter(|n| !n.starts_with(|c: char| c.is_ascii_digit()))

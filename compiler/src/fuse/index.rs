@@ -123,10 +123,17 @@ impl Map {
                 }
                 axes.splice(*axis..=*axis, parts);
             }
-            View::Pad { axis, before, step } => {
-                if *step != 1 {
-                    return None;
-                }
+            View::Affine(at) => {
+                axes = at
+                    .iter()
+                    .map(|a| {
+                        a.steps.iter().fold(Lin::constant(a.start.clone()), |sum, (r, step)| {
+                            sum.plus(&self.axes[*r].times(&Size::from(*step)))
+                        })
+                    })
+                    .collect();
+            }
+            View::Pad { axis, before } => {
                 axes[*axis] = axes[*axis].plus(&Lin::constant(Size::zero().minus(before)));
                 bounds.push((axes[*axis].clone(), from.shape[*axis].clone()));
             }
@@ -199,6 +206,15 @@ impl Layout {
                 }
                 let own = real.last().map_or(Size::zero(), |a| strides[*a].clone());
                 strides.splice(*axis..axis + count, [own]);
+            }
+            View::Affine(at) => {
+                strides = vec![Size::zero(); to.rank()];
+                for (a, own) in at.iter().zip(&self.strides) {
+                    offset = offset.plus(&own.times(&a.start));
+                    for (r, step) in &a.steps {
+                        strides[*r] = strides[*r].plus(&own.times(&Size::from(*step)));
+                    }
+                }
             }
             View::Pad { .. } => return None,
         }

@@ -15,6 +15,7 @@ mod ops;
 mod repeat;
 mod rules;
 mod stated;
+mod windows;
 
 pub use accumulate::accumulate;
 pub use entries::entries;

@@ -2,8 +2,8 @@
 //! node whose results may have cotangents; adds to those of its arguments.
 
 use super::function::{Back, Inner};
-use super::{Gradient, Residual, rules};
-use crate::program::{Contract, Op, Ty, Value, View};
+use super::{Gradient, Residual, rules, windows};
+use crate::program::{Contract, Label, Op, Ty, Value, View};
 use dlc_plan::Size;
 
 /// Differentiates the node that the backward function has come to.
@@ -85,7 +85,8 @@ fn view(c: &mut Back, v: &View, dy: Value) -> Value {
             c.b.reduce(crate::program::ReduceOp::Sum, dy, &repeated)
         }
         View::Slice { axis, start, step } => c.b.pad(dy, *axis, start.clone(), *step, own.shape[*axis].clone()),
-        View::Pad { axis, before, step } => c.b.slice(dy, *axis, before.clone(), *step, own.shape[*axis].clone()),
+        View::Pad { axis, before } => c.b.slice(dy, *axis, before.clone(), 1, own.shape[*axis].clone()),
+        View::Affine(axes) => windows::transpose(&mut c.b, axes, &own.shape, dy),
         View::Split { axis, count } => c.b.merge(dy, *axis, *count),
         View::Merge { axis, count } => c.b.split(dy, *axis, &own.shape[*axis..*axis + *count]),
     }
@@ -100,6 +101,11 @@ fn contract(c: &mut Back, k: &Contract, dy: Value) {
     let dy = c.b.cast(dy, dtype);
     for (own, other, a, b) in [(0, 1, &k.a, &k.b), (1, 0, &k.b, &k.a)] {
         if c.wants(args[own]) {
+            if let Some((looked_at, dx)) = windowed(c, args[own], (a, b), (dy, &k.out), args[other]) {
+                let dx = c.b.cast(dx, dtype);
+                c.add(looked_at, dx);
+                continue;
+            }
             let factor = c.x(other);
             let dx = match own {
                 0 => c.b.contract(dy, factor, &k.out, b, a),
@@ -109,6 +115,23 @@ fn contract(c: &mut Back, k: &Contract, dy: Value) {
             c.add(args[own], dx);
         }
     }
+}
+
+/// The cotangent of what an operand looks at, where that is a window: no cotangent of the window itself is made, which
+/// would be as many times larger as windows overlap.
+fn windowed(
+    c: &mut Back,
+    operand: Value,
+    (own, other): (&[Label], &[Label]),
+    (dy, out): (Value, &[Label]),
+    factor: Value,
+) -> Option<(Value, Value)> {
+    let node = c.forward.node(operand);
+    let Op::View(View::Affine(axes)) = &node.op else { return None };
+    let (arg, shape) = (c.forward.ty(node.args[0]).shape.clone(), c.forward.ty(operand).shape.clone());
+    let factor = c.need(factor);
+    let dx = windows::contract(c, (axes, &arg), (own, &shape), (dy, out), (factor, other))?;
+    Some((node.args[0], dx))
 }
 
 /// A call of the callee's backward function.

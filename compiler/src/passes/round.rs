@@ -27,9 +27,15 @@ pub(crate) fn operands(p: &mut Program) {
     }
 }
 
+/// The same elements, rounded: what views look at is, since a window has many times the elements of its image.
 fn rounded(b: &mut crate::program::build::Builder, v: Value, to: DType) -> Value {
     if b.ty(v).dtype != DType::F32 {
         return v;
+    }
+    if let Op::View(view) = b.f.node(v).op.clone() {
+        let (from, ty) = (b.f.node(v).args[0], b.ty(v).clone());
+        let from = rounded(b, from, to);
+        return b.node(Op::View(view), vec![from], ty);
     }
     let low = b.map(Prim::Cast(to), &[v]);
     b.map(Prim::Cast(DType::F32), &[low])

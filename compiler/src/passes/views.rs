@@ -35,7 +35,7 @@ pub(super) fn view(b: &mut Builder, v: &View, a: Value, ty: &Ty) -> Option<Value
         View::Broadcast(axes) => broadcast(b, axes, a, ty),
         View::Slice { axis, start, step } => slice(b, *axis, start, *step, a, ty),
         View::Split { .. } | View::Merge { .. } => regroup(b, v, a, ty),
-        View::Pad { .. } => None,
+        View::Pad { .. } | View::Affine(_) => None,
     }
 }
 
@@ -44,7 +44,9 @@ fn keeps_all(v: &View) -> bool {
     match v {
         View::Permute(axes) => axes.iter().enumerate().all(|(i, k)| i == *k),
         View::Broadcast(_) | View::Split { .. } | View::Merge { .. } => true,
-        View::Slice { start, step, .. } | View::Pad { before: start, step, .. } => start.is(0) && *step == 1,
+        View::Slice { start, step, .. } => start.is(0) && *step == 1,
+        View::Pad { before, .. } => before.is(0),
+        View::Affine(axes) => axes.iter().enumerate().all(|(k, a)| a.start.is(0) && a.steps == [(k, 1)]),
     }
 }
 
@@ -73,7 +75,7 @@ fn permute(b: &mut Builder, axes: &[usize], a: Value, ty: &Ty) -> Option<Value> 
             let moved: Vec<usize> = inner.iter().map(place).collect();
             moved.is_sorted().then(|| again(b, View::Broadcast(moved), x, ty))
         }
-        (View::Slice { .. } | View::Split { .. } | View::Merge { .. } | View::Pad { .. }, _) => None,
+        (View::Slice { .. } | View::Split { .. } | View::Merge { .. } | View::Pad { .. } | View::Affine(_), _) => None,
     }
 }
 
@@ -86,7 +88,15 @@ fn broadcast(b: &mut Builder, axes: &[usize], a: Value, ty: &Ty) -> Option<Value
             axes.remove(axis);
             Some(again(b, View::Broadcast(axes), x, ty))
         }
-        (View::Permute(_) | View::Slice { .. } | View::Split { .. } | View::Merge { .. } | View::Pad { .. }, _) => None,
+        (
+            View::Permute(_)
+            | View::Slice { .. }
+            | View::Split { .. }
+            | View::Merge { .. }
+            | View::Pad { .. }
+            | View::Affine(_),
+            _,
+        ) => None,
     }
 }
 
@@ -102,8 +112,8 @@ fn slice(b: &mut Builder, axis: usize, start: &Size, step: i64, a: Value, ty: &T
             let start = first.plus(&start.times(&Size::from(by)));
             Some(again(b, View::Slice { axis, start, step: by * step }, x, ty))
         }
-        (View::Pad { axis: k, before, step: by }, x) => {
-            (k == axis && before == *start && by == step && b.ty(x) == ty).then_some(x)
+        (View::Pad { axis: k, before }, x) => {
+            (k == axis && before == *start && step == 1 && b.ty(x) == ty).then_some(x)
         }
         (View::Broadcast(from), x) => match from.iter().position(|k| *k == axis) {
             None => Some(again(b, View::Broadcast(from), x, ty)),
@@ -114,7 +124,7 @@ fn slice(b: &mut Builder, axis: usize, start: &Size, step: i64, a: Value, ty: &T
                 Some(again(b, View::Broadcast(from), x, ty))
             }
         },
-        (View::Slice { .. } | View::Permute(_) | View::Split { .. } | View::Merge { .. }, _) => None,
+        (View::Slice { .. } | View::Permute(_) | View::Split { .. } | View::Merge { .. } | View::Affine(_), _) => None,
     }
 }
 
@@ -159,7 +169,7 @@ fn regroup(b: &mut Builder, v: &View, a: Value, ty: &Ty) -> Option<Value> {
             axes.iter().map(|k| if k > axis { k - 1 } else { *k }).collect()
         }
         View::Merge { .. } | View::Split { .. } => return None,
-        View::Permute(_) | View::Broadcast(_) | View::Slice { .. } | View::Pad { .. } => return None,
+        View::Permute(_) | View::Broadcast(_) | View::Slice { .. } | View::Pad { .. } | View::Affine(_) => return None,
     };
     Some(again(b, View::Broadcast(shifted), x, ty))
 }

@@ -14,16 +14,8 @@ pub fn mark(cx: &mut Context) {
         let v = Value { node, port: 0 };
         match &n.op {
             Op::View(View::Merge { count, .. }) if *count > 1 && cx.layout(v).is_none() => copy(cx, n.args[0]),
-            Op::View(View::Pad { step, .. }) if *step != 1 => copy(cx, n.args[0]),
-            Op::Contract(c) => {
-                for a in &n.args {
-                    if cx.layout(*a).is_none() {
-                        copy(cx, *a);
-                    }
-                }
-                if multiply(cx, node).is_none() {
-                    log_copies(cx, c, &n.args);
-                }
+            Op::Contract(_) => {
+                n.args.iter().for_each(|a| make_readable(cx, *a));
             }
             Op::Gather if cx.layout(n.args[0]).is_none() => copy(cx, n.args[0]),
             Op::Scatter | Op::Repeat(_) | Op::Call(_) => {
@@ -43,12 +35,19 @@ pub fn mark(cx: &mut Context) {
     }
 }
 
-/// Copies an operand whose inner axes do not lie together.
-fn log_copies(cx: &mut Context, c: &crate::program::Contract, args: &[Value]) {
-    let inner = |l: &Label| c.a.contains(l) && c.b.contains(l) && !c.out.contains(l);
-    debug_assert!(c.a.iter().filter(|l| inner(l)).count() > 1);
-    for a in args {
-        copy(cx, *a);
+/// Copies what strides cannot say about a contraction's operand: the view nearest to memory, since those after it, windows
+/// and repetitions, may have many times its elements.
+fn make_readable(cx: &mut Context, v: Value) {
+    while cx.layout(v).is_none() {
+        let mut at = v;
+        while let Op::View(_) = cx.f.node(at).op {
+            let from = cx.f.node(at).args[0];
+            if cx.layout(from).is_some() || cx.nature(from.node) != Nature::Virtual {
+                break;
+            }
+            at = from;
+        }
+        cx.copies[at.node as usize] = true;
     }
 }
 
@@ -63,7 +62,7 @@ pub fn multiply(cx: &Context, node: u32) -> Option<gemm::Shape> {
     let n = &cx.f.nodes[node as usize];
     let Op::Contract(c) = &n.op else { return None };
     let (a, b) = (cx.layout(n.args[0])?, cx.layout(n.args[1])?);
-    gemm::shape(c, &a, &b, &|l| extent(cx.f, c, &n.args, l))
+    Some(gemm::shape(c, &a, &b, &|l| extent(cx.f, c, &n.args, l)))
 }
 
 /// The extent of a label.

@@ -193,7 +193,7 @@ impl Body<'_> {
         has_kernel: bool,
         steps: &mut Vec<Step>,
     ) {
-        let shape = copies::multiply(&self.cx, node).expect("operands that do not fit were copied");
+        let shape = copies::multiply(&self.cx, node).expect("operands that strides cannot describe were copied");
         let result = Value { node, port: 0 };
         let args = self.cx.f.nodes[node as usize].args.clone();
         let (mut left, mut right) = (self.cx.root(args[0]), self.cx.root(args[1]));
@@ -209,6 +209,8 @@ impl Body<'_> {
             offset: s.offset.clone(),
             row: s.row.clone(),
             col: s.col.clone(),
+            rows: s.rows.clone(),
+            cols: s.cols.clone(),
             batch: s.batch.clone(),
         };
         let it = &self.items[i];

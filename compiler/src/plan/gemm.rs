@@ -32,6 +32,10 @@ pub struct Strides {
     pub row: Size,
     /// From a column to the next.
     pub col: Size,
+    /// Axes within the rows, (extent, stride), the last one fastest.
+    pub rows: Vec<(Size, Size)>,
+    /// Axes within the columns.
+    pub cols: Vec<(Size, Size)>,
     /// From a matrix to the next, along each batch axis.
     pub batch: Vec<Size>,
 }
@@ -39,9 +43,8 @@ pub struct Strides {
 /// An axis: its extent, and its strides in the two operands and the result.
 type Dim = (Size, [Size; 3]);
 
-/// How a contraction of operands of these layouts can be multiplied; None if an operand has to be copied first.
-/// `extent` gives the extent of a label, and `result` are the extents of the result.
-pub fn shape(c: &Contract, a: &Layout, b: &Layout, extent: &dyn Fn(Label) -> Size) -> Option<Shape> {
+/// How a contraction of operands of these layouts is multiplied. `extent` gives the extent of a label.
+pub fn shape(c: &Contract, a: &Layout, b: &Layout, extent: &dyn Fn(Label) -> Size) -> Shape {
     let out: Vec<Size> = c.out.iter().map(|l| extent(*l)).collect();
     let own = Layout::contiguous(&out);
     let stride = |labels: &[Label], layout: &Layout, l: Label| {
@@ -54,59 +57,75 @@ pub fn shape(c: &Contract, a: &Layout, b: &Layout, extent: &dyn Fn(Label) -> Siz
         c.out.iter().filter(fits).filter(real).map(|l| dim(*l)).collect()
     };
     let mut batch = pick(true, true);
-    let (mut rows, mut cols) = (merge(pick(true, false)), merge(pick(false, true)));
-    let inner: Vec<Dim> =
-        c.a.iter().filter(|l| c.b.contains(l) && !c.out.contains(l)).filter(real).map(|l| dim(*l)).collect();
-    let inner = merge_inner(inner)?;
-    let one = (Size::one(), [Size::zero(), Size::zero(), Size::zero()]);
-    let m = rows.pop().unwrap_or(one.clone());
-    let n = cols.pop().unwrap_or(one.clone());
-    batch.extend(rows);
-    batch.extend(cols);
-    let k = inner.unwrap_or(one);
-    let swapped = !n.1[2].is(1) && m.1[2].is(1) && !n.0.is(1);
-    Some(finish(m, n, k, batch, [a.offset.clone(), b.offset.clone()], swapped))
+    let (mut rows, mut cols) = (pick(true, false), pick(false, true));
+    let (m, n) = (last_in_result(&mut rows), last_in_result(&mut cols));
+    let inner = |order: &[Label]| -> Vec<Dim> {
+        let summed = |l: &&Label| c.a.contains(l) && c.b.contains(l) && !c.out.contains(l);
+        merge(order.iter().filter(summed).filter(real).map(|l| dim(*l)).collect(), &[0, 1])
+    };
+    // In the order of one operand more of them may run on into each other than in that of the other.
+    let (by_a, by_b) = (inner(&c.a), inner(&c.b));
+    let k = if by_b.len() < by_a.len() { by_b } else { by_a };
+    batch.extend(merge(rows, &[0, 1, 2]));
+    batch.extend(merge(cols, &[0, 1, 2]));
+    finish([m, n, k], batch, [a.offset.clone(), b.offset.clone()])
 }
 
-fn finish(m: Dim, n: Dim, k: Dim, batch: Vec<Dim>, offsets: [Size; 2], swapped: bool) -> Shape {
+/// Takes the last axes that run on into each other in the result, so that they are rows or columns of one matrix there. In
+/// the operand they may be several axes.
+fn last_in_result(dims: &mut Vec<Dim>) -> Vec<Dim> {
+    let joins = |w: &[Dim]| w[0].1[2] == w[1].1[2].times(&w[1].0);
+    let apart = dims.windows(2).rposition(|w| !joins(w)).map_or(0, |i| i + 1);
+    let last = dims.split_off(apart);
+    merge(last, &[0, 1])
+}
+
+/// Rows, columns and inner axes; the batch; the operands' offsets.
+fn finish([m, n, k]: [Vec<Dim>; 3], batch: Vec<Dim>, [left, right]: [Size; 2]) -> Shape {
     let of = |i: usize| batch.iter().map(|d| d.1[i].clone()).collect::<Vec<_>>();
-    let [left, right] = offsets;
-    let a = Strides { offset: left, row: m.1[0].clone(), col: k.1[0].clone(), batch: of(0) };
-    let b = Strides { offset: right, row: k.1[1].clone(), col: n.1[1].clone(), batch: of(1) };
-    let c = Strides { offset: Size::zero(), row: m.1[2].clone(), col: n.1[2].clone(), batch: of(2) };
+    let outer = |dims: &[Dim], i: usize| dims.first().map_or(Size::zero(), |d| d.1[i].clone());
+    let inner = |dims: &[Dim], i: usize| dims.iter().skip(1).map(|d| (d.0.clone(), d.1[i].clone())).collect::<Vec<_>>();
+    let matrix = |offset: Size, rows: &[Dim], cols: &[Dim], i: usize| Strides {
+        offset,
+        row: outer(rows, i),
+        col: outer(cols, i),
+        rows: inner(rows, i),
+        cols: inner(cols, i),
+        batch: of(i),
+    };
+    let (a, b) = (matrix(left, &m, &k, 0), matrix(right, &k, &n, 1));
+    let step = |dims: &[Dim]| dims.last().map_or(Size::zero(), |d| d.1[2].clone());
+    let c = Strides { row: step(&m), col: step(&n), batch: of(2), ..Strides::default() };
+    let [count_m, count_n, count_k] = [&m, &n, &k].map(|dims| Size::product(dims.iter().map(|d| &d.0)));
+    let swapped = !c.col.is(1) && c.row.is(1) && !count_n.is(1);
     let extents: Vec<Size> = batch.iter().map(|d| d.0.clone()).collect();
-    let mut expected = n.0.clone();
-    let mut rowwise = !swapped && (n.1[2].is(1) || n.0.is(1));
-    for (extent, stride) in [(&m.0, &c.row)].into_iter().chain(extents.iter().rev().zip(c.batch.iter().rev())) {
+    let mut expected = count_n.clone();
+    let mut rowwise = !swapped && (c.col.is(1) || count_n.is(1));
+    for (extent, stride) in [(&count_m, &c.row)].into_iter().chain(extents.iter().rev().zip(c.batch.iter().rev())) {
         rowwise &= *stride == expected || extent.is(1);
         expected = expected.times(extent);
     }
     if swapped {
-        let turn = |s: &Strides| Strides { row: s.col.clone(), col: s.row.clone(), ..s.clone() };
-        return Shape { mnk: [n.0, m.0, k.0], batch: extents, a: turn(&b), b: turn(&a), c: turn(&c), swapped, rowwise };
+        let turn = |s: Strides| Strides { row: s.col, col: s.row, rows: s.cols, cols: s.rows, ..s };
+        let mnk = [count_n, count_m, count_k];
+        return Shape { mnk, batch: extents, a: turn(b), b: turn(a), c: turn(c), swapped, rowwise };
     }
-    Shape { mnk: [m.0, n.0, k.0], batch: extents, a, b, c, swapped, rowwise }
+    Shape { mnk: [count_m, count_n, count_k], batch: extents, a, b, c, swapped, rowwise }
 }
 
-/// Joins neighbours that run on into each other in the operands and the result. Strides of an operand that does not have
-/// the axis are zero, and zeros run on into each other.
-fn merge(dims: Vec<Dim>) -> Vec<Dim> {
+/// Joins neighbours that run on into each other in these of the two operands and the result. Strides of an operand that
+/// does not have the axis are zero, and zeros run on into each other.
+fn merge(dims: Vec<Dim>, among: &[usize]) -> Vec<Dim> {
     let mut out: Vec<Dim> = Vec::new();
     for d in dims {
         match out.last_mut() {
-            Some(last) if (0..3).all(|i| last.1[i] == d.1[i].times(&d.0)) => {
+            Some(last) if among.iter().all(|i| last.1[*i] == d.1[*i].times(&d.0)) => {
                 *last = (last.0.times(&d.0), d.1);
             }
             _ => out.push(d),
         }
     }
     out
-}
-
-/// Joins the inner axes into one, in the order of the first operand or of the second.
-fn merge_inner(dims: Vec<Dim>) -> Option<Option<Dim>> {
-    let mut one = merge(dims);
-    (one.len() <= 1).then(|| one.pop())
 }
 
 #[cfg(test)]
@@ -123,10 +142,27 @@ mod tests {
         let c = Contract { a: vec![0, 1, 2], b: vec![3, 2], out: vec![0, 1, 3] };
         let extent = |l: Label| [Size::dim(0), Size::dim(1), Size::from(64), Size::from(128)][l as usize].clone();
         let (x, w) = ([extent(0), extent(1), extent(2)], [extent(3), extent(2)]);
-        let s = shape(&c, &Layout::contiguous(&x), &Layout::contiguous(&w), &extent).expect("no copy");
+        let s = shape(&c, &Layout::contiguous(&x), &Layout::contiguous(&w), &extent);
         assert_eq!(s.mnk, [Size::dim(0).times(&Size::dim(1)), Size::from(128), Size::from(64)]);
         assert!(s.batch.is_empty() && s.rowwise && !s.swapped);
         assert_eq!((s.b.row.known(), s.b.col.known()), (Some(1), Some(64)));
+    }
+
+    #[test]
+    fn a_convolution_reads_its_windows_where_they_lie() {
+        // x[b, c, h + i, w + j] k[o, c, i, j] -> y[b, o, h, w], images of 3 by 6 by 7, windows of 2 by 3
+        let (x, k) = (sizes(&[126, 7, 1, 42, 7, 1]), Layout::contiguous(&sizes(&[4, 3, 2, 3])));
+        let x = Layout { offset: Size::zero(), strides: x };
+        let c = Contract { a: vec![0, 2, 3, 4, 5, 6], b: vec![1, 4, 5, 6], out: vec![0, 1, 2, 3] };
+        let extent =
+            |l: Label| [Size::dim(0), 4.into(), 5.into(), 5.into(), 3.into(), 2.into(), 3.into()][l as usize].clone();
+        let s = shape(&c, &x, &k, &extent);
+        assert!(s.swapped);
+        assert_eq!((s.mnk.to_vec(), s.batch.clone()), (sizes(&[4, 25, 18]), vec![Size::dim(0)]));
+        let pairs = |p: &[[i64; 2]]| p.iter().map(|[n, s]| (Size::from(*n), Size::from(*s))).collect::<Vec<_>>();
+        assert_eq!((s.b.row.known(), s.b.rows), (Some(42), pairs(&[[2, 7], [3, 1]])));
+        assert_eq!((s.b.col.known(), s.b.cols), (Some(7), pairs(&[[5, 1]])));
+        assert_eq!((s.c.row.known(), s.c.col.known()), (Some(25), Some(1)));
     }
 
     #[test]
@@ -135,7 +171,7 @@ mod tests {
         let c = Contract { a: vec![0, 1], b: vec![1, 2], out: vec![2, 0] };
         let extent = |l: Label| Size::from([3, 4, 5][l as usize]);
         let (a, b) = (Layout::contiguous(&sizes(&[3, 4])), Layout::contiguous(&sizes(&[4, 5])));
-        let s = shape(&c, &a, &b, &extent).expect("no copy");
+        let s = shape(&c, &a, &b, &extent);
         assert!(s.swapped && s.c.col.is(1));
         assert_eq!(s.mnk, [Size::from(5), Size::from(3), Size::from(4)]);
     }

@@ -7,6 +7,7 @@
 pub const FILES: &[(&str, &str)] = &[
     ("activations.dl", include_str!("activations.dl")),
     ("attention.dl", include_str!("attention.dl")),
+    ("convolution.dl", include_str!("convolution.dl")),
     ("initializers.dl", include_str!("initializers.dl")),
     ("layers.dl", include_str!("layers.dl")),
     ("losses.dl", include_str!("losses.dl")),

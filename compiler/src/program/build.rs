@@ -3,7 +3,7 @@
 //! A builder hands out values; what it is asked must make sense (the checker has seen to that), so a wrong request is a
 //! bug and says so through `expect`.
 
-use super::{Contract, FnId, Function, Label, Node, Op, Origin, Param, ReduceOp, Repeat, Ty, Value, View};
+use super::{Affine, Contract, FnId, Function, Label, Node, Op, Origin, Param, ReduceOp, Repeat, Ty, Value, View};
 use dlc_plan::{DType, Gives, Host, Prim, Size};
 use std::ops::Range;
 
@@ -203,14 +203,63 @@ impl Builder {
         self.view(View::Slice { axis, start, step }, v, shape)
     }
 
-    /// Zeros around (and between) the elements along an axis, up to `len`.
+    /// Zeros around the elements along an axis, up to `len`, and `step - 1` zeros between them. A negative step turns their
+    /// order round; `before` is then where the first of them comes to be, as it is the last.
     pub fn pad(&mut self, v: Value, axis: usize, before: Size, step: i64, len: Size) -> Value {
         let mut shape = self.shape(v);
-        if before.is(0) && step == 1 && shape[axis] == len {
+        let n = shape[axis].clone();
+        if step < 0 {
+            let last = n.minus(&Size::one());
+            let before = before.plus(&last.times(&Size::from(step)));
+            let turned = self.slice(v, axis, last, -1, n);
+            return self.pad(turned, axis, before, -step, len);
+        }
+        if step > 1 {
+            // Each element becomes `step` elements in a row; the zeros after the last one may be too many.
+            let wide = self.merge(v, axis + 1, 0);
+            let wide = self.pad(wide, axis + 1, Size::zero(), 1, Size::from(step));
+            let dilated = self.merge(wide, axis, 2);
+            let longer = self.pad(dilated, axis, before, 1, len.plus(&Size::from(step - 1)));
+            return self.slice(longer, axis, Size::zero(), 1, len);
+        }
+        if before.is(0) && n == len {
             return v;
         }
         shape[axis] = len;
-        self.view(View::Pad { axis, before, step }, v, shape)
+        self.view(View::Pad { axis, before }, v, shape)
+    }
+
+    /// Argument axis k is read at `axes[k]`: slices, permutations and repetitions where these say it, otherwise a window or
+    /// a diagonal.
+    pub fn affine(&mut self, v: Value, axes: Vec<Affine>, shape: Vec<Size>) -> Value {
+        let mut v = v;
+        let mut at: Vec<Affine> = Vec::new();
+        for a in axes {
+            let k = at.len();
+            match a.steps[..] {
+                [] => {
+                    v = self.slice(v, k, a.start, 1, Size::one());
+                    v = self.split(v, k, &[]);
+                }
+                [(r, step)] => {
+                    v = self.slice(v, k, a.start, step, shape[r].clone());
+                    at.push(Affine { start: Size::zero(), steps: vec![(r, 1)] });
+                }
+                _ => at.push(a),
+            }
+        }
+        let plain = at.iter().all(|a| a.steps.len() == 1);
+        let mut order: Vec<usize> = at.iter().filter_map(|a| a.steps.first()).map(|s| s.0).collect();
+        let distinct = (1..order.len()).all(|k| !order[..k].contains(&order[k]));
+        if !(plain && distinct) {
+            return self.view(View::Affine(at), v, shape);
+        }
+        let places = order.clone();
+        order.sort_unstable();
+        let from: Vec<usize> =
+            order.iter().map(|r| places.iter().position(|p| p == r).expect("sorted, but the same")).collect();
+        let v = self.permute(v, &from);
+        self.broadcast(v, order, &shape)
     }
 
     /// An axis becomes several.

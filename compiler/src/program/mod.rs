@@ -202,16 +202,25 @@ pub enum View {
         /// How many.
         count: usize,
     },
-    /// Zeros before (`before` of them) and after the elements along an axis, up to the result's extent; between them,
-    /// `step - 1` zeros.
+    /// Zeros before (`before` of them) and after the elements along an axis, up to the result's extent.
     Pad {
         /// The axis.
         axis: usize,
         /// The first element's index in the result.
         before: Size,
-        /// From an element to the next in the result; positive, or negative to turn the order round.
-        step: i64,
     },
+    /// Windows and diagonals: for each argument axis, where it is read, as an affine function of the result's indices.
+    /// Along result axes that stand in none of them the elements are repeated. No index is outside of its axis.
+    Affine(Vec<Affine>),
+}
+
+/// An index as an affine function of other indices.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Affine {
+    /// Where it begins.
+    pub start: Size,
+    /// (axis, step), the axes ascending, no step zero: from an index of that axis to the next.
+    pub steps: Vec<(usize, i64)>,
 }
 
 /// A label of a contraction's axes.

@@ -4,7 +4,7 @@
 //! Values are `%node`, with `.port` where a node has several results; functions are `#number`. Types say the names of
 //! the dynamic sizes. The long parts of a loop, its rows, are printed as runs: `%1..%13 by 4`.
 
-use super::{Contract, Entry, FnId, Function, Node, Op, Program, ReduceOp, Repeat, Role, Ty, Value, View};
+use super::{Affine, Contract, Entry, FnId, Function, Node, Op, Program, ReduceOp, Repeat, Role, Ty, Value, View};
 use dlc_plan::{Gives, Host, HostVar, Prim};
 use std::fmt::{self, Write};
 use std::rc::Rc;
@@ -160,6 +160,18 @@ pub fn reduce_name(op: ReduceOp) -> &'static str {
     }
 }
 
+/// `2 * i0 + i3 + 1`, where `i0` is the index of result axis 0.
+fn affine_words(p: &Program, a: &Affine) -> String {
+    let mut words: Vec<String> = Vec::new();
+    for (axis, step) in &a.steps {
+        words.push(if *step == 1 { format!("i{axis}") } else { format!("{step} * i{axis}") });
+    }
+    if words.is_empty() || !a.start.is(0) {
+        words.push(a.start.show(&p.dims).to_string());
+    }
+    words.join(" + ")
+}
+
 fn view_words(p: &Program, v: &View) -> String {
     let step_words = |step: i64| if step == 1 { String::new() } else { format!(" by {step}") };
     match v {
@@ -170,8 +182,10 @@ fn view_words(p: &Program, v: &View) -> String {
         }
         View::Split { axis, count } => format!("split [{axis}] into {count}"),
         View::Merge { axis, count } => format!("merge [{axis}] of {count}"),
-        View::Pad { axis, before, step } => {
-            format!("pad [{axis}] before {}{}", before.show(&p.dims), step_words(*step))
+        View::Pad { axis, before } => format!("pad [{axis}] before {}", before.show(&p.dims)),
+        View::Affine(axes) => {
+            let words: Vec<String> = axes.iter().map(|a| affine_words(p, a)).collect();
+            format!("affine [{}]", words.join(", "))
         }
     }
 }

@@ -6,7 +6,7 @@ use dlc_compiler::grad::{Gradient, Residual, accumulate, gradient};
 use dlc_compiler::program::build::Builder;
 use dlc_compiler::program::interp::{self, Tensor, run_entry};
 use dlc_compiler::program::verify::verify;
-use dlc_compiler::program::{Entry, FnId, Op, Program, ReduceOp, Repeat, Role, Ty, Value, Weight, WeightId};
+use dlc_compiler::program::{Affine, Entry, FnId, Op, Program, ReduceOp, Repeat, Role, Ty, Value, Weight, WeightId};
 use dlc_plan::{DType, HostState, Prim, Size};
 
 fn run(p: &Program, f: FnId, args: Vec<Tensor>, dims: &[i64]) -> Vec<Tensor> {
@@ -174,6 +174,50 @@ fn every_view() {
         let v = b.merge(v, 0, 0);
         twice(b, v)
     });
+}
+
+#[test]
+fn windows_and_diagonals() {
+    let at = |start: i64, steps: &[(usize, i64)]| Affine { start: Size::from(start), steps: steps.to_vec() };
+    let cases: [(&[i64], Vec<Affine>, &[i64]); 9] = [
+        (&[2, 5], vec![at(0, &[(0, 1)]), at(0, &[(1, 1), (2, 1)])], &[2, 3, 3]),
+        (&[2, 9], vec![at(0, &[(0, 1)]), at(1, &[(1, 2), (2, 3)])], &[2, 2, 2]),
+        (&[7], vec![at(6, &[(0, -1), (1, -2)])], &[3, 3]),
+        (&[7], vec![at(2, &[(0, 2), (1, -1)])], &[3, 3]),
+        (&[4, 4], vec![at(0, &[(0, 1)]), at(0, &[(0, 1)])], &[4]),
+        (&[3, 7], vec![at(0, &[(0, 1)]), at(0, &[(0, 1), (1, 1)])], &[3, 4]),
+        (&[5, 4], vec![at(0, &[(0, 1), (1, 1)]), at(2, &[(0, 1), (1, -1)])], &[2, 3]),
+        (&[5, 6], vec![at(1, &[(0, 2)]), at(0, &[(0, 1), (1, 2)])], &[2, 3]),
+        (&[4], vec![at(1, &[])], &[2, 2]),
+    ];
+    for (from, axes, to) in cases {
+        let len: i64 = from.iter().product();
+        let data: Vec<f64> = (0..len).map(|i| (i as f64 * 1.7).sin()).collect();
+        let shape: Vec<usize> = from.iter().map(|n| *n as usize).collect();
+        let what = format!("{axes:?}");
+        check_at(&what, &[f32s(from)], vec![tensor(&shape, &data)], |b, x| {
+            let v = b.affine(x[0], axes.clone(), sizes(to));
+            vec![b.map(Prim::Sin, &[v])]
+        });
+    }
+}
+
+#[test]
+fn a_contraction_over_windows_has_contractions_for_gradients() {
+    // x[b, 2 h + i, w + 2 j] k[o, i, j] -> y[b, o, h, w]
+    let at = |steps: &[(usize, i64)]| Affine { start: Size::zero(), steps: steps.to_vec() };
+    let (x, k) = (f32s(&[2, 7, 8]), f32s(&[3, 3, 2]));
+    let f = function("f", &[x, k], |b, x| {
+        let axes = vec![at(&[(0, 1)]), at(&[(1, 2), (3, 1)]), at(&[(2, 1), (4, 2)])];
+        let v = b.affine(x[0], axes, sizes(&[2, 3, 6, 3, 2]));
+        vec![b.contract(v, x[1], &[0, 1, 2, 3, 4], &[5, 3, 4], &[0, 5, 1, 2])]
+    });
+    let mut p = single(f);
+    check(&p, FnId(0), &[counting(&[2, 7, 8]), counting(&[3, 3, 2])], "a convolution");
+    let g = gradient(&mut p, FnId(0), &[0, 1]);
+    let nodes = &p.function(g.backward).nodes;
+    assert_eq!(nodes.iter().filter(|n| matches!(n.op, Op::Contract(_))).count(), 2);
+    assert!(!nodes.iter().any(|n| matches!(n.op, Op::Reduce(..))), "nothing is summed outside of the contractions");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 mod check;
 mod config;
+mod equations;
 mod fusion;
 mod grad;
 mod interp;

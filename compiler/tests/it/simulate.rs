@@ -183,19 +183,27 @@ impl Run<'_> {
         let start = |m: &Matrix| -> i64 {
             self.size(&m.offset) + m.batch.iter().zip(batch).map(|(s, i)| self.size(s) * i).sum::<i64>()
         };
-        let strides = |m: &Matrix| (self.size(&m.row), self.size(&m.col));
+        let walk = |outer: &Size, inner: &[(Size, Size)], index: i64| {
+            let (mut rest, mut at) = (index, 0);
+            for (n, stride) in inner.iter().rev() {
+                at += rest % self.size(n) * self.size(stride);
+                rest /= self.size(n);
+            }
+            at + rest * self.size(outer)
+        };
+        let row = |m: &Matrix, i: i64| walk(&m.row, &m.rows, i);
+        let col = |m: &Matrix, i: i64| walk(&m.col, &m.cols, i);
         let (m, n) = (self.size(&g.m), self.size(&g.n));
-        let (c0, (cr, cc)) = (start(&g.c), strides(&g.c));
+        let c0 = start(&g.c);
         let terms: Vec<_> = g.terms.iter().map(|t| (self.read(t.a.buf), self.read(t.b.buf), t)).collect();
         for i in 0..m {
             for j in 0..n {
-                let to = (c0 + i * cr + j * cc) as usize;
+                let to = (c0 + row(&g.c, i) + col(&g.c, j)) as usize;
                 let mut sum = if g.accumulate { f64::from(f32::from_bits(c[to])) } else { 0.0 };
                 for (a, b, t) in &terms {
-                    let ((ar, ac), (br, bc)) = (strides(&t.a), strides(&t.b));
                     for k in 0..self.size(&t.k) {
-                        let x = f32::from_bits(a[(start(&t.a) + i * ar + k * ac) as usize]);
-                        let y = f32::from_bits(b[(start(&t.b) + k * br + j * bc) as usize]);
+                        let x = f32::from_bits(a[(start(&t.a) + row(&t.a, i) + col(&t.a, k)) as usize]);
+                        let y = f32::from_bits(b[(start(&t.b) + row(&t.b, k) + col(&t.b, j)) as usize]);
                         sum += f64::from(x) * f64::from(y);
                     }
                 }

@@ -30,7 +30,7 @@ fn each_wrong_node_breaks_its_invariant() {
     let (f, i) = (f32s(&[2, 3]), Size::from);
     let labels = |a: &[u8], b: &[u8], out: &[u8]| Op::Contract(Contract { a: a.into(), b: b.into(), out: out.into() });
     let slice = |start, step| Op::View(View::Slice { axis: 1, start: i(start), step });
-    let pad = |before, step| Op::View(View::Pad { axis: 1, before: i(before), step });
+    let pad = |before| Op::View(View::Pad { axis: 1, before: i(before) });
     let cases = [
         (1, Op::Param(3), vec![], f.clone()),
         (2, Op::Stop, vec![3], f.clone()),
@@ -63,8 +63,7 @@ fn each_wrong_node_breaks_its_invariant() {
         (7, slice(2, 1), vec![0], f32s(&[2, 2])),
         (7, slice(0, -1), vec![0], f32s(&[2, 2])),
         (7, slice(0, 0), vec![0], f32s(&[2, 2])),
-        (7, pad(2, 1), vec![0], f32s(&[2, 4])),
-        (7, pad(0, 2), vec![0], f32s(&[2, 4])),
+        (7, pad(2), vec![0], f32s(&[2, 4])),
         (7, Op::View(View::Split { axis: 1, count: 2 }), vec![0], f32s(&[2, 3, 2])),
         (7, Op::View(View::Merge { axis: 0, count: 2 }), vec![0], f32s(&[5])),
         (7, Op::View(View::Merge { axis: 1, count: 2 }), vec![0], f32s(&[2])),

@@ -103,6 +103,7 @@ impl<'a> Steps<'a> {
         ensure!(!gemm.terms.is_empty(), "a sum of no products");
         self.all_sizes([&gemm.m, &gemm.n].into_iter().chain(&gemm.batch))?;
         self.matrix(&gemm.c, gemm.batch.len())?;
+        ensure!(gemm.c.rows.is_empty() && gemm.c.cols.is_empty(), "the result of a product has axes within its rows");
         for t in &gemm.terms {
             self.sizes.size(&t.k)?;
             self.matrix(&t.a, gemm.batch.len())?;
@@ -120,7 +121,8 @@ impl<'a> Steps<'a> {
     fn matrix(&mut self, m: &Matrix, batch: usize) -> Checked {
         self.expect(m.buf, Elem::F32)?;
         ensure!(m.batch.len() == batch, "{} batch strides for {batch} batch axes", m.batch.len());
-        self.all_sizes([&m.offset, &m.row, &m.col].into_iter().chain(&m.batch))
+        let inner = m.rows.iter().chain(&m.cols).flat_map(|(extent, stride)| [extent, stride]);
+        self.all_sizes([&m.offset, &m.row, &m.col].into_iter().chain(&m.batch).chain(inner))
     }
 
     fn call(&mut self, call: &Call) -> Checked {

@@ -108,13 +108,21 @@ impl Facts<'_> {
         if extents().any(|n| n == 0) {
             return Ok(());
         }
-        let strides = [&matrix.row, &matrix.col].into_iter().chain(&matrix.batch);
         let (mut low, mut high) = (i128::from(matrix.offset.now), i128::from(matrix.offset.now));
-        for (n, stride) in extents().zip(strides) {
-            let reach = i128::from(n - 1) * i128::from(stride.now);
+        let mut reaches = |n: i64, stride: i64| {
+            let reach = i128::from(n - 1) * i128::from(stride);
             low += reach.min(0);
             high += reach.max(0);
+        };
+        for ((n, stride), inner) in shape.into_iter().zip([&matrix.row, &matrix.col]).zip(&matrix.inner) {
+            let fast: i64 = inner.iter().map(|(n, _)| n.now).product();
+            if fast <= 0 || n % fast != 0 {
+                return Err(format!("{n} rows or columns of {} are no multiple of {fast}", self.note(matrix.buf)));
+            }
+            reaches(n / fast, stride.now);
+            inner.iter().for_each(|(n, stride)| reaches(n.now, stride.now));
         }
+        batch.iter().zip(&matrix.batch).for_each(|(n, stride)| reaches(n.now, stride.now));
         if low < 0 {
             return Err(format!("a matrix begins before {}", self.note(matrix.buf)));
         }

@@ -90,7 +90,14 @@ pub struct MatrixNode {
     pub row: Known,
     pub col: Known,
     pub batch: Vec<Known>,
+    /// Axes within the rows and within the columns.
+    pub inner: [Vec<(Known, Known)>; 2],
+    /// Their extents and strides as numbers.
+    pub steps: [Vec<AxisStep>; 2],
 }
+
+/// An axis within rows or columns: how long it is, and from an index to the next.
+pub type AxisStep = (usize, isize);
 
 impl MatrixNode {
     fn new(m: &Matrix) -> MatrixNode {
@@ -100,12 +107,21 @@ impl MatrixNode {
             row: Known::new(&m.row),
             col: Known::new(&m.col),
             batch: m.batch.iter().map(Known::new).collect(),
+            inner: [&m.rows, &m.cols]
+                .map(|axes| axes.iter().map(|(n, s)| (Known::new(n), Known::new(s))).collect::<Vec<_>>()),
+            steps: [&m.rows, &m.cols].map(|axes| vec![(0, 0); axes.len()]),
         }
     }
 
     pub fn set(&mut self, dims: &[i64]) {
         let own = [&mut self.offset, &mut self.row, &mut self.col];
-        own.into_iter().chain(&mut self.batch).for_each(|k| k.set(dims));
+        let inner = self.inner.iter_mut().flatten().flat_map(|(n, s)| [n, s]);
+        own.into_iter().chain(&mut self.batch).chain(inner).for_each(|k| k.set(dims));
+        for (steps, inner) in self.steps.iter_mut().zip(&self.inner) {
+            for (step, (n, s)) in steps.iter_mut().zip(inner) {
+                *step = (n.count(), s.now as isize);
+            }
+        }
     }
 }
 

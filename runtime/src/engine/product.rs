@@ -4,7 +4,7 @@
 
 use super::node::{GemmNode, Known, MatrixNode};
 use super::walk::Walker;
-use crate::gemm::{Mat, gemm, gemm_single, panel_rows, scratch_len};
+use crate::gemm::{Mat, Operand, gemm, gemm_single, panel_rows, scratch_len};
 use crate::memory::Ptr;
 use dlc_plan::chunks::FOLD_CHUNKS;
 
@@ -42,6 +42,11 @@ impl MatrixNode {
         }
         let ptr = ptrs[self.buf].of::<f32>().wrapping_offset(at);
         Mat { ptr, rs: self.row.now as isize, cs: self.col.now as isize }
+    }
+
+    /// The same as an operand, with the axes within its rows and columns.
+    fn operand(&self, ptrs: &[Ptr], batch: &[Known], point: usize) -> Operand<'_> {
+        Operand { mat: self.at(ptrs, batch, point), rows: &self.steps[0], cols: &self.steps[1] }
     }
 }
 
@@ -97,7 +102,7 @@ impl Walker<'_> {
         if !node.side_by_side() {
             let (pool, scratch) = (self.pool, &mut self.scratch.products);
             for batch in 0..batches {
-                node.each_term(ptrs, batch, done, &mut |[m, n, k], [a, b, c], accumulate, done| {
+                node.each_term(ptrs, batch, done, &mut |[m, n, k], [a, b], c, accumulate, done| {
                     // SAFETY: the matrices were checked to lie in their buffers at these sizes, and C to have no element
                     // twice; that C is not A or B is the compiler's promise.
                     unsafe { gemm(pool, m, n, k, a, b, c, accumulate, scratch, done) }
@@ -113,7 +118,7 @@ impl Walker<'_> {
             // SAFETY: the pool gives a slot to one thread at a time, and the scratch was made for all slots.
             let scratch = unsafe { parts.of(slot) };
             for batch in chunk * at_once..((chunk + 1) * at_once).min(batches) {
-                node.each_term(ptrs, batch, done, &mut |[m, n, k], [a, b, c], accumulate, done| {
+                node.each_term(ptrs, batch, done, &mut |[m, n, k], [a, b], c, accumulate, done| {
                     // SAFETY: as above; the matrices C of a batch are different memory, for the same promise.
                     unsafe { gemm_single(m, n, k, a, b, c, accumulate, scratch, done) }
                 });
@@ -122,8 +127,8 @@ impl Walker<'_> {
     }
 }
 
-/// Runs one product: sizes m, n, k; A, B, C; whether it is added; what to call with finished rows.
-type Run<'a> = &'a mut dyn FnMut([usize; 3], [Mat; 3], bool, Option<&(dyn Fn(usize, usize) + Sync)>);
+/// Runs one product: sizes m, n, k; A and B; C; whether it is added; what to call with finished rows.
+type Run<'a> = &'a mut dyn FnMut([usize; 3], [Operand; 2], Mat, bool, Option<&(dyn Fn(usize, usize) + Sync)>);
 
 impl GemmNode {
     /// Runs the terms of one product of the batch, in order; rows are finished when the last term has them.
@@ -131,10 +136,10 @@ impl GemmNode {
         let c = self.c.at(ptrs, &self.batch, batch);
         let finished = |first: usize, last: usize| done(batch, first, last);
         for (i, (k, a, b)) in self.terms.iter().enumerate() {
-            let [a, b] = [a, b].map(|matrix| matrix.at(ptrs, &self.batch, batch));
+            let operands = [a, b].map(|matrix| matrix.operand(ptrs, &self.batch, batch));
             let last = i + 1 == self.terms.len();
             let sizes = [self.m.count(), self.n.count(), k.count()];
-            run(sizes, [a, b, c], self.accumulate || i > 0, if last { Some(&finished) } else { None });
+            run(sizes, operands, c, self.accumulate || i > 0, if last { Some(&finished) } else { None });
         }
     }
 }

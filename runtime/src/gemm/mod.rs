@@ -11,6 +11,7 @@
 
 mod kernel;
 mod pack;
+mod spread;
 #[cfg(test)]
 mod tests;
 mod vector;
@@ -60,6 +61,31 @@ impl Mat {
     }
 }
 
+/// An operand: a matrix whose rows and columns may each go over several axes, as windows of an image do. The offset of an
+/// element is that of its row plus that of its column, whatever the axes are.
+#[derive(Clone, Copy, Debug)]
+pub struct Operand<'a> {
+    /// The matrix; its distances are those of the slowest axes.
+    pub mat: Mat,
+    /// (length, distance) of the axes within the rows, the last one fastest.
+    pub rows: &'a [(usize, isize)],
+    /// Those within the columns.
+    pub cols: &'a [(usize, isize)],
+}
+
+impl From<Mat> for Operand<'_> {
+    fn from(mat: Mat) -> Self {
+        Operand { mat, rows: &[], cols: &[] }
+    }
+}
+
+impl Operand<'_> {
+    /// Whether one distance says where rows are, and one where columns are.
+    fn is_plain(&self) -> bool {
+        self.rows.is_empty() && self.cols.is_empty()
+    }
+}
+
 /// Numbers of scratch that [`gemm`] needs on a pool of this many threads. Grows with each argument, so that scratch for
 /// the largest sizes serves all smaller ones.
 pub fn scratch_len(threads: usize, m: usize, n: usize, k: usize) -> usize {
@@ -84,19 +110,19 @@ pub fn panel_rows(m: usize) -> usize {
 /// # Panics
 /// When `scratch` is shorter than [`scratch_len`] says.
 #[allow(clippy::too_many_arguments, reason = "the arguments of every product since BLAS")]
-pub unsafe fn gemm(
+pub unsafe fn gemm<'a>(
     pool: &Pool,
     m: usize,
     n: usize,
     k: usize,
-    a: Mat,
-    b: Mat,
+    a: impl Into<Operand<'a>>,
+    b: impl Into<Operand<'a>>,
     c: Mat,
     accumulate: bool,
     scratch: &mut [f32],
     done: Option<&(dyn Fn(usize, usize) + Sync)>,
 ) {
-    let job = Job { m, n, k, a, b, c, accumulate, done, isa: Isa::best() };
+    let job = Job { m, n, k, a: a.into(), b: b.into(), c, accumulate, done, isa: Isa::best() };
     // SAFETY: the caller's promises are those that `walk` asks for, and `best` is an instruction set of this machine.
     unsafe { walk(&job, Team(Some(pool)), scratch) }
 }
@@ -109,18 +135,18 @@ pub unsafe fn gemm(
 /// # Panics
 /// As [`gemm`].
 #[allow(clippy::too_many_arguments, reason = "the arguments of every product since BLAS")]
-pub unsafe fn gemm_single(
+pub unsafe fn gemm_single<'a>(
     m: usize,
     n: usize,
     k: usize,
-    a: Mat,
-    b: Mat,
+    a: impl Into<Operand<'a>>,
+    b: impl Into<Operand<'a>>,
     c: Mat,
     accumulate: bool,
     scratch: &mut [f32],
     done: Option<&(dyn Fn(usize, usize) + Sync)>,
 ) {
-    let job = Job { m, n, k, a, b, c, accumulate, done, isa: Isa::best() };
+    let job = Job { m, n, k, a: a.into(), b: b.into(), c, accumulate, done, isa: Isa::best() };
     // SAFETY: as in `gemm`.
     unsafe { walk(&job, Team(None), scratch) }
 }

@@ -100,7 +100,7 @@ impl Case {
         let [mut a, mut b, mut c] = self.operands();
         let mut scratch = vec![f32::NAN; scratch_len(pool.map_or(1, Pool::threads), m, n, k)];
         let (a, b, to) = (a.mat(), b.mat(), c.mat());
-        let job = Job { m, n, k, a, b, c: to, accumulate: self.accumulate, done: None, isa };
+        let job = Job { m, n, k, a: a.into(), b: b.into(), c: to, accumulate: self.accumulate, done: None, isa };
         // SAFETY: the matrices own memory for these sizes, and callers ask only for instruction sets that are here.
         unsafe { walk(&job, Team(pool), &mut scratch) };
         c.data
@@ -279,7 +279,7 @@ fn nan_and_infinity_go_through() {
         let mut c = vec![7.0; 4 * 40];
         let mut scratch = vec![0.0; scratch_len(1, 4, 40, 3)];
         let (am, bm, cm) = (Mat::rows_mut(&mut a, 3), Mat::rows_mut(&mut b, 40), Mat::rows_mut(&mut c, 40));
-        let job = Job { m: 4, n: 40, k: 3, a: am, b: bm, c: cm, accumulate: false, done: None, isa };
+        let job = Job { m: 4, n: 40, k: 3, a: am.into(), b: bm.into(), c: cm, accumulate: false, done: None, isa };
         // SAFETY: the vectors have these sizes, and the instruction set is here.
         unsafe { walk(&job, Team(None), &mut scratch) };
         assert!(c[..40].iter().chain(&c[120..]).all(|x| *x == 0.0), "{isa:?}");
@@ -306,5 +306,50 @@ fn panels_are_neither_low_nor_high() {
         let height = panel_rows(m);
         assert!((1..=168).contains(&height), "{m} rows in panels of {height}");
         assert!(m <= 168 || height >= 84, "{m} rows in panels of {height}");
+    }
+}
+
+/// An image of 5 by 9 by 8, of which A takes windows: rows (row, column), columns (channel, row, column); against the same
+/// windows copied out.
+#[test]
+fn an_operand_of_several_axes_gives_the_bits_of_its_copy() {
+    let (c, high, wide, k) = (5, 9, 8, 3);
+    let (rows, cols) = (high - k + 1, (wide - k) / 2 + 1);
+    let noise = |seed: u32, len: usize| Owned::new(Layout::Rows, 1, len, seed).data;
+    let image = noise(11, c * high * wide);
+    let mut windows = Vec::new();
+    for (y, x) in (0..rows).flat_map(|y| (0..cols).map(move |x| (y, x))) {
+        for i in 0..c * k * k {
+            let (channel, dy, dx) = (i / (k * k), i / k % k, i % k);
+            windows.push(image[(channel * high + y + dy) * wide + 2 * x + dx]);
+        }
+    }
+    let (m, inner) = (rows * cols, c * k * k);
+    let spread = Operand {
+        mat: Mat::read(image.as_ptr(), wide as isize, (high * wide) as isize),
+        rows: &[(cols, 2)],
+        cols: &[(k, wide as isize), (k, 1)],
+    };
+    let turned = Operand { mat: spread.mat.transposed(), rows: spread.cols, cols: spread.rows };
+    for n in [1, 3, 16, 40, 200] {
+        let other = noise(12, inner * n);
+        let plain = [Mat::rows(&windows, inner), Mat::rows(&other, n)];
+        for threads in [1, 3] {
+            let pool = Pool::new(threads);
+            let mut scratch = vec![0.0; scratch_len(threads, m.max(n), m.max(n), inner)];
+            let (mut found, mut expected) = (vec![0.0; m * n], vec![0.0; m * n]);
+            // SAFETY: the operands were made for these sizes, and the results are their own memory.
+            unsafe {
+                let c = Mat::rows_mut(&mut expected, n);
+                gemm(&pool, m, n, inner, plain[0], plain[1], c, false, &mut scratch, None);
+                let c = Mat::rows_mut(&mut found, n);
+                gemm(&pool, m, n, inner, spread, plain[1], c, false, &mut scratch, None);
+                assert_eq!(found, expected, "{n} columns, {threads} threads");
+                let c = Mat::rows_mut(&mut found, m);
+                gemm(&pool, n, m, inner, plain[1].transposed(), turned, c, false, &mut scratch, None);
+            }
+            let turned_back = (0..m * n).map(|i| found[i % n * m + i / n]).collect::<Vec<_>>();
+            assert_eq!(turned_back, expected, "{n} rows, {threads} threads");
+        }
     }
 }

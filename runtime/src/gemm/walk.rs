@@ -6,9 +6,10 @@
 //! few rows, and for more threads than there are panels. The order changes which tiles exist and where operands are read,
 //! never the chain of operations behind an element of C.
 
-use super::Mat;
 use super::kernel::{Kernels, TILE_LEN, Tile};
 use super::pack::{Block, pack};
+use super::spread::{Axes, pack_spread};
+use super::{Mat, Operand};
 use crate::isa::Isa;
 use crate::pool::Pool;
 use std::ops::Range;
@@ -16,7 +17,7 @@ use std::ops::Range;
 /// The longest chain of multiply-adds; longer sums are added up from several chains, in ascending order.
 pub const CHAIN: usize = 384;
 /// The most rows of a panel, and the most columns of a tile of any instruction set, with room to spare.
-const SIDE: usize = 192;
+pub const SIDE: usize = 192;
 /// Rows that a panel aims at.
 const PANEL_ROWS: usize = 168;
 /// Most numbers of the operand that is packed for all threads; a larger operand is packed part by part.
@@ -39,8 +40,8 @@ pub struct Job<'a> {
     pub m: usize,
     pub n: usize,
     pub k: usize,
-    pub a: Mat,
-    pub b: Mat,
+    pub a: Operand<'a>,
+    pub b: Operand<'a>,
     pub c: Mat,
     pub accumulate: bool,
     pub done: Option<&'a (dyn Fn(usize, usize) + Sync)>,
@@ -295,19 +296,20 @@ impl Tiling {
     fn new(job: &Job, height: usize) -> Tiling {
         let kernels = Kernels::of(job.isa);
         let vectors = job.n.div_ceil(kernels.lanes);
-        if height <= kernels.wide_rows && vectors > kernels.vectors {
+        let spread = !job.a.is_plain();
+        if height <= kernels.wide_rows && vectors > kernels.vectors && !spread {
             let width = vectors.min(kernels.wide) * kernels.lanes;
             return Tiling { kernels, rows: height, width, pack_a: false };
         }
         let width = vectors.min(kernels.vectors) * kernels.lanes;
-        let pack_a = height > kernels.wide_rows && job.n > 2 * width;
+        let pack_a = spread || (height > kernels.wide_rows && job.n > 2 * width);
         let rows = height.div_ceil(height.div_ceil(kernels.rows));
         Tiling { kernels, rows, width, pack_a }
     }
 
     /// Whether whole panels of B are read where they lie: where packing would not be made up for.
     fn direct_b(&self, job: &Job) -> bool {
-        job.b.cs == 1 && (job.m <= 3 * self.rows || job.n * job.k <= SMALL)
+        job.b.is_plain() && job.b.mat.cs == 1 && (job.m <= 3 * self.rows || job.n * job.k <= SMALL)
     }
 
     /// The next panel of B, packed: each tile fetches its share of it, evenly over k.
@@ -320,8 +322,9 @@ impl Tiling {
 
     /// The columns of B after these where they lie: each tile fetches a line of each row. `first` tiles were before.
     fn columns_ahead(&self, job: &Job, block: &Range<usize>, cols: &Range<usize>, first: usize) -> Option<Later> {
-        let at = job.b.at(block.start, cols.end).cast_const();
-        job.is_large().then_some(Later { at, first, share: LINE, len: cols.len(), along_k: job.b.rs })
+        let at = job.b.mat.at(block.start, cols.end).cast_const();
+        let fetches = job.is_large() && job.b.is_plain();
+        fetches.then_some(Later { at, first, share: LINE, len: cols.len(), along_k: job.b.mat.rs })
     }
 }
 
@@ -382,9 +385,15 @@ impl Job<'_> {
     /// # Safety
     /// `to` has room for rows times block numbers.
     unsafe fn pack_a(&self, tiles: &Tiling, rows: Range<usize>, block: Range<usize>, to: *mut f32) {
-        let from = self.a.at(rows.start, block.start).cast_const();
+        if !self.a.is_plain() {
+            let lanes = Axes { outer: self.a.mat.rs, inner: self.a.rows };
+            let along_k = Axes { outer: self.a.mat.cs, inner: self.a.cols };
+            // SAFETY: the block lies in A; the room is the caller's.
+            return unsafe { pack_spread(self.a.mat.ptr, [lanes, along_k], [rows, block], (tiles.rows, false), to) };
+        }
+        let from = self.a.mat.at(rows.start, block.start).cast_const();
         let (lanes, k, width) = (rows.len(), block.len(), tiles.rows);
-        let block = Block { from, lane: self.a.rs, along_k: self.a.cs, lanes, k, width, fill: false };
+        let block = Block { from, lane: self.a.mat.rs, along_k: self.a.mat.cs, lanes, k, width, fill: false };
         // SAFETY: the block lies in A; the room is the caller's.
         unsafe { pack(self.isa, block, to) }
     }
@@ -394,9 +403,15 @@ impl Job<'_> {
     /// # Safety
     /// `to` has room for columns, up to a multiple of the width, times block numbers.
     unsafe fn pack_b(&self, tiles: &Tiling, cols: Range<usize>, block: Range<usize>, to: *mut f32) {
-        let from = self.b.at(block.start, cols.start).cast_const();
+        if !self.b.is_plain() {
+            let lanes = Axes { outer: self.b.mat.cs, inner: self.b.cols };
+            let along_k = Axes { outer: self.b.mat.rs, inner: self.b.rows };
+            // SAFETY: the block lies in B; the room is the caller's.
+            return unsafe { pack_spread(self.b.mat.ptr, [lanes, along_k], [cols, block], (tiles.width, true), to) };
+        }
+        let from = self.b.mat.at(block.start, cols.start).cast_const();
         let (lanes, k, width) = (cols.len(), block.len(), tiles.width);
-        let block = Block { from, lane: self.b.cs, along_k: self.b.rs, lanes, k, width, fill: true };
+        let block = Block { from, lane: self.b.mat.cs, along_k: self.b.mat.rs, lanes, k, width, fill: true };
         // SAFETY: the block lies in B; the room is the caller's.
         unsafe { pack(self.isa, block, to) }
     }
@@ -416,13 +431,13 @@ impl Job<'_> {
         let vectors = cols.len().div_ceil(tiles.kernels.lanes);
         let (b, b_k) = match b {
             Some(packed) => (packed, tiles.width as isize),
-            None => (self.b.at(block.start, cols.start).cast_const(), self.b.rs),
+            None => (self.b.mat.at(block.start, cols.start).cast_const(), self.b.mat.rs),
         };
         for (i, first) in rows.clone().step_by(tiles.rows).enumerate() {
             let height = tiles.rows.min(rows.end - first);
             let (a, a_row, a_k) = match a {
                 Some(packed) => (packed.wrapping_add((first - rows.start) * block.len()), 1, height as isize),
-                None => (self.a.at(first, block.start).cast_const(), self.a.rs, self.a.cs),
+                None => (self.a.mat.at(first, block.start).cast_const(), self.a.mat.rs, self.a.mat.cs),
             };
             let kernel = tiles.kernels.get(height, vectors, a_row == 1, later.is_some());
             let c = self.c.at(first, cols.start);

@@ -150,12 +150,12 @@ pub fn fold(op: FoldOp, len: Size, partial: BufId, to: BufId) -> FoldTo {
 
 /// A matrix that fills its buffer, row after row.
 pub fn matrix(buf: BufId, columns: Size) -> Matrix {
-    Matrix { buf, offset: n(0), row: columns, col: n(1), batch: vec![] }
+    Matrix { buf, offset: n(0), row: columns, col: n(1), rows: vec![], cols: vec![], batch: vec![] }
 }
 
 /// The transpose of a matrix that fills its buffer, row after row.
 pub fn transposed(buf: BufId, columns: Size) -> Matrix {
-    Matrix { buf, offset: n(0), row: n(1), col: columns, batch: vec![] }
+    Matrix { buf, offset: n(0), row: n(1), col: columns, rows: vec![], cols: vec![], batch: vec![] }
 }
 
 /// Numbers between -1 and 1 that look random.

@@ -261,12 +261,19 @@ impl Text<'_> {
     }
 
     fn matrix(&self, m: &Matrix) -> String {
+        let axes = |axes: &[(Size, Size)]| {
+            let pairs: Vec<String> =
+                axes.iter().map(|(n, s)| format!("({}, {})", self.size(n), self.size(s))).collect();
+            format!("vec![{}]", pairs.join(", "))
+        };
         format!(
-            "Matrix {{ buf: {}, offset: {}, row: {}, col: {}, batch: {} }}",
+            "Matrix {{ buf: {}, offset: {}, row: {}, col: {}, rows: {}, cols: {}, batch: {} }}",
             m.buf,
             self.size(&m.offset),
             self.size(&m.row),
             self.size(&m.col),
+            axes(&m.rows),
+            axes(&m.cols),
             self.sizes(&m.batch)
         )
     }

@@ -176,11 +176,30 @@ impl Array {
         Some(out)
     }
 
-    /// Zeros, with the elements of this array along an axis at `before`, `before + step` and so on; if they fit.
-    pub fn pad(&self, axis: usize, before: i64, step: i64, shape: Vec<usize>) -> Option<Array> {
+    /// The same elements where axis k is read at `axes[k]`, a start and the steps of result axes; if all are there.
+    pub fn affine(&self, axes: &[(i64, &[(usize, i64)])], shape: Vec<usize>) -> Option<Array> {
+        let mut out = Array { strides: vec![0; shape.len()], ..self.clone() };
+        for ((start, steps), (extent, stride)) in axes.iter().zip(self.shape.iter().zip(&self.strides)) {
+            let reach = |(axis, step): &(usize, i64)| step * (shape[*axis] as i64 - 1);
+            let low = start + steps.iter().map(reach).filter(|r| *r < 0).sum::<i64>();
+            let high = start + steps.iter().map(reach).filter(|r| *r > 0).sum::<i64>();
+            if !shape.contains(&0) && (low < 0 || high >= *extent as i64) {
+                return None;
+            }
+            out.offset += *start as isize * stride;
+            for (axis, step) in *steps {
+                out.strides[*axis] += *step as isize * stride;
+            }
+        }
+        out.shape = shape;
+        Some(out)
+    }
+
+    /// Zeros, with the elements of this array along an axis from `before` on; if they fit.
+    pub fn pad(&self, axis: usize, before: i64, shape: Vec<usize>) -> Option<Array> {
         let (n, strides) = (self.shape[axis], dense(&shape));
         let room = Array { shape, strides, offset: 0, data: Rc::default(), by_segment: false };
-        let target = room.slice(axis, before, step, n)?;
+        let target = room.slice(axis, before, 1, n)?;
         let mut data = vec![0.0; room.len()];
         self.copy_to(&mut data, &target.strides, target.offset);
         Some(Array::new(room.shape, data))

@@ -100,7 +100,11 @@ fn view(run: &Run, v: &View, a: &Array, shape: Vec<usize>) -> Result<Array, RunE
             Some(a.with_axes(shape.clone(), &from))
         }
         View::Slice { axis, start, step } => a.slice(*axis, of(start), *step, shape[*axis]),
-        View::Pad { axis, before, step } => a.pad(*axis, of(before), *step, shape.clone()),
+        View::Pad { axis, before } => a.pad(*axis, of(before), shape.clone()),
+        View::Affine(axes) => {
+            let axes: Vec<_> = axes.iter().map(|a| (of(&a.start), &a.steps[..])).collect();
+            a.affine(&axes, shape.clone())
+        }
         View::Split { .. } | View::Merge { .. } => a.reshape(shape.clone()),
     };
     found.ok_or_else(|| RunError(format!("{v:?} of {:?} cannot give {shape:?}", a.shape)))

@@ -1,7 +1,7 @@
 //! The invariants of a single node: what each operation takes and gives. Takes a node whose arguments exist.
 
 use super::{Fault, called, host, results_of, same_types, sizes_exist};
-use crate::program::{Contract, Function, Node, Op, Program, ReduceOp, Repeat, Ty, View, print};
+use crate::program::{Affine, Contract, Function, Node, Op, Program, ReduceOp, Repeat, Ty, View, print};
 use dlc_plan::{Atom, DType, Gives, Prim, Size};
 
 /// Checks invariants 3 to 12 and 16 for one node.
@@ -126,9 +126,15 @@ fn view(p: &Program, v: &View, a: &Ty, out: &Ty) -> Result<(), Fault> {
             one_axis(p, *axis, start, *step, a, out)?;
             inside(start, *step, &out.shape[*axis], &a.shape[*axis])
         }
-        View::Pad { axis, before, step } => {
-            one_axis(p, *axis, before, *step, a, out)?;
-            inside(before, *step, &a.shape[*axis], &out.shape[*axis])
+        View::Pad { axis, before } => {
+            one_axis(p, *axis, before, 1, a, out)?;
+            inside(before, 1, &a.shape[*axis], &out.shape[*axis])
+        }
+        View::Affine(axes) => {
+            if axes.len() != a.rank() || a.dtype != out.dtype {
+                return Err((7, format!("{} indices for {}", axes.len(), print::ty(p, a))));
+            }
+            axes.iter().zip(&a.shape).try_for_each(|(at, extent)| affine(p, at, extent, out))
         }
         View::Split { axis, count } => regroup(p, *axis, *count, a, out),
         View::Merge { axis, count } => regroup(p, *axis, *count, out, a),
@@ -146,6 +152,22 @@ fn one_axis(p: &Program, axis: usize, at: &Size, step: i64, a: &Ty, out: &Ty) ->
     let mut expected = a.clone();
     expected.shape[axis] = out.shape[axis].clone();
     same_types(p, 7, "result", &[out], &[&expected])
+}
+
+/// An affine index of an axis: its steps are in order, and where all is known it stays inside.
+fn affine(p: &Program, at: &Affine, extent: &Size, out: &Ty) -> Result<(), Fault> {
+    sizes_exist(p, [&at.start])?;
+    at.steps.iter().try_for_each(|(axis, _)| in_range(7, *axis, out))?;
+    if at.steps.windows(2).any(|w| w[0].0 >= w[1].0) || at.steps.iter().any(|s| s.1 == 0) {
+        return Err((7, format!("the steps {:?}", at.steps)));
+    }
+    let reach = |(axis, step): &(usize, i64)| out.shape[*axis].known().map(|n| (n - 1) * step);
+    let reaches: Option<Vec<i64>> = at.steps.iter().map(reach).collect();
+    let (Some(start), Some(reaches), Some(extent)) = (at.start.known(), reaches, extent.known()) else { return Ok(()) };
+    let low = start + reaches.iter().filter(|r| **r < 0).sum::<i64>();
+    let high = start + reaches.iter().filter(|r| **r > 0).sum::<i64>();
+    let fits = (0 <= low && high < extent) || out.shape.iter().any(|s| s.is(0));
+    if fits { Ok(()) } else { Err((7, format!("{low}..={high} of an axis of {extent}"))) }
 }
 
 /// Where all is known: `len` elements from `start` in steps of `step` lie in `0..extent`.

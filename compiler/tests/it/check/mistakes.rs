@@ -220,12 +220,96 @@ fn w0802_a_softmax_too_many() {
 }
 
 #[test]
-fn e0114_what_comes_with_a_later_version() {
+fn e0309_an_index_of_two_sizes() {
     mistake(
-        "model M(D = 8)(x: [B, D], w: [D]) { ‹y[b] = sum[d](x[b, d] * w[d])›  return y }",
-        "E0114",
-        "tensor equations come with a later version",
-        "`@`, rearrange and reductions say most of them",
+        "model M(D = 8, E = 9)(x: [B, D], w: [E]) { y[b] = sum[d](x[b, d] * w[‹d›]) return y }",
+        "E0309",
+        "`d` runs over 8 in `x` and 9 in `w`",
+        "give the second axis its own index",
+    );
+    mistake(
+        "model M()(x: [B, T], w: [S]) { y[b, t] = x[b, t] * w[‹t›] return y }",
+        "E0309",
+        "`t` runs over T in `x` and S in `w`",
+        "give the second axis its own index",
+    );
+}
+
+#[test]
+fn e0309_an_equation_that_leaves_something_open() {
+    mistake(
+        "model M(D = 8)(x: [B, D]) { y[b, ‹k›] = sum[d](x[b, d]) return y }",
+        "E0309",
+        "nothing says what `k` runs over",
+        "index an axis with it: `x[k]`; a reducer can say it: `sum[k < 2]`",
+    );
+    mistake(
+        "model M(D = 8)(x: [B, D], w: [D]) { y[b, d] = x[b, d] * ‹w› return y }",
+        "E0309",
+        "no index says which element of [D] is meant",
+        "`w[..]` is all of it",
+    );
+    mistake(
+        "model M(D = 8)(x: [B, D]) { y[b] = ‹x[b]› return y }",
+        "E0311",
+        "[B, D] has 2 axes, and this index speaks of 1",
+        "`..` stands for the remaining axes",
+    );
+    mistake(
+        "model M(D = 8)(x: [B, D]) { y[b] = ‹x[b, ..]› return y }",
+        "E0309",
+        "`..` stands for [D] here and not on the left",
+        "write `..` on the left too",
+    );
+    mistake(
+        "model M(D = 8)(x: [B, D]) { y[b, ‹b›] = x[b, b] return y }",
+        "E0309",
+        "`b` stands twice on the left",
+        "give each axis its own index",
+    );
+}
+
+#[test]
+fn e0311_an_index_that_may_leave_its_axis() {
+    mistake(
+        "model M(T = 8)(x: [B, T]) { y[b, t] = x[b, t] - x[b, ‹t - 1›] return y }",
+        "E0311",
+        "`t - 1` runs from -1 to 6, and the axis T = 8 begins at 0",
+        "`pad` makes room at an axis' ends: `x -> pad[1](1, 0)`",
+    );
+    mistake(
+        "model M()(x: [B, T]) { y[b, t] = x[b, t] + x[b, ‹t + 1›] return y }",
+        "E0311",
+        "`t + 1` runs from 1 to T, and the axis T ends before T",
+        "`pad` makes room at an axis' ends: `x -> pad[1](1, 0)`",
+    );
+    mistake(
+        "model M(T = 8)(x: [B, T]) { y[b, t] = sum[i < 3](x[b, ‹t / 2› + i]) return y }",
+        "E0311",
+        "`/` cannot stand in an index",
+        "split the axis first: `x -> [B, (T, 2) => B, T, 2]`",
+    );
+    mistake(
+        "model M(T = 8)(x: [B, T]) { y[b, t] = x[b, ‹t % 2›] return y }",
+        "E0311",
+        "`%` cannot stand in an index",
+        "split the axis first: `x -> [B, (T, 2) => B, T, 2]`",
+    );
+    mistake(
+        "model M(T = 8)(x: [B, T]) { y[b, i, j] = x[b, ‹i * j›] return y }",
+        "E0311",
+        "an index is a sum of index variables times numbers",
+        "",
+    );
+}
+
+#[test]
+fn e0309_what_an_equation_is_no_place_for() {
+    mistake(
+        "model M(T = 8)(x: [B, T, T]) { y[b, i] = sum(‹concat[0](x[b, i, ..], x[b, i, ..])›) return y }",
+        "E0309",
+        "`concat` takes whole tensors, and this is an element of an equation",
+        "do it before the equation, or after it",
     );
 }
 
