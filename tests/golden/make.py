@@ -31,8 +31,9 @@ golden/prelude.safetensors  the prelude, item by item, and the scalar primitives
              the weights of the layer that the expression labels `l`. `y` is the result. `dy` is a cotangent: the
              gradients are those of sum(y * dy), and `dNAME` belongs to the input NAME (`dx`, `da`, `dl.weight`). For a
              loss, dy is 1. `next.l.running_mean` is what a call in training makes of the state `l.running_mean`.
-  optimizers `theta` [n], `grad` [10, n], and `y` [10, n]: theta after each of ten steps, without clipping. In
-             `.edges` each column is a history of its own (always tiny, always large): compare column by column.
+  optimizers `theta` [n], `grad` [20, n], and `y` [20, n]: theta after each of twenty steps, without clipping. In `.edges`
+             each column is a history of its own (always tiny, always large): compare column by column. In `.group`
+             they are [2, n], [20, 2, n]: row 0 is a weight `a`, row 1 a weight `b`, of which the expression's group speaks.
   schedules  `step` i64 [n] and `y` [n].
 Inputs are ordinary numbers, or edges: `.zero` (0, -0, subnormals and other tiny numbers), `.hundred` (about +-100,
 where exp overflows or vanishes), `.large` (+-1e4), `.mask` (entries of -inf), `.lowest` (entries of the lowest float).

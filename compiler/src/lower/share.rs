@@ -1,8 +1,9 @@
 //! Losses in shares: where several micro-batches make one step, each gives its part of a sum and its part of what the sum is
 //! divided by, so that all of them together are one batch. Takes the entry `loss`; gives the entry `share`.
 //!
-//! A loss of the form n / d or n / max(d, c), n being a sum and d free of weights, comes apart exactly, and so does a sum of
-//! such terms over one d, or a sum that nothing divides. Any other loss counts as a mean over micro-batches.
+//! A loss of the form n / d or n / max(d, c), n being a sum and d a sum free of weights or a size, comes apart exactly, and so does a sum of
+//! such terms over one d, or a sum that nothing divides. Any other loss counts as a mean over micro-batches; so does in
+//! effect one that holds pairs of rows against each other.
 
 use crate::program::build::Builder;
 use crate::program::{Entry, Function, Op, Program, ReduceOp, Role, Value};
@@ -45,7 +46,7 @@ pub fn entry(p: &mut Program) -> Option<Shares> {
     let mut terms = Vec::new();
     let apart = walk(f, &free(f, &is_weight), result, &[], &mut terms).and_then(|()| joined(&mut b, &terms));
     let (n, d, shares) = match apart {
-        Some((n, d, least)) => (n, d, Shares { least, exact: true }),
+        Some((n, d, least)) => (n, d, Shares { least, exact: !pairs_rows(f, &loss) }),
         None => (result, b.constant(DType::F32, 1.0), Shares { least: None, exact: false }),
     };
     let results = [n, d].into_iter().chain(f.results.clone()).collect();
@@ -54,6 +55,17 @@ pub fn entry(p: &mut Program) -> Option<Shares> {
     let outputs = own.into_iter().chain(loss.outputs).collect();
     p.entries.push(Entry { name: "share".into(), function, outputs, ..loss });
     Some(shares)
+}
+
+/// Whether something holds a number for each pair of rows of a batch, such as their products: rows of other micro-batches
+/// are then missing from it.
+fn pairs_rows(f: &Function, loss: &Entry) -> bool {
+    let given = |role: &Role| matches!(role, Role::Named(_) | Role::Index(..));
+    let inputs = f.params.iter().zip(&loss.inputs).filter(|(_, role)| given(role)).map(|(param, _)| param);
+    let rows: Vec<&Size> = inputs.filter_map(|p| p.ty.shape.first()).filter(|s| s.known().is_none()).collect();
+    let pairs = |shape: &[Size]| rows.iter().any(|rows| shape.iter().filter(|s| s == rows).count() > 1);
+    let live = f.live();
+    f.nodes.iter().zip(live).any(|(n, live)| live && n.tys.iter().any(|ty| pairs(&ty.shape)))
 }
 
 /// For each node, whether no weight has a part in it.
@@ -91,6 +103,9 @@ fn walk(f: &Function, free: &[bool], v: Value, factors: &[Factor], terms: &mut V
                     (Op::Map(Prim::Max), [c, d]) if constant(f, *c).is_some() => (*d, constant(f, *c)),
                     _ => (*b, None),
                 };
+                if !additive(f, over.0) {
+                    return None;
+                }
                 let first = terms.len();
                 walk(f, free, *a, factors, terms)?;
                 // Only a plain sum can be divided once more.
@@ -123,6 +138,40 @@ fn walk(f: &Function, free: &[bool], v: Value, factors: &[Factor], terms: &mut V
             | Op::Repeat(_),
             _,
         ) => None,
+    }
+}
+
+/// Whether what micro-batches have of a number adds up to what one batch has: a sum, or a size.
+fn additive(f: &Function, v: Value) -> bool {
+    let n = f.node(v);
+    match (&n.op, n.args.as_slice()) {
+        (Op::Reduce(ReduceOp::Sum, _), _) => n.tys[0].rank() == 0,
+        (Op::Host(Host::Size(_)), _) => true,
+        (Op::Map(Prim::Cast(_) | Prim::Neg) | Op::Stop, [a]) => additive(f, *a),
+        (Op::Map(Prim::Add | Prim::Sub), [a, b]) => additive(f, *a) && additive(f, *b),
+        (Op::Map(Prim::Mul), [a, b]) => {
+            (constant(f, *a).is_some() && additive(f, *b)) || (constant(f, *b).is_some() && additive(f, *a))
+        }
+        (Op::Map(Prim::Div), [a, b]) => constant(f, *b).is_some() && additive(f, *a),
+        (
+            Op::Param(_)
+            | Op::Const(_)
+            | Op::Host(_)
+            | Op::Map(_)
+            | Op::Reduce(..)
+            | Op::View(_)
+            | Op::Contract(_)
+            | Op::Gather
+            | Op::Scatter
+            | Op::Iota(_)
+            | Op::Random
+            | Op::Concat(_)
+            | Op::Stop
+            | Op::Within(_)
+            | Op::Call(_)
+            | Op::Repeat(_),
+            _,
+        ) => false,
     }
 }
 

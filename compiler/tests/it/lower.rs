@@ -570,7 +570,7 @@ fn losses_come_apart_where_they_are_sums() {
     assert!(exact("sum(y ^ 2)"));
     assert!(exact("-0.5 * mean(y) + 2 * mean(sum[-1](y ^ 2)) / 3"));
     assert!(exact("sum(y ^ 2) / max(sum(f32(x > 2)), 1)"));
-    // The prelude's losses; but for info_nce, whose rows are each other's classes.
+    // The prelude's losses all do, but for info_nce, whose rows are each other's classes.
     let labels = "i64(x[:, 0]) % 3";
     for loss in [
         "mse(y, x)",
@@ -596,7 +596,11 @@ fn losses_come_apart_where_they_are_sums() {
     ] {
         assert!(exact(&loss.replace("LABELS", labels)), "{loss}");
     }
+    assert!(!exact("info_nce(y, x)"));
     assert!(!exact("sqrt(mean(y ^ 2))"));
+    assert!(!exact("sum(y ^ 2) / sqrt(sum(x ^ 2))"));
+    assert!(!exact("sum(y ^ 2) / max(max(x), 1)"));
+    assert!(exact("sum(y ^ 2) / (2 * sum(x) - sum(x ^ 2) / 9)"));
     assert!(!exact("mean(y ^ 2) + sum(y ^ 2)"));
     assert!(!exact("sum(y ^ 2) / sum(abs(y))"));
 }

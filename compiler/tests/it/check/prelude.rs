@@ -228,49 +228,6 @@ fn near(found: &[f64], expected: &[f64]) {
     }
 }
 
-/// An expression, and what it is of one number.
-type Formula = (&'static str, fn(f64) -> f64);
-
-#[test]
-fn activations_that_have_no_golden_tensors() {
-    let x = some(&[3, 4], 1);
-    let formulas: [Formula; 4] = [
-        ("elu(x)", |x| if x > 0.0 { x } else { x.exp() - 1.0 }),
-        ("elu(x, alpha = 0.3)", |x| if x > 0.0 { x } else { 0.3 * (x.exp() - 1.0) }),
-        ("softplus(x)", |x| (1.0 + x.exp()).ln()),
-        ("mish(x)", |x| x * (1.0 + x.exp()).ln().tanh()),
-    ];
-    for (expression, formula) in formulas {
-        let (y, _) = value(expression, &[("x", x.clone())], &[]);
-        near(&y.data, &x.data.iter().map(|x| formula(*x)).collect::<Vec<_>>());
-    }
-}
-
-#[test]
-fn layers_that_have_no_golden_tensors() {
-    let x = some(&[2, 4], 2);
-    let rows = |f: &dyn Fn(&[f64]) -> Vec<f64>| x.data.chunks(4).flat_map(f).collect::<Vec<f64>>();
-    let w = some(&[4], 3);
-    let (y, _) = value("x -> l: RMSNorm(0.25)", &[("x", x.clone())], &[("l.weight", w.clone())]);
-    let rms = |row: &[f64]| {
-        let scale = (row.iter().map(|x| x * x).sum::<f64>() / 4.0 + 0.25).sqrt();
-        row.iter().zip(&w.data).map(|(x, w)| x / scale * w).collect()
-    };
-    near(&y.data, &rows(&rms));
-    let (gate, up, down) = (some(&[3, 4], 4), some(&[3, 4], 5), some(&[4, 3], 6));
-    let product = |w: &Tensor, x: &[f64]| -> Vec<f64> {
-        w.data.chunks(x.len()).map(|row| row.iter().zip(x).map(|(w, x)| w * x).sum()).collect()
-    };
-    let swiglu = |row: &[f64]| {
-        let gated = product(&gate, row).into_iter().zip(product(&up, row)).map(|(g, u)| g / (1.0 + (-g).exp()) * u);
-        product(&down, &gated.collect::<Vec<_>>())
-    };
-    let weights =
-        [("l.gate_proj.weight", gate.clone()), ("l.up_proj.weight", up.clone()), ("l.down_proj.weight", down.clone())];
-    let (y, _) = value("x -> l: SwiGLU(3)", &[("x", x.clone())], &weights);
-    near(&y.data, &rows(&swiglu));
-}
-
 /// Attention with 4 heads of queries and 2 of keys, row by row.
 #[test]
 fn attention_is_its_formula() {
