@@ -101,7 +101,7 @@ pub struct Port {
 }
 
 /// What an integer may be that indexes something.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Bound {
     /// It must be in `0..below`,
     pub below: Size,
@@ -140,7 +140,7 @@ pub struct Buffer {
 }
 
 /// Where a buffer is.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Place {
     /// In the arena, from its first step to its last, both included. Steps are numbered in order of the text, the steps
     /// of a loop's body after the loop's own number.

@@ -26,12 +26,24 @@ pub struct Term {
 /// A size: a sum of terms, sorted by their factors. No terms is zero.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Size {
-    terms: Vec<Term>,
+    terms: Terms,
+}
+
+/// The terms of a size. Most sizes are plain numbers, of which there are very many: those own no memory.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Terms {
+    /// None.
+    #[default]
+    Zero,
+    /// A constant term alone, which is not zero.
+    Number([Term; 1]),
+    /// All others.
+    Sum(Vec<Term>),
 }
 
 impl From<i64> for Size {
     fn from(n: i64) -> Size {
-        Size::collect([(Vec::new(), n)])
+        Size { terms: if n == 0 { Terms::Zero } else { Terms::Number([Term { atoms: Vec::new(), factor: n }]) } }
     }
 }
 
@@ -53,7 +65,11 @@ impl Size {
 
     /// The terms, sorted by their factors.
     pub fn terms(&self) -> &[Term] {
-        &self.terms
+        match &self.terms {
+            Terms::Zero => &[],
+            Terms::Number(one) => one,
+            Terms::Sum(all) => all,
+        }
     }
 
     fn collect(parts: impl IntoIterator<Item = (Vec<Atom>, i64)>) -> Size {
@@ -62,16 +78,21 @@ impl Size {
             let sum = sums.entry(atoms).or_default();
             *sum = sum.saturating_add(factor);
         }
-        let terms = sums.into_iter().filter(|(_, f)| *f != 0).map(|(atoms, factor)| Term { atoms, factor }).collect();
-        Size { terms }
+        let term = |(atoms, factor)| Term { atoms, factor };
+        let all: Vec<Term> = sums.into_iter().filter(|(_, factor)| *factor != 0).map(term).collect();
+        match all.as_slice() {
+            [] => Size::zero(),
+            [one] if one.atoms.is_empty() => Size::from(one.factor),
+            _ => Size { terms: Terms::Sum(all) },
+        }
     }
 
     /// The value, if no dynamic size is in it.
     pub fn known(&self) -> Option<i64> {
-        match self.terms.as_slice() {
-            [] => Some(0),
-            [t] if t.atoms.is_empty() => Some(t.factor),
-            _ => None,
+        match &self.terms {
+            Terms::Zero => Some(0),
+            Terms::Number([constant]) => Some(constant.factor),
+            Terms::Sum(_) => None,
         }
     }
 
@@ -82,7 +103,10 @@ impl Size {
 
     /// The sum.
     pub fn plus(&self, other: &Size) -> Size {
-        Size::collect(self.terms.iter().chain(&other.terms).map(|t| (t.atoms.clone(), t.factor)))
+        if let (Some(a), Some(b)) = (self.known(), other.known()) {
+            return Size::from(a.saturating_add(b));
+        }
+        Size::collect(self.terms().iter().chain(other.terms()).map(|t| (t.atoms.clone(), t.factor)))
     }
 
     /// The difference.
@@ -92,8 +116,11 @@ impl Size {
 
     /// The product.
     pub fn times(&self, other: &Size) -> Size {
-        Size::collect(self.terms.iter().flat_map(|a| {
-            other.terms.iter().map(move |b| {
+        if let (Some(a), Some(b)) = (self.known(), other.known()) {
+            return Size::from(a.saturating_mul(b));
+        }
+        Size::collect(self.terms().iter().flat_map(|a| {
+            other.terms().iter().map(move |b| {
                 let mut atoms: Vec<Atom> = a.atoms.iter().chain(&b.atoms).cloned().collect();
                 atoms.sort();
                 (atoms, a.factor.saturating_mul(b.factor))
@@ -106,9 +133,9 @@ impl Size {
         if self == by && !by.is(0) {
             return Some(Size::one());
         }
-        let [d] = by.terms.as_slice() else { return None };
+        let [d] = by.terms() else { return None };
         let mut parts = Vec::new();
-        for t in &self.terms {
+        for t in self.terms() {
             if t.factor % d.factor != 0 {
                 return None;
             }
@@ -143,13 +170,13 @@ impl Size {
     /// The value when the dynamic sizes are `dims`. A floor quotient by zero is zero; what does not fit saturates.
     pub fn eval(&self, dims: &[i64]) -> i64 {
         let of = |t: &Term| t.atoms.iter().fold(t.factor, |p, a| p.saturating_mul(a.eval(dims)));
-        self.terms.iter().map(of).fold(0, i64::saturating_add)
+        self.terms().iter().map(of).fold(0, i64::saturating_add)
     }
 
     /// Every dynamic size replaced by the size that `map` gives for its number.
     pub fn replace(&self, map: &dyn Fn(u16) -> Size) -> Size {
         let mut sum = Size::zero();
-        for t in &self.terms {
+        for t in self.terms() {
             let product = t.atoms.iter().fold(Size::from(t.factor), |p, a| p.times(&a.replace(map)));
             sum = sum.plus(&product);
         }
@@ -159,7 +186,7 @@ impl Size {
     /// The numbers of the dynamic sizes in it, each once.
     pub fn dims(&self) -> Vec<u16> {
         let mut found = Vec::new();
-        for a in self.terms.iter().flat_map(|t| &t.atoms) {
+        for a in self.terms().iter().flat_map(|t| &t.atoms) {
             match a {
                 Atom::Dim(n) => found.push(*n),
                 Atom::Quot(a, b) => found.extend(a.dims().into_iter().chain(b.dims())),
@@ -216,11 +243,11 @@ struct Shown<'a> {
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names = self.names;
-        if self.size.terms.is_empty() {
+        if self.size.terms().is_empty() {
             return write!(f, "0");
         }
         // The constant term sorts first; people write it last.
-        let (constant, rest): (Vec<_>, Vec<_>) = self.size.terms.iter().partition(|t| t.atoms.is_empty());
+        let (constant, rest): (Vec<_>, Vec<_>) = self.size.terms().iter().partition(|t| t.atoms.is_empty());
         for (i, t) in rest.into_iter().chain(constant).enumerate() {
             let sign = if t.factor < 0 { "-" } else { "+" };
             match (i, t.factor < 0) {

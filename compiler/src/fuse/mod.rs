@@ -106,6 +106,9 @@ impl Context<'_> {
 
     /// Whether a value is its root's memory, element for element.
     pub fn is_alias(&self, v: Value) -> bool {
+        if self.nature(v.node) == Nature::Given {
+            return self.host(v).is_none();
+        }
         let whole = self.f.ty(v).len() == self.f.ty(self.root(v)).len();
         whole && self.layout(v).is_some_and(|l| same_order(&l, &self.f.ty(v).shape))
     }

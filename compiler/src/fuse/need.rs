@@ -85,7 +85,8 @@ fn reads_memory(cx: &Context, reader: u32, node: u32) -> bool {
     match &n.op {
         Op::Gather => of(&n.args[0]),
         Op::Concat(_) => n.args.iter().any(of),
-        Op::Contract(_) | Op::Scatter | Op::Repeat(_) | Op::Call(_) => n.args.iter().any(of),
+        // It is a reader because an argument is this node's.
+        Op::Contract(_) | Op::Scatter | Op::Repeat(_) | Op::Call(_) => true,
         _ => n.args.iter().any(|v| of(v) && through_memory(cx, *v)),
     }
 }

@@ -2,7 +2,7 @@
 //! a loop's body has to give depends on who uses the loop.
 
 use super::loops::{Loop, Slot};
-use super::rewrite::{copy, rebuild};
+use super::rewrite::{copy, rebuild, take};
 use crate::program::verify::callees;
 use crate::program::{FnId, Function, Op, Program, Repeat, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,10 +16,10 @@ pub(super) fn run(p: &mut Program) {
         if !seen.insert(id) {
             continue;
         }
-        let f = p.function(id).clone();
+        let f = take(p, id);
         let all = vec![true; f.results.len()];
         let needed = needed(p, &f, &all);
-        let f = rebuild(&f, &mut |b, i, n, args| {
+        let f = rebuild(f, &mut |b, i, n, args| {
             if !needed[i].contains(&true) {
                 return vec![Value { node: u32::MAX, port: 0 }; n.tys.len()];
             }

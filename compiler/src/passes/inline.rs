@@ -1,6 +1,6 @@
 //! Calls become the nodes of what is called. Loop bodies stay functions, but call nothing themselves afterwards.
 
-use super::rewrite::{callees_first, copy, rebuild, splice};
+use super::rewrite::{callees_first, copy, rebuild, splice, take};
 use crate::program::{Function, Op, Program};
 
 /// Inlines the calls of all functions but those with a stated derivative.
@@ -20,6 +20,7 @@ fn inline(p: &mut Program, which: &dyn Fn(&Function) -> bool) {
         if !f.nodes.iter().any(|n| calls(&n.op)) {
             continue;
         }
+        let f = take(p, id);
         let new = rebuild(f, &mut |b, _, n, args| {
             if let Op::Call(g) = n.op
                 && which(p.function(g))

@@ -7,22 +7,33 @@ use std::rc::Rc;
 
 /// What makes a node's results in the new function: from the builder, the node's number, the node, and its arguments
 /// there.
-pub(super) type Each<'a> = dyn FnMut(&mut Builder, usize, &Node, Vec<Value>) -> Vec<Value> + 'a;
+pub(super) type Each<'a> = dyn FnMut(&mut Builder, usize, Node, Vec<Value>) -> Vec<Value> + 'a;
 
-/// Builds a function anew with the same parameters, node by node.
-pub(super) fn rebuild(f: &Function, each: &mut Each) -> Function {
-    let mut b = Builder::new(f.name.clone());
-    let params: Vec<Value> = f.params.iter().map(|q| b.param(q.name.clone(), q.ty.clone())).collect();
-    let mut map: Vec<Vec<Value>> = params.into_iter().map(|v| vec![v]).collect();
-    for (i, n) in f.nodes.iter().enumerate().skip(f.params.len()) {
-        let args = n.args.iter().map(|a| map[a.node as usize][a.port as usize]).collect();
+/// Builds a function anew with the same parameters, node by node. The parameters, of which there are many where there are
+/// many weights, are not even copied.
+pub(super) fn rebuild(f: Function, each: &mut Each) -> Function {
+    let Function { name, params, mut nodes, results, derivative } = f;
+    let count = params.len();
+    let rest = nodes.split_off(count);
+    let mut b = Builder { f: Function { name, params, nodes, ..Function::default() }, ..Builder::default() };
+    let mut map: Vec<Vec<Value>> = Vec::with_capacity(rest.len());
+    let find = |map: &[Vec<Value>], v: &Value| match (v.node as usize).checked_sub(count) {
+        Some(node) => map[node][v.port as usize],
+        None => *v,
+    };
+    for (i, n) in rest.into_iter().enumerate() {
+        let args = n.args.iter().map(|a| find(&map, a)).collect();
         b.origin = n.origin.clone();
-        let results = each(&mut b, i, n, args);
-        map.push(results);
+        let made = each(&mut b, count + i, n, args);
+        map.push(made);
     }
-    let results = f.results.iter().map(|v| map[v.node as usize][v.port as usize]).collect();
-    let derivative = f.derivative;
+    let results = results.iter().map(|v| find(&map, v)).collect();
     Function { derivative, ..b.finish(results) }
+}
+
+/// Takes a function out of its program, to be put back.
+pub(super) fn take(p: &mut Program, id: FnId) -> Function {
+    std::mem::take(&mut p.functions[id.0 as usize])
 }
 
 /// Copies the nodes that a function's results need into another one, with `args` for its parameters; gives the results.
@@ -38,7 +49,7 @@ pub(super) fn splice(b: &mut Builder, f: &Function, args: &[Value], member: &str
             let args = n.args.iter().map(|a| map[a.node as usize][a.port as usize]).collect();
             b.origin.span = n.origin.span;
             b.origin.member = below(member, &n.origin.member);
-            copy(b, n, args)
+            copy(b, n.clone(), args)
         } else {
             Vec::new()
         };
@@ -49,10 +60,13 @@ pub(super) fn splice(b: &mut Builder, f: &Function, args: &[Value], member: &str
 }
 
 /// A node with other arguments.
-pub(super) fn copy(b: &mut Builder, n: &Node, args: Vec<Value>) -> Vec<Value> {
-    match n.tys.as_slice() {
-        [one] => vec![b.node(n.op.clone(), args, one.clone())],
-        many => b.many(n.op.clone(), args, many.to_vec()),
+pub(super) fn copy(b: &mut Builder, mut n: Node, args: Vec<Value>) -> Vec<Value> {
+    match (n.tys.len(), n.tys.pop()) {
+        (1, Some(one)) => vec![b.node(n.op, args, one)],
+        (_, last) => {
+            n.tys.extend(last);
+            b.many(n.op, args, n.tys)
+        }
     }
 }
 

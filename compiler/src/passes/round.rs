@@ -16,7 +16,7 @@ pub(crate) fn operands(p: &mut Program) {
         reach(p, entry.function, &mut reached);
     }
     for (f, _) in p.functions.iter_mut().zip(reached).filter(|(_, reached)| *reached) {
-        *f = rebuild(f, &mut |b, _, n, mut args| {
+        *f = rebuild(std::mem::take(f), &mut |b, _, n, mut args| {
             if let Op::Contract(_) = n.op {
                 for a in &mut args {
                     *a = rounded(b, *a, to);

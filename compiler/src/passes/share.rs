@@ -2,7 +2,7 @@
 //! invariant, or a constant of the body.
 
 use super::loops::{Loop, Slot};
-use super::rewrite::{callees_first, copy, rebuild};
+use super::rewrite::{callees_first, copy, rebuild, take};
 use crate::program::build::Builder;
 use crate::program::{Function, Node, Op, Program, Value, View};
 use std::collections::HashMap;
@@ -11,11 +11,11 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 /// Shares in every function.
 pub(super) fn run(p: &mut Program) {
     for id in callees_first(p) {
-        let f = share(p.function(id));
-        let f = rebuild(&f, &mut |b, _, n, args| {
+        let f = share(take(p, id));
+        let f = rebuild(f, &mut |b, _, n, args| {
             if let Op::Repeat(r) = &n.op {
                 let l = Loop::new(p, r, &args);
-                return tighten(l, n, b, p);
+                return tighten(l, &n, b, p);
             }
             copy(b, n, args)
         });
@@ -24,10 +24,10 @@ pub(super) fn run(p: &mut Program) {
 }
 
 /// Equal nodes become one.
-fn share(f: &Function) -> Function {
+fn share(f: Function) -> Function {
     let mut seen: HashMap<u64, Vec<Vec<Value>>> = HashMap::new();
     rebuild(f, &mut |b, _, n, args| {
-        let hash = hash(n, &args);
+        let hash = hash(&n, &args);
         let same = |vs: &&Vec<Value>| {
             let m = b.f.node(vs[0]);
             m.args == args && m.tys == n.tys && m.op.same(&n.op)

@@ -16,13 +16,14 @@ pub(super) fn run(p: &mut Program) {
         for v in f.nodes.iter().flat_map(|n| &n.args).chain(&f.results) {
             users[v.node as usize] += 1;
         }
-        let own = |v: &Value| users[v.node as usize] == 1 && matches!(f.node(*v).op, Op::Contract(_));
-        *f = rebuild(f, &mut |b, _, n, args| {
+        let contracts: Vec<bool> = f.nodes.iter().map(|n| matches!(n.op, Op::Contract(_))).collect();
+        let own = |v: &Value| users[v.node as usize] == 1 && contracts[v.node as usize];
+        *f = rebuild(std::mem::take(f), &mut |b, _, n, args| {
             if matches!(n.op, Op::Call(_) | Op::Repeat(_)) {
                 return copy(b, n, args);
             }
-            let turned = if n.args.first().is_some_and(own) { transposed(b, n, &args) } else { None };
-            vec![turned.unwrap_or_else(|| emit(b, n.op.clone(), args, n.tys[0].clone()))]
+            let turned = if n.args.first().is_some_and(own) { transposed(b, &n, &args) } else { None };
+            vec![turned.unwrap_or_else(|| emit(b, n.op, args, n.tys[0].clone()))]
         });
     }
 }

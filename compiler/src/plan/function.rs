@@ -45,6 +45,8 @@ pub struct Body<'a> {
     needs: fuse::Needs,
     /// The buffer of each value that is in memory.
     pub at: HashMap<Value, BufId>,
+    /// The parameter that is read from a place.
+    read: HashMap<Place, Value>,
 }
 
 /// Adds a function's steps. Results go to their targets where they have one; gives the buffer of each.
@@ -89,11 +91,13 @@ fn prepare<'a>(frame: &Frame, f: &'a Function, binds: Vec<Bind>) -> Body<'a> {
         segments: frame.segments.clone(),
         generic: frame.generic,
     };
-    let mut at = HashMap::new();
+    let (mut at, mut read) = (HashMap::new(), HashMap::new());
     for (i, b) in binds.into_iter().enumerate() {
         match b {
             Bind::Buffer(b) => {
-                at.insert(Value { node: i as u32, port: 0 }, b);
+                let param = Value { node: i as u32, port: 0 };
+                at.insert(param, b);
+                read.insert(frame.life.get(b).place.clone(), param);
             }
             Bind::Host(h) => {
                 cx.hosts.insert(i as u32, h);
@@ -103,7 +107,7 @@ fn prepare<'a>(frame: &Frame, f: &'a Function, binds: Vec<Bind>) -> Body<'a> {
     copies::mark(&mut cx);
     let (items, home) = fuse::group(&cx);
     let needs = fuse::stored(&cx, &items, &home, &f.results);
-    Body { cx, items, home, needs, at }
+    Body { cx, items, home, needs, at, read }
 }
 
 impl Body<'_> {
@@ -122,9 +126,7 @@ impl Body<'_> {
         if matches!(self.cx.f.node(root).op, Op::Param(_)) {
             return false;
         }
-        let place = &frame.life.get(target).place;
-        let same = |b: &BufId| frame.life.get(*b).place == *place;
-        let Some(param) = self.at.iter().find(|(v, b)| **v != root && same(b)).map(|(v, _)| *v) else { return true };
+        let Some(&param) = self.read.get(&frame.life.get(target).place) else { return true };
         let Some(home) = self.home[root.node as usize] else { return false };
         let (own, sweep) = (home.item, self.needs.sweep[root.node as usize]);
         let reads = |n: &crate::program::Node| n.args.iter().any(|a| self.cx.root(*a) == param);

@@ -304,12 +304,13 @@ fn entry(p: &Program, e: &Entry) -> Result<(), Fault> {
         return Err((19, format!("{i} inputs and {o} outputs for {} and {}", f.params.len(), results.len())));
     }
     for (roles, tys) in [(&e.inputs, f.params.iter().map(|q| &q.ty).collect::<Vec<_>>()), (&e.outputs, results)] {
-        for (i, (r, t)) in roles.iter().zip(tys).enumerate() {
-            let same = |q: &Role| match (q, r) {
-                (Role::Named(a) | Role::Index(a, _), Role::Named(b) | Role::Index(b, _)) => a == b,
-                (a, b) => a == b,
+        let (mut names, mut others) = (HashSet::new(), HashSet::new());
+        for (r, t) in roles.iter().zip(tys) {
+            let is_new = match r {
+                Role::Named(name) | Role::Index(name, _) => names.insert(name),
+                Role::Weight(_) | Role::Grad(_) | Role::Trained | Role::Grads | Role::State(_) => others.insert(r),
             };
-            if roles[..i].iter().any(same) {
+            if !is_new {
                 return Err((19, format!("{r:?} stands twice")));
             }
             role(p, r, t)?;
