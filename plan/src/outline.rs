@@ -118,6 +118,10 @@ impl Outline<'_> {
                 let [count, rows, width] = [count, rows, width].map(|s| self.size(s));
                 writeln!(f, "{pad}scatter {count} rows of {width} from b{from} to b{to} [{rows}] by b{ids}")
             }
+            Step::Rows { op, from, to, rows, len, keep } => {
+                let [rows, len, keep] = [rows, len, keep].map(|s| self.size(s));
+                writeln!(f, "{pad}{} of {rows} rows of {len} from b{from} to b{to} [{keep}]", op.name())
+            }
             Step::Repeat(r) => {
                 let order = if r.reverse { " downwards" } else { "" };
                 writeln!(f, "{pad}repeat {}{order}: {}", r.count, r.note)?;

@@ -219,8 +219,47 @@ pub enum Step {
         /// Elements in a row.
         width: Size,
     },
+    /// Do something to each row of a buffer.
+    Rows {
+        /// What is done.
+        op: RowOp,
+        /// The source, `rows` rows of `len` elements.
+        from: BufId,
+        /// The target, `rows` rows of `keep` elements.
+        to: BufId,
+        /// How many rows.
+        rows: Size,
+        /// Elements of a row of the source.
+        len: Size,
+        /// Elements of a row of the target; at most `len`.
+        keep: Size,
+    },
     /// Run steps again and again.
     Repeat(Box<Repeat>),
+}
+
+/// What is done to a row as a whole, by the runtime.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RowOp {
+    /// The places of the elements in ascending or descending order, I32; the earlier of equal ones first, and NaN as if it
+    /// were greater than all numbers. Of all places the first `keep` are kept.
+    Order {
+        /// Whether the greatest comes first.
+        descending: bool,
+    },
+    /// Each element plus all before it, in the row's type; added in order.
+    RunningSum,
+}
+
+impl RowOp {
+    /// What it is called.
+    pub fn name(self) -> &'static str {
+        match self {
+            RowOp::Order { descending: false } => "order",
+            RowOp::Order { descending: true } => "order.down",
+            RowOp::RunningSum => "running.sum",
+        }
+    }
 }
 
 /// A loop.

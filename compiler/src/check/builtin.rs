@@ -52,6 +52,12 @@ enum Kind {
     MadeBy,
     /// A warning where a condition does not hold.
     Advise,
+    /// All elements along an axis in order, and where they were.
+    Sort,
+    /// The greatest elements along an axis, and where they are.
+    TopK,
+    /// Each element plus all before it along an axis.
+    RunningSum,
     /// Known, but of a later version.
     Later,
 }
@@ -61,7 +67,7 @@ const fn row(name: &'static str, kind: Kind) -> Builtin {
 }
 
 /// All but the scalar primitives and the casts, which have tables of their own.
-const ROWS: [Builtin; 28] = [
+const ROWS: [Builtin; 29] = [
     row("max", Kind::Either(Prim::Max, Reduction::Max)),
     row("min", Kind::Either(Prim::Min, Reduction::Min)),
     row("sum", Kind::Reduce(Reduction::Sum)),
@@ -86,8 +92,9 @@ const ROWS: [Builtin; 28] = [
     row("tensor", Kind::Stored),
     row("made_by", Kind::MadeBy),
     row("advise", Kind::Advise),
-    row("sort", Kind::Later),
-    row("top_k", Kind::Later),
+    row("sort", Kind::Sort),
+    row("top_k", Kind::TopK),
+    row("cumsum", Kind::RunningSum),
     row("top_p", Kind::Later),
     row("sample", Kind::Later),
 ];
@@ -122,6 +129,7 @@ impl Builtin {
             Kind::Scalar(_) | Kind::Cast(_) | Kind::Stop | Kind::Concat | Kind::Stack | Kind::Split | Kind::Pad => None,
             Kind::Iota | Kind::Positions | Kind::Bernoulli | Kind::Rand | Kind::Cached | Kind::Numel => None,
             Kind::MadeBy | Kind::Advise | Kind::Within | Kind::Later | Kind::Statistic | Kind::Stored => None,
+            Kind::Sort | Kind::TopK | Kind::RunningSum => None,
         }
     }
 
@@ -139,7 +147,9 @@ impl Builtin {
             Kind::Reduce(_) => (true, 1..=1),
             Kind::Cast(_) | Kind::Stop | Kind::Iota | Kind::Numel | Kind::Statistic | Kind::Stored => (false, 1..=1),
             Kind::Concat | Kind::Stack => (true, 1..=usize::MAX),
-            Kind::Split | Kind::Bernoulli => (true, 2..=2),
+            Kind::Sort => (true, 1..=2),
+            Kind::RunningSum => (true, 1..=1),
+            Kind::Split | Kind::Bernoulli | Kind::TopK => (true, 2..=2),
             Kind::Within => (false, 2..=3),
             Kind::Pad => (true, 3..=3),
             Kind::Rand => (false, 0..=0),
@@ -216,6 +226,9 @@ impl Checker {
             Kind::Stored => self.stored(&args[0]),
             Kind::MadeBy => self.made_by(&args),
             Kind::Advise => self.advise(&args),
+            Kind::Sort => self.sort(axes, &args, span),
+            Kind::TopK => self.top_k(axes, &args, span),
+            Kind::RunningSum => self.running_sum(axes, &args[0], span),
             Kind::Later => {
                 let message = format!("`{}` comes with a later version", b.name);
                 self.error(Diagnostic::error("E0114", span, message))
@@ -224,7 +237,7 @@ impl Checker {
     }
 
     /// An argument that must be a tensor.
-    fn tensor_arg(&mut self, name: &str, a: &Given) -> Option<Tensor> {
+    pub(super) fn tensor_arg(&mut self, name: &str, a: &Given) -> Option<Tensor> {
         match self.list_tensor(&a.val, a.span) {
             Val::Poison => None,
             Val::Tensor(t) => Some(t),

@@ -30,6 +30,7 @@ mod rearrange;
 mod reduce;
 mod repeat;
 mod require;
+mod rows;
 mod scope;
 mod stmt;
 mod sums;

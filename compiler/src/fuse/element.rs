@@ -117,7 +117,9 @@ impl Emit<'_> {
             Node::Const(x) => self.scalar(n.tys[0].dtype, Host::Const(*x)),
             Node::Host(h) => self.scalar(n.tys[0].dtype, h.clone()),
             Node::Param(_) => unreachable!("given, not computed"),
-            Node::Contract(_) | Node::Scatter | Node::Call(_) | Node::Repeat(_) => unreachable!("a step, not fused"),
+            Node::Contract(_) | Node::Scatter | Node::Rows(_) | Node::Call(_) | Node::Repeat(_) => {
+                unreachable!("a step, not fused")
+            }
         }
     }
 

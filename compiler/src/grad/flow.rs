@@ -73,6 +73,7 @@ impl Flows {
             Op::Reduce(..) | Op::View(_) | Op::Contract(_) | Op::Concat(_) => one(&|_| true),
             Op::Gather => one(&|k| k == 0),
             Op::Scatter => one(&|k| k == 1),
+            Op::Rows(_) => one(&|_| true),
             Op::Call(g) => self.of(p, *g).to_vec(),
             Op::Repeat(r) => {
                 let flow = self.of_loop(p, r);

@@ -120,6 +120,7 @@ fn forward(
                 Op::Contract(_)
                 | Op::Gather
                 | Op::Scatter
+                | Op::Rows(_)
                 | Op::Iota(_)
                 | Op::Random
                 | Op::Concat(_)

@@ -40,7 +40,7 @@ fn cost(op: &Op) -> Cost {
             Prim::Rem | Prim::Pow | Prim::Exp | Prim::Expm1 | Prim::Log | Prim::Log1p | Prim::Sqrt => Cost::Heavy,
             Prim::Rsqrt | Prim::Sin | Prim::Cos | Prim::Tanh | Prim::Erf => Cost::Heavy,
         },
-        Op::Param(_) | Op::Reduce(..) | Op::Contract(_) | Op::Gather | Op::Scatter => Cost::Heavy,
+        Op::Param(_) | Op::Reduce(..) | Op::Contract(_) | Op::Gather | Op::Scatter | Op::Rows(_) => Cost::Heavy,
         Op::Call(_) | Op::Repeat(_) => Cost::Heavy,
     }
 }

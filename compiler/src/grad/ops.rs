@@ -3,7 +3,7 @@
 
 use super::function::{Back, Inner};
 use super::{Gradient, Residual, rules, windows};
-use crate::program::{Contract, Label, Op, Ty, Value, View};
+use crate::program::{Contract, Label, Op, RowOp, Ty, Value, View};
 use dlc_plan::Size;
 
 /// Differentiates the node that the backward function has come to.
@@ -47,6 +47,14 @@ pub(super) fn node(c: &mut Back, inner: &Option<Inner>) {
             let dx = c.b.node(Op::Gather, vec![dy, ids], forward.ty(n.args[1]).clone());
             c.add(n.args[1], dx);
         }
+        // An element is in its own sum and in all after it, so its cotangent is a running sum from the end.
+        Op::Rows(RowOp::RunningSum) => {
+            let turned = turned(c, dy);
+            let ty = c.b.ty(turned).clone();
+            let sums = c.b.node(Op::Rows(RowOp::RunningSum), vec![turned], ty);
+            let dx = self::turned(c, sums);
+            c.add(n.args[0], dx);
+        }
         Op::Concat(axis) => {
             let mut start = Size::zero();
             for a in &n.args {
@@ -60,6 +68,7 @@ pub(super) fn node(c: &mut Back, inner: &Option<Inner>) {
         }
         Op::Gather
         | Op::Scatter
+        | Op::Rows(RowOp::Order { .. })
         | Op::Param(_)
         | Op::Const(_)
         | Op::Host(_)
@@ -69,6 +78,13 @@ pub(super) fn node(c: &mut Back, inner: &Option<Inner>) {
         | Op::Within(_) => {}
         Op::Call(_) | Op::Repeat(_) => {}
     }
+}
+
+/// The last axis from its end to its beginning.
+fn turned(c: &mut Back, v: Value) -> Value {
+    let axis = c.b.ty(v).rank() - 1;
+    let len = c.b.ty(v).shape[axis].clone();
+    c.b.slice(v, axis, len.minus(&Size::one()), -1, len)
 }
 
 /// Each view's transpose.

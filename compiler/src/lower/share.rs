@@ -129,6 +129,7 @@ fn walk(f: &Function, free: &[bool], v: Value, factors: &[Factor], terms: &mut V
             | Op::Contract(_)
             | Op::Gather
             | Op::Scatter
+            | Op::Rows(_)
             | Op::Iota(_)
             | Op::Random
             | Op::Concat(_)
@@ -163,6 +164,7 @@ fn additive(f: &Function, v: Value) -> bool {
             | Op::Contract(_)
             | Op::Gather
             | Op::Scatter
+            | Op::Rows(_)
             | Op::Iota(_)
             | Op::Random
             | Op::Concat(_)

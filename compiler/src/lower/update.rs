@@ -164,7 +164,7 @@ fn foreign(p: &Program, f: FnId) -> Option<Span> {
     let plain = |op: &Op| match op {
         Op::Param(_) | Op::Const(_) | Op::Host(_) | Op::Map(_) | Op::Stop | Op::Within(_) | Op::Call(_) => true,
         Op::View(View::Broadcast(axes)) => axes.is_empty(),
-        Op::View(_) | Op::Reduce(..) | Op::Contract(_) | Op::Gather | Op::Scatter => false,
+        Op::View(_) | Op::Reduce(..) | Op::Contract(_) | Op::Gather | Op::Scatter | Op::Rows(_) => false,
         Op::Iota(_) | Op::Random | Op::Concat(_) | Op::Repeat(_) => false,
     };
     let own = f.nodes.iter().find(|n| !plain(&n.op)).map(|n| n.origin.span);

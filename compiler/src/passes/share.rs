@@ -56,6 +56,7 @@ fn hash(n: &Node, args: &[Value]) -> u64 {
         Op::Repeat(r) => r.body.hash(&mut h),
         Op::Param(n) => n.hash(&mut h),
         Op::Iota(axis) | Op::Concat(axis) => axis.hash(&mut h),
+        Op::Rows(op) => op.hash(&mut h),
         Op::Host(_)
         | Op::View(_)
         | Op::Contract(_)

@@ -3,7 +3,7 @@
 use super::life::Life;
 use super::{Planner, buffer, copies, repeat};
 use crate::fuse::{self, Context, Emitted, Home, Item};
-use crate::program::{Function, Op, Value};
+use crate::program::{Function, Op, RowOp, Value};
 use dlc_plan::kernel::{Elem, Kind};
 use dlc_plan::plan::{BufId, Buffer, Call, FoldTo, Gemm, Matrix, Place, Product, Step};
 use dlc_plan::{Host, Prim, Size};
@@ -150,6 +150,7 @@ impl Body<'_> {
         match &self.cx.f.nodes[step as usize].op {
             Op::Contract(_) => self.contract(p, frame, i, step, has_kernel, steps),
             Op::Scatter => self.scatter(frame, step, steps),
+            Op::Rows(op) => self.rows(frame, step, *op, steps),
             Op::Repeat(r) => repeat::emit(self, p, frame, step, r, steps),
             other => unreachable!("{other:?} is no step: calls are inlined before planning"),
         }
@@ -282,6 +283,19 @@ impl Body<'_> {
         }
         steps.push(Step::Scatter { ids, count, from, to, rows, width });
     }
+
+    fn rows(&mut self, frame: &mut Frame, node: u32, op: RowOp, steps: &mut Vec<Step>) {
+        let n = &self.cx.f.nodes[node as usize];
+        let from = self.cx.root(n.args[0]);
+        let (len, others) = self.cx.f.ty(n.args[0]).shape.split_last().expect("a verified program has rows here");
+        let keep = n.tys[0].shape[others.len()].clone();
+        let (len, rows) = (len.clone(), Size::product(others));
+        let (from, to) = (self.buf(frame, from), self.buf(frame, Value { node, port: 0 }));
+        frame.life.step();
+        frame.life.touch(from);
+        frame.life.touch(to);
+        steps.push(Step::Rows { op, from, to, rows, len, keep });
+    }
 }
 
 /// What a value is, for people.
@@ -298,6 +312,7 @@ pub fn note(f: &Function, v: Value) -> String {
         Op::Const(_) | Op::Host(_) | Op::Iota(_) => "constant".into(),
         Op::Gather => "gather".into(),
         Op::Scatter => "scatter".into(),
+        Op::Rows(op) => op.name().into(),
         Op::Concat(_) => "concat".into(),
         Op::Stop => "stop".into(),
         Op::Within(_) => "within".into(),

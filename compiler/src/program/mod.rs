@@ -12,6 +12,7 @@ pub mod verify;
 
 use dlc_grammar::span::Span;
 use dlc_plan::plan::Bound;
+pub use dlc_plan::plan::RowOp;
 use dlc_plan::{DType, Host, Prim, Size};
 use std::rc::Rc;
 
@@ -153,6 +154,8 @@ pub enum Op {
     Stop,
     /// The argument, integers; where they come from outside, they are checked to be as the bound says.
     Within(Bound),
+    /// Something done to each row as a whole: along the last axis, which for an order may end earlier in the result.
+    Rows(RowOp),
     /// A function applied.
     Call(FnId),
     /// A function applied again and again.
@@ -404,6 +407,7 @@ impl Function {
             Op::View(View::Pad { .. }) => None,
             Op::View(_) | Op::Stop | Op::Within(_) => self.known(n.args[0]),
             Op::Param(_) | Op::Host(_) | Op::Map(_) | Op::Reduce(..) | Op::Contract(_) | Op::Gather => None,
+            Op::Rows(_) => None,
             Op::Scatter | Op::Iota(_) | Op::Random | Op::Concat(_) | Op::Call(_) | Op::Repeat(_) => None,
         }
     }

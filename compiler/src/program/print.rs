@@ -136,6 +136,7 @@ fn op_words(p: &Program, op: &Op) -> String {
         Op::Contract(c) => format!("contract {}", contract_words(c)),
         Op::Gather => "gather".into(),
         Op::Scatter => "scatter".into(),
+        Op::Rows(op) => op.name().into(),
         Op::Iota(axis) => format!("iota [{axis}]"),
         Op::Random => "random".into(),
         Op::Concat(axis) => format!("concat [{axis}]"),

@@ -198,9 +198,14 @@ fn segments(p: &Program, f: &Function, at: usize, found: &mut HashSet<u32>) -> R
         }
         Op::View(super::View::Broadcast(_)) if n.tys[0].shape == [Size::from(p.segments().1 as i64)] => Ok(()),
         Op::Call(_) => Ok(()),
-        Op::View(_) | Op::Reduce(..) | Op::Contract(_) | Op::Gather | Op::Scatter | Op::Concat(_) | Op::Random => {
-            Err((17, format!("%{} differs by segment and is used as if it were one number", a.node)))
-        }
+        Op::View(_)
+        | Op::Reduce(..)
+        | Op::Contract(_)
+        | Op::Gather
+        | Op::Scatter
+        | Op::Rows(_)
+        | Op::Concat(_)
+        | Op::Random => Err((17, format!("%{} differs by segment and is used as if it were one number", a.node))),
         Op::Repeat(_) => Err((17, format!("%{} differs by segment and enters a loop", a.node))),
         Op::Param(_) | Op::Const(_) | Op::Host(_) | Op::Iota(_) => Ok(()),
     }
@@ -286,6 +291,7 @@ pub fn callees(f: &Function) -> Vec<FnId> {
             Op::Contract(_)
             | Op::Gather
             | Op::Scatter
+            | Op::Rows(_)
             | Op::Iota(_)
             | Op::Random
             | Op::Concat(_)

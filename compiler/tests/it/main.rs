@@ -12,6 +12,7 @@ mod optimizers;
 mod passes;
 mod precision;
 mod print;
+mod rows;
 mod simulate;
 mod verify;
 

@@ -3,7 +3,7 @@
 use dlc_compiler::back::reference::{self, Buf, Memory};
 use dlc_compiler::program::interp::Tensor;
 use dlc_plan::kernel::{Elem, FoldOp, Kind};
-use dlc_plan::plan::{BufId, Call, Entry, FoldTo, Gemm, Matrix, Place, Step};
+use dlc_plan::plan::{BufId, Call, Entry, FoldTo, Gemm, Matrix, Place, RowOp, Step};
 use dlc_plan::{HostState, Plan, Size};
 use std::collections::HashMap;
 
@@ -118,6 +118,28 @@ impl Run<'_> {
                     }
                 }
                 self.write(*to, &sum.iter().map(|x| x.to_bits()).collect::<Vec<_>>());
+            }
+            Step::Rows { op, from, to, rows, len, keep } => {
+                let [rows, len, keep] = [rows, len, keep].map(|s| self.size(s) as usize);
+                let (read, mut out) = (self.read(*from), Vec::new());
+                for row in read.chunks(len.max(1)).take(rows) {
+                    let row: Vec<f32> = row.iter().map(|x| f32::from_bits(*x)).collect();
+                    match op {
+                        RowOp::RunningSum => {
+                            let sums = (0..len).map(|i| row[..=i].iter().fold(0f32, |sum, x| sum + x));
+                            out.extend(sums.map(f32::to_bits));
+                        }
+                        RowOp::Order { descending } => {
+                            let mut places: Vec<u32> = (0..len as u32).collect();
+                            places.sort_by(|a, b| row[*a as usize].total_cmp(&row[*b as usize]));
+                            if *descending {
+                                places.sort_by(|a, b| row[*b as usize].total_cmp(&row[*a as usize]));
+                            }
+                            out.extend(&places[..keep]);
+                        }
+                    }
+                }
+                self.write(*to, &out);
             }
             Step::Repeat(r) => {
                 for i in 0..r.count as usize {

@@ -5,13 +5,13 @@ use super::kernel::fold_of;
 use super::place::{Around, MOST_LOOPS, Needed};
 use super::{Checked, Sizes, ensure};
 use dlc_plan::kernel::{Elem, Kind, Over};
-use dlc_plan::plan::{BufId, Call, Entry, FoldTo, Gemm, Matrix, Repeat, Step, Store};
+use dlc_plan::plan::{BufId, Call, Entry, FoldTo, Gemm, Matrix, Repeat, RowOp, Step, Store};
 use dlc_plan::{Plan, Size};
 
 /// Counts steps as they are numbered: a loop itself, then those of its body.
 fn count(steps: &[Step]) -> u32 {
     let of = |s: &Step| match s {
-        Step::Kernel(_) | Step::Gemm(_) | Step::Copy { .. } | Step::Scatter { .. } => 1,
+        Step::Kernel(_) | Step::Gemm(_) | Step::Copy { .. } | Step::Scatter { .. } | Step::Rows { .. } => 1,
         Step::Repeat(r) => count(&r.steps).saturating_add(1),
     };
     steps.iter().map(of).fold(0, u32::saturating_add)
@@ -65,6 +65,18 @@ impl<'a> Steps<'a> {
                 ensure!(elem != Elem::U8, "a scatter of bytes");
                 self.expect(*to, elem)?;
                 self.all_sizes([count, rows, width])?;
+            }
+            Step::Rows { op, from, to, rows, len, keep } => {
+                let elem = self.elem(*from)?;
+                ensure!(from != to, "rows of buffer {from} are put where they come from");
+                match op {
+                    RowOp::Order { .. } => self.expect(*to, Elem::I32)?,
+                    RowOp::RunningSum => {
+                        ensure!(elem != Elem::U8 && len == keep, "running sums of bytes, or of rows that are cut");
+                        self.expect(*to, elem)?;
+                    }
+                }
+                self.all_sizes([rows, len, keep])?;
             }
             Step::Repeat(repeat) => return self.repeat(repeat),
         }

@@ -3,7 +3,7 @@
 //! is a bug of the compiler.
 
 use super::frame::moves;
-use super::node::{CallNode, GemmNode, Known, MatrixNode, Node, ScatterNode};
+use super::node::{CallNode, GemmNode, Known, MatrixNode, Node, RowsNode, ScatterNode};
 use super::segments::{PIECE, Segments};
 use crate::error::Error;
 use dlc_plan::chunks::{Cut, FOLD_CHUNKS};
@@ -34,6 +34,7 @@ impl Facts<'_> {
                 Node::Gemm(gemm) => scratch = scratch.max(self.gemm(gemm).map_err(Error::Plan)?),
                 Node::Copy { from, to } => self.copy(*from, *to).map_err(Error::Plan)?,
                 Node::Scatter(s) => self.scatter(s).map_err(Error::Plan)?,
+                Node::Rows(r) => self.rows(r).map_err(Error::Plan)?,
                 Node::Repeat { body, .. } => scratch = scratch.max(self.bind(body)?),
             }
         }
@@ -69,6 +70,17 @@ impl Facts<'_> {
         self.holds(s.ids, count)?;
         self.holds(s.from, count * width)?;
         self.holds(s.to, rows * width)
+    }
+
+    fn rows(&self, r: &mut RowsNode) -> Result<(), String> {
+        [&mut r.rows, &mut r.len, &mut r.keep].into_iter().for_each(|k| k.set(self.dims));
+        let [rows, len, keep] = [r.rows.now, r.len.now, r.keep.now].map(i128::from);
+        let most = i128::from(i32::MAX);
+        if rows.min(len).min(keep) < 0 || keep > len || len > most {
+            return Err(format!("{} of {rows} rows of {len}, of which {keep} are kept", r.op.name()));
+        }
+        self.holds(r.from, rows * len)?;
+        self.holds(r.to, rows * keep)
     }
 
     fn gemm(&self, gemm: &mut GemmNode) -> Result<usize, String> {

@@ -12,6 +12,7 @@ mod moves;
 mod node;
 mod ports;
 mod product;
+mod rows;
 mod segments;
 mod walk;
 
@@ -255,7 +256,7 @@ fn each_call(nodes: &[Node], f: &mut dyn FnMut(&CallNode)) {
         match node {
             Node::Call(call) => f(call),
             Node::Gemm(gemm) => gemm.then.iter().for_each(&mut *f),
-            Node::Copy { .. } | Node::Scatter(_) => {}
+            Node::Copy { .. } | Node::Scatter(_) | Node::Rows(_) => {}
             Node::Repeat { body, .. } => each_call(body, f),
         }
     }

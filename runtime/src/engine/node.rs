@@ -4,7 +4,7 @@
 use super::segments::Classes;
 use dlc_plan::chunks::Cut;
 use dlc_plan::kernel::{FoldOp, Kind};
-use dlc_plan::plan::{BufId, Buffer, Call, Entry, Gemm, Matrix, Place, Step};
+use dlc_plan::plan::{BufId, Buffer, Call, Entry, Gemm, Matrix, Place, RowOp, Step};
 use dlc_plan::{Host, Size};
 
 /// A size and its value at the sizes that the entry is bound to.
@@ -35,6 +35,7 @@ pub enum Node {
     Gemm(Box<GemmNode>),
     Copy { from: usize, to: usize },
     Scatter(ScatterNode),
+    Rows(RowsNode),
     Repeat { count: usize, reverse: bool, moving: Vec<usize>, body: Vec<Node> },
 }
 
@@ -69,6 +70,16 @@ pub struct ScatterNode {
     pub count: Known,
     pub rows: Known,
     pub width: Known,
+}
+
+/// Something done to each row of a buffer.
+pub struct RowsNode {
+    pub op: RowOp,
+    pub from: usize,
+    pub to: usize,
+    pub rows: Known,
+    pub len: Known,
+    pub keep: Known,
 }
 
 /// A sum of products.
@@ -187,6 +198,14 @@ fn body(steps: &[Step], depth: usize, depends: &[u64], segments: usize) -> Vec<N
             rows: Known::new(rows),
             width: Known::new(width),
         }),
+        Step::Rows { op, from, to, rows, len, keep } => Node::Rows(RowsNode {
+            op: *op,
+            from: *from as usize,
+            to: *to as usize,
+            rows: Known::new(rows),
+            len: Known::new(len),
+            keep: Known::new(keep),
+        }),
         Step::Repeat(r) => {
             let mut moving = Vec::new();
             used(&r.steps, &mut |b| moving.push(b as usize));
@@ -222,6 +241,7 @@ fn used(steps: &[Step], f: &mut dyn FnMut(BufId)) {
             }
             Step::Copy { from, to } => [*from, *to].into_iter().for_each(&mut *f),
             Step::Scatter { ids, from, to, .. } => [*ids, *from, *to].into_iter().for_each(&mut *f),
+            Step::Rows { from, to, .. } => [*from, *to].into_iter().for_each(&mut *f),
             Step::Repeat(repeat) => used(&repeat.steps, f),
         }
     }

@@ -40,6 +40,7 @@ impl Walker<'_> {
                 Node::Gemm(gemm) => self.gemm(gemm),
                 Node::Copy { from, to } => self.copy(*from, *to),
                 Node::Scatter(scatter) => self.scatter(scatter),
+                Node::Rows(rows) => self.rows(rows),
                 Node::Repeat { count, reverse, moving, body } => {
                     for turn in 0..*count {
                         self.rows.push(if *reverse { count - 1 - turn } else { turn });

@@ -1,7 +1,7 @@
 //! Copies, scatters, and what enters and leaves.
 
 use crate::draft::*;
-use dlc_plan::plan::Step;
+use dlc_plan::plan::{RowOp, Step};
 use dlc_plan::{DType, Size};
 use dlc_runtime::Tensor;
 use dlc_runtime::tensor;
@@ -94,4 +94,50 @@ fn a_scatter_adds_in_order_and_clamps() {
     let from = Tensor::from_i32(vec![3, 2], vec![1, 2, 3, 4, i32::MAX, 6]).expect("six");
     let found = d.run(&[], &[("ids", &ids), ("from", &from)]);
     assert_eq!(found[0].view::<i32>().expect("i32"), [3, 4, i32::MIN, 8]);
+}
+
+/// Something done to each row of `from`, of which `keep` elements are left.
+fn rows(op: RowOp, from: DType, to: DType, len: i64, keep: i64) -> Draft {
+    let mut d = Draft::new();
+    let from = d.input("from", from, &[b(), n(len)], 1);
+    let to = d.output("to", to, &[b(), n(keep)], 1);
+    d.step(Step::Rows { op, from, to, rows: b(), len: n(len), keep: n(keep) });
+    d
+}
+
+#[test]
+fn orders_are_stable_and_end_with_nan() {
+    let nan = f32::NAN;
+    let row = [2.0, nan, -0.0, f32::INFINITY, 0.0, f32::NEG_INFINITY, nan, 2.0];
+    let x = Tensor::from_f32(vec![1, 8], row.to_vec()).expect("eight");
+    for (descending, expected) in [(false, [5, 2, 4, 0, 7, 3, 1, 6]), (true, [1, 6, 3, 0, 7, 2, 4, 5])] {
+        for keep in 0..=8 {
+            let d = rows(RowOp::Order { descending }, DType::F32, DType::I32, 8, keep);
+            let found = d.run(&[], &[("from", &x)]);
+            assert_eq!(found[0].view::<i32>().expect("i32"), &expected[..keep as usize], "{keep} of them");
+        }
+    }
+}
+
+#[test]
+fn many_rows_are_ordered_and_summed_each_by_itself() {
+    for (count, len) in [(0, 5), (3, 1), (7, 1000), (300, 33), (2, 20_000)] {
+        let x = noise(5, &[count, len]);
+        let (numbers, keep) = (numbers(&x), (len / 3).max(1));
+        let mut places = Vec::new();
+        let mut sums = Vec::new();
+        for row in numbers.chunks(len) {
+            let mut order: Vec<i32> = (0..len as i32).collect();
+            order.sort_by(|a, b| row[*b as usize].total_cmp(&row[*a as usize]));
+            places.extend_from_slice(&order[..keep]);
+            sums.extend(row.iter().scan(0.0_f32, |sum, x| {
+                *sum += x;
+                Some(*sum)
+            }));
+        }
+        let d = rows(RowOp::Order { descending: true }, DType::F32, DType::I32, len as i64, keep as i64);
+        assert_eq!(d.run(&[], &[("from", &x)])[0].view::<i32>().expect("i32"), places, "{count} rows of {len}");
+        let d = rows(RowOp::RunningSum, DType::F32, DType::F32, len as i64, len as i64);
+        assert_eq!(self::numbers(&d.run(&[], &[("from", &x)])[0]), sums, "{count} rows of {len}");
+    }
 }

@@ -203,6 +203,11 @@ impl Text<'_> {
                 let text = format!("ids: {ids}, count: {count}, from: {from}, to: {to}, rows: {rows}, width: {width}");
                 self.line(&format!("Step::Scatter {{ {text} }},"));
             }
+            Step::Rows { op, from, to, rows, len, keep } => {
+                let [rows, len, keep] = [rows, len, keep].map(|s| self.size(s));
+                let text = format!("op: RowOp::{op:?}, from: {from}, to: {to}, rows: {rows}, len: {len}, keep: {keep}");
+                self.line(&format!("Step::Rows {{ {text} }},"));
+            }
             Step::Repeat(r) => self.repeat(r),
         }
     }

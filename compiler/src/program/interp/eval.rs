@@ -2,7 +2,7 @@
 
 use super::array::{Array, walk};
 use super::{Run, RunError, error};
-use crate::program::{Contract, Label, Node, Op, ReduceOp, Ty, View};
+use crate::program::{Contract, Label, Node, Op, ReduceOp, RowOp, Ty, View};
 use dlc_plan::random::{GROUP, bits16, key, uniform};
 use dlc_plan::{DType, Prim};
 
@@ -16,6 +16,7 @@ pub(super) fn node(run: &Run, n: &Node, args: &[Array], shape: Vec<usize>) -> Re
         Op::Contract(c) => contract(c, &args[0], &args[1], shape),
         Op::Gather => gather(&args[0], &args[1], shape),
         Op::Scatter => scatter(&args[0], &args[1], shape),
+        Op::Rows(op) => rows(*op, &args[0], shape),
         Op::Iota(axis) => iota(*axis, shape),
         Op::Random => random(run, &n.tys[0], &args[0], shape),
         Op::Concat(axis) => Array::concat(shape, *axis, args),
@@ -172,6 +173,30 @@ fn scatter(ids: &Array, rows: &Array, shape: Vec<usize>) -> Array {
         let to = row(*id, shape[0], width);
         for (o, x) in out[to..][..width].iter_mut().zip(&elements[i * width..]) {
             *o += x;
+        }
+    }
+    Array::new(shape, out)
+}
+
+/// NaN counts as greater than all numbers, and equal elements keep their order.
+fn rows(op: RowOp, a: &Array, shape: Vec<usize>) -> Array {
+    let (elements, keep) = (a.contiguous(), shape.last().copied().unwrap_or(0));
+    let len = a.shape.last().copied().unwrap_or(0).max(1);
+    let mut out = Vec::with_capacity(shape.iter().product());
+    for row in elements.chunks(len) {
+        match op {
+            RowOp::RunningSum => out.extend(row.iter().scan(0.0, |sum, x| {
+                *sum += x;
+                Some(*sum)
+            })),
+            RowOp::Order { descending } => {
+                let mut places: Vec<usize> = (0..row.len()).collect();
+                places.sort_by(|a, b| {
+                    let (x, y) = if descending { (row[*b], row[*a]) } else { (row[*a], row[*b]) };
+                    x.partial_cmp(&y).unwrap_or_else(|| x.is_nan().cmp(&y.is_nan()))
+                });
+                out.extend(places[..keep].iter().map(|i| *i as f64));
+            }
         }
     }
     Array::new(shape, out)

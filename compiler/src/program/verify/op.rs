@@ -1,7 +1,7 @@
 //! The invariants of a single node: what each operation takes and gives. Takes a node whose arguments exist.
 
 use super::{Fault, called, host, results_of, same_types, sizes_exist};
-use crate::program::{Affine, Contract, Function, Node, Op, Program, ReduceOp, Repeat, Ty, View, print};
+use crate::program::{Affine, Contract, Function, Node, Op, Program, ReduceOp, Repeat, RowOp, Ty, View, print};
 use dlc_plan::{Atom, DType, Gives, Prim, Size};
 
 /// Checks invariants 3 to 12 and 16 for one node.
@@ -10,7 +10,7 @@ pub(super) fn check(p: &Program, f: &Function, n: &Node) -> Result<(), Fault> {
     let arity = match &n.op {
         Op::Param(_) | Op::Const(_) | Op::Host(_) | Op::Iota(_) => Some(0),
         Op::Map(prim) => Some(prim.row().arity),
-        Op::Reduce(..) | Op::View(_) | Op::Random | Op::Stop | Op::Within(_) => Some(1),
+        Op::Reduce(..) | Op::View(_) | Op::Random | Op::Stop | Op::Within(_) | Op::Rows(_) => Some(1),
         Op::Contract(_) | Op::Gather | Op::Scatter => Some(2),
         Op::Concat(_) | Op::Call(_) | Op::Repeat(_) => None,
     };
@@ -31,6 +31,7 @@ pub(super) fn check(p: &Program, f: &Function, n: &Node) -> Result<(), Fault> {
         Op::Contract(c) => contract(p, c, &args, &n.tys[0]),
         Op::Gather => gather(p, args[0], args[1], &n.tys[0]),
         Op::Scatter => gather(p, &n.tys[0], args[0], args[1]),
+        Op::Rows(op) => rows(p, *op, args[0], &n.tys[0]),
         Op::Iota(axis) => in_range(3, *axis, &n.tys[0])
             .and_then(|()| if n.tys[0].dtype.is_int() { Ok(()) } else { Err((3, "an index is an integer".into())) }),
         Op::Random if *args[0] != Ty::scalar(DType::I32) => Err((5, "a site is an i32 without axes".into())),
@@ -232,6 +233,19 @@ fn gather(p: &Program, table: &Ty, ids: &Ty, rows: &Ty) -> Result<(), Fault> {
     let Some(row) = table.shape.get(1..) else { return Err((9, "a table without axes".into())) };
     let shape: Vec<Size> = ids.shape.iter().chain(row).cloned().collect();
     same_types(p, 9, "rows", &[rows], &[&Ty { dtype: table.dtype, shape }])
+}
+
+/// A row may end earlier in the result of an order; all other axes stay.
+fn rows(p: &Program, op: RowOp, arg: &Ty, out: &Ty) -> Result<(), Fault> {
+    if arg.shape.is_empty() || arg.dtype == DType::Bool {
+        return Err((9, format!("rows of {}", print::ty(p, arg))));
+    }
+    let mut expected = arg.clone();
+    if let RowOp::Order { .. } = op {
+        expected.dtype = DType::I64;
+        expected.shape[arg.rank() - 1] = out.shape.last().cloned().unwrap_or(Size::zero());
+    }
+    same_types(p, 9, "rows", &[out], &[&expected])
 }
 
 fn concat(p: &Program, axis: usize, args: &[&Ty], out: &Ty) -> Result<(), Fault> {
