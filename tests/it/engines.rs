@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 dlc::model!("examples/digits.dl");
+dlc::model!("tests/specs/conv.dl");
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -110,6 +111,31 @@ fn machine_code_and_rust_give_the_same_bits() {
     let last = weights(&rust);
     assert!(first[0].1.bytes() != last[0].1.bytes(), "ten steps change the weights");
     jit.iter().for_each(|net| same(&last, &weights(net), "weights after ten steps"));
+}
+
+#[test]
+fn convolutions_give_the_same_bits_in_machine_code_and_rust() {
+    let c = compiled("tests/specs/conv.dl", &[]);
+    let mut rust = Images::new(7).unwrap();
+    let mut jit: Vec<Network> = [1, 2, 3].map(|threads| machine(&c, 7, threads)).into();
+    rust.plan_steps(100);
+    jit.iter_mut().for_each(|net| net.plan_steps(100));
+    for n in [0, 1, 5, 17, 257] {
+        let (x, label) = batch(n);
+        let inputs: [(&str, &Tensor); 2] = [("pixels", &x), ("label", &label)];
+        let y = rust.outputs("forward", &inputs[..1]).unwrap();
+        let grads = Network::run(&mut rust, "grad", &inputs).unwrap();
+        for net in &mut jit {
+            assert!(net.outputs("forward", &inputs[..1]).unwrap()[0].bytes() == y[0].bytes(), "outputs of {n}");
+            same(&grads, &net.run("grad", &inputs).unwrap(), "gradients");
+        }
+        let loss = rust.step(&x, &label).unwrap();
+        for net in &mut jit {
+            assert_eq!(loss.to_bits(), net.step(&inputs).unwrap().to_bits(), "loss of {n}");
+        }
+    }
+    let last = weights(&rust);
+    jit.iter().for_each(|net| same(&last, &weights(net), "weights after some steps"));
 }
 
 /// The norm of the difference over the norm of the reference.

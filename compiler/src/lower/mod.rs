@@ -31,6 +31,7 @@ mod show;
 
 pub use choose::{Target, choose, targets};
 pub use data::{Files, SourceColumn};
+pub use index::limits as index_limits;
 pub use sets::{apply as apply_sets, written as with_sets};
 pub use show::show;
 pub use weights::Rules;

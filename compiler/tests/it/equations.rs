@@ -13,6 +13,7 @@ use dlc_compiler::program::verify::verify;
 use dlc_compiler::program::{Entry, FnId, Program, Role, Value, print};
 use dlc_grammar::Span;
 use dlc_grammar::render::render;
+use dlc_plan::plan::Step;
 use dlc_plan::{HostState, Plan};
 use std::collections::HashMap;
 
@@ -127,4 +128,66 @@ fn every_equation_is_as_pytorch_has_it() {
         })
         .collect();
     assert!(failed.is_empty(), "{} of {}: {failed:?}", failed.len(), cases.len());
+}
+
+/// The plan of a model and its gradients, and the inputs that it was compared with the interpreter on.
+fn planned(text: &str, shapes: &[&[usize]]) -> Plan {
+    let (p, f, _) = model(text);
+    let (p, _) = with_gradients(p, f);
+    let noise = |(seed, shape): (usize, &&[usize])| {
+        let len = shape.iter().product::<usize>();
+        Tensor::new(*shape, (0..len).map(|i| ((i * 7 + seed * 13) as f64 * 0.61).sin()).collect::<Vec<_>>())
+    };
+    let inputs: Vec<Tensor> = shapes.iter().enumerate().map(noise).collect();
+    check_plan(&p, &inputs)
+}
+
+/// The number of products of a plan, and the elements of its longest buffer beside inputs and outputs.
+fn products(plan: &Plan, dims: &[i64]) -> (usize, i64) {
+    let entry = &plan.entries[0];
+    let ports: Vec<u32> = entry.inputs.iter().chain(&entry.outputs).map(|p| p.buffer).collect();
+    let temporary = entry.buffers.iter().enumerate().filter(|(i, _)| !ports.contains(&(*i as u32)));
+    let longest = temporary.map(|(_, b)| b.len.eval(dims)).max().unwrap_or(0);
+    (entry.steps.iter().filter(|s| matches!(s, Step::Gemm(_))).count(), longest)
+}
+
+#[test]
+fn a_convolution_and_its_gradients_are_three_products_without_a_column_copy() {
+    let plain = "model M()(x: [B, 6, 12, 10], k: [8, 6, 3, 3]) {
+      y[b, o, h, w] = sum[c, i, j](x[b, c, h + i, w + j] * k[o, c, i, j]) return y }";
+    let plan = planned(plain, &[&[2, 6, 12, 10], &[8, 6, 3, 3], &[2, 8, 10, 8]]);
+    // A column copy has 2 * 6 * 9 * 10 * 8 numbers; what is copied is the result's gradient, padded by two on each side.
+    assert_eq!(products(&plan, &[2]), (3, 2 * 8 * 14 * 12));
+    let strided = "model M()(x: [B, 6, H, 10], k: [8, 6, 3, 3]) {
+      p = x -> pad[2, 3](1, 1)
+      y[b, o, h, w] = sum[c, i, j](p[b, c, 2 * h + 2 * i, 3 * w + j] * k[o, c, i, j]) return y }";
+    let plan = planned(strided, &[&[2, 6, 13, 10], &[8, 6, 3, 3], &[2, 8, 6, 4]]);
+    // The result's gradient with zeros between its elements, as its steps say, is as large as a padded image.
+    assert_eq!(products(&plan, &[2, 13]), (3, 2 * 8 * 19 * 16));
+}
+
+#[test]
+fn a_matrix_product_is_one_product_whatever_the_order() {
+    for (text, count) in [
+        ("y[i, j] = sum[k](x[i, k] * w[k, j])", 3),
+        ("y[j, i] = 2 * sum[k](x[i, k] * 3 * w[k, j])", 3),
+        ("y[i, j] = sum[k](w[k, j] * x[i, k] * x[i, k])", 3),
+        ("y[i, j] = sum[k](x[i, k]) * w[0, j]", 0),
+    ] {
+        let text = format!("model M()(x: [5, 7], w: [7, 4]) {{ {text} return y }}");
+        let turned = text.contains("y[j, i]");
+        let plan = planned(&text, &[&[5, 7], &[7, 4], if turned { &[4, 5] } else { &[5, 4] }]);
+        assert_eq!(products(&plan, &[]).0, count, "{text}\n{plan}");
+    }
+}
+
+#[test]
+fn what_indexes_is_checked_when_it_enters() {
+    let text = "model M()(x: [5, 7, 3], i: i64[N], j: i64[N], k: i64[N]) {
+      y[n] = x[i[n], j[n], 2] + x[i[n] % 2, 1, k[n]] return y }";
+    let (p, f, names) = model(text);
+    let limits = dlc_compiler::lower::index_limits(&p, f);
+    let shown: Vec<Option<i64>> = limits.iter().map(|l| l.as_ref().and_then(|s| s.below.known())).collect();
+    assert_eq!(names, ["x", "i", "j", "k"]);
+    assert_eq!(shown, [None, Some(5), Some(7), Some(3)]);
 }

@@ -4,8 +4,9 @@
 use super::{f32s, repeat};
 use dlc_compiler::program::build::Builder;
 use dlc_compiler::program::interp::Tensor;
-use dlc_compiler::program::{FnId, Function, Label, Op, Program, ReduceOp, Repeat, Ty, Value};
+use dlc_compiler::program::{Affine, FnId, Function, Label, Op, Program, ReduceOp, Repeat, Ty, Value};
 use dlc_plan::{DType, Prim, Size};
+use std::cmp::Ordering;
 
 /// A generator of numbers: splitmix64.
 pub struct Dice(pub u64);
@@ -238,7 +239,7 @@ impl Maker {
     fn viewed(&mut self, s: &mut Scope, x: Value) -> Value {
         let shape = s.b.shape(x);
         let fixed: Vec<usize> = (0..shape.len()).filter(|k| shape[*k].known().is_some_and(|n| n > 1)).collect();
-        match (self.dice.below(6), fixed.is_empty()) {
+        match (self.dice.below(8), fixed.is_empty()) {
             (0, _) if shape.len() == 2 => s.b.permute(x, &[1, 0]),
             (1, _) => s.b.merge(x, self.dice.below(shape.len() + 1), 0),
             (2, _) if shape.len() == 2 => s.b.merge(x, 0, 2),
@@ -260,6 +261,31 @@ impl Maker {
                 let n = shape[axis].known().unwrap();
                 let into = if n % 2 == 0 { [2, n / 2] } else { [1, n] };
                 s.b.split(x, axis, &into.map(Size::from))
+            }
+            (6, false) => {
+                // A window: the axis becomes two, whose indices add up to its own.
+                let axis = self.dice.pick(&fixed);
+                let n = shape[axis].known().unwrap();
+                let (start, steps, extents) = self.dice.pick(&[
+                    (0, [1, 1], [n - 1, 2]),
+                    (1, [1, -1], [n - 1, 2]),
+                    (0, [2, 1], [(n + 1) / 2, 1]),
+                    (n - 1, [-1, -1], [2, n - 1]),
+                ]);
+                let mut wide = shape.clone();
+                wide.splice(axis..=axis, extents.map(Size::from));
+                let at = |k: usize| match k.cmp(&axis) {
+                    Ordering::Less => Affine { start: Size::zero(), steps: vec![(k, 1)] },
+                    Ordering::Equal => {
+                        Affine { start: Size::from(start), steps: vec![(k, steps[0]), (k + 1, steps[1])] }
+                    }
+                    Ordering::Greater => Affine { start: Size::zero(), steps: vec![(k + 1, 1)] },
+                };
+                s.b.affine(x, (0..shape.len()).map(at).collect(), wide)
+            }
+            (7, _) if shape.len() == 2 && shape[0] == shape[1] => {
+                let at = || Affine { start: Size::zero(), steps: vec![(0, 1)] };
+                s.b.affine(x, vec![at(), at()], shape[..1].to_vec())
             }
             _ => {
                 let mut wide = shape;
