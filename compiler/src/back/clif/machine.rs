@@ -14,7 +14,12 @@ use super::emit::{self, Dialect};
 
 /// The host, with all the features it has.
 pub fn isa() -> Result<Arc<dyn TargetIsa>, Error> {
-    let builder = cranelift_native::builder().map_err(|error| Error::Machine(error.into()))?;
+    let mut builder = cranelift_native::builder().map_err(|error| Error::Machine(error.into()))?;
+    // With this Cranelift takes `vpmullq` for the widening products of random bits, where it has one `vpmuludq` without: of
+    // 15 cycles instead of 5. Nothing else that kernels do asks for it.
+    if cfg!(target_arch = "x86_64") {
+        builder.set("has_avx512dq", "false").expect("x86-64 has this setting");
+    }
     let isa = builder.finish(flags()).map_err(|error| Error::Machine(error.to_string()))?;
     lacks()?;
     Ok(isa)
