@@ -5,6 +5,7 @@ use super::{Made, Request, Residual};
 use crate::program::build::Builder;
 use crate::program::{Entry, Program, Role, Value, WeightId};
 use dlc_plan::DType;
+use std::collections::HashMap;
 
 /// Adds the gradient of an entry's first result, an f32 without axes, for all trained weights: the results of the new
 /// entry are those of the old one, then a gradient for each trained weight, in the order of their declaration. A weight
@@ -33,11 +34,11 @@ pub fn accumulate(p: &mut Program, entry: &Entry, name: &str) -> Entry {
     let backward = b.call(g.backward, given, p.function(g.backward).result_tys());
     let mut gives = forward[..results.len()].to_vec();
     let mut outputs = entry.outputs.clone();
+    let cotangents: HashMap<&Role, Option<usize>> =
+        g.cotangents.iter().map(|(at, cotangent)| (&entry.inputs[*at], *cotangent)).collect();
     for (i, w) in p.weights.iter().enumerate().filter(|(_, w)| w.trained) {
         let id = WeightId(i as u32);
-        let at = entry.inputs.iter().position(|r| *r == Role::Weight(id));
-        let found = at.and_then(|at| g.cotangents.iter().find(|(i, _)| *i == at)).and_then(|(_, k)| *k);
-        let dw = match found {
+        let dw = match cotangents.get(&Role::Weight(id)).copied().flatten() {
             Some(k) => b.cast(backward[k], DType::F32),
             None => b.full(DType::F32, 0.0, &w.ty.shape),
         };

@@ -40,7 +40,7 @@ impl Builder {
     pub fn node(&mut self, op: Op, args: Vec<Value>, ty: Ty) -> Value {
         let from = self.f.nodes.len().saturating_sub(32);
         for (i, n) in self.f.nodes.iter().enumerate().skip(from) {
-            if n.op.same(&op) && n.args == args && n.tys.len() == 1 && n.tys[0] == ty {
+            if n.args == args && n.tys.len() == 1 && n.tys[0] == ty && n.op.same(&op) {
                 return Value { node: i as u32, port: 0 };
             }
         }
