@@ -8,6 +8,7 @@
 //! [`Checker::open_entry`] and [`Checker::eval`] for expressions over models' outputs.
 
 mod access;
+mod beyond;
 mod builtin;
 mod call;
 mod config;
