@@ -5,9 +5,14 @@
 
 use crate::back::rust::{Face, emit};
 use crate::check::{Checker, Loaded, Loader};
-use crate::lower::{Files, Target, targets};
+use crate::lower::{Files, SourceColumn, Target, targets};
 use crate::pipeline::{Compiled, Findings, Goal, Request, compile};
 use dlc_grammar::{Diagnostic, Sources};
+use dlc_plan::DType;
+use dlc_plan::recipe::{Source, SourceKind};
+use safetensors::tensor::{Dtype, Metadata};
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// The number of the text itself among the sources.
@@ -47,7 +52,51 @@ impl Loader for Folder {
     }
 }
 
-impl Files for Folder {}
+impl Files for Folder {
+    fn columns(&mut self, source: &Source) -> Result<Vec<SourceColumn>, String> {
+        let paths: Vec<PathBuf> = source.paths.iter().map(|p| self.root.join(p)).collect();
+        match (source.kind, paths.as_slice()) {
+            (SourceKind::Safetensors, [path]) => safetensors_columns(path),
+            (SourceKind::Safetensors | SourceKind::Csv | SourceKind::Idx, _) => {
+                Err(format!("the columns of {} are not known inside of a crate", source.paths.join(" and ")))
+            }
+        }
+    }
+}
+
+/// The longest header that is read, as in the format's own implementation.
+const LONGEST_HEADER: u64 = 100_000_000;
+
+/// The columns of a safetensors file, as its header says: each tensor is one, its rows along axis 0.
+fn safetensors_columns(path: &Path) -> Result<Vec<SourceColumn>, String> {
+    let bad = |why: String| format!("{} cannot be used: {why}", path.display());
+    let mut file = File::open(path).map_err(|e| bad(e.to_string()))?;
+    let mut length = [0; 8];
+    file.read_exact(&mut length).map_err(|e| bad(e.to_string()))?;
+    let length = u64::from_le_bytes(length);
+    if length > LONGEST_HEADER {
+        return Err(bad(format!("its header should have {length} bytes; {LONGEST_HEADER} are allowed")));
+    }
+    let mut json = Vec::new();
+    file.take(length).read_to_end(&mut json).map_err(|e| bad(e.to_string()))?;
+    let header: Metadata = serde_json::from_slice(&json).map_err(|e| bad(format!("its header says: {e}")))?;
+    let mut columns = Vec::new();
+    for (name, info) in header.tensors() {
+        let dtype = match info.dtype {
+            Dtype::F64 | Dtype::F32 => DType::F32,
+            Dtype::F16 => DType::F16,
+            Dtype::BF16 => DType::BF16,
+            Dtype::I64 | Dtype::U64 | Dtype::U32 => DType::I64,
+            Dtype::I32 | Dtype::I16 | Dtype::I8 | Dtype::U16 => DType::I32,
+            Dtype::U8 => DType::U8,
+            Dtype::BOOL => DType::Bool,
+            other => return Err(bad(format!("the elements of `{name}` are {other}"))),
+        };
+        columns.push(SourceColumn { name, dtype, row: info.shape.get(1..).unwrap_or_default().to_vec() });
+    }
+    columns.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(columns)
+}
 
 /// The items of a text.
 ///
@@ -92,9 +141,11 @@ fn items(name: &str, text: &str, folder: &Path) -> Result<Items, Findings> {
             Target::Train(item) => (&item.ast.name.text, &item.ast.docs),
         };
         let request = Request { name, text, sets: &[], goal };
-        let Ok(compiled) = compile(&request, &mut files, &mut |_, _| {}) else {
-            return Err(all_mistakes(name, text, &mut files));
-        };
+        let compiled = compile(&request, &mut files, &mut |_, _| {}).map_err(|own| {
+            // What is wrong elsewhere is told as well, but nothing that keeps this item from being compiled is lost.
+            let all = all_mistakes(name, text, &mut files);
+            if all.diagnostics.iter().any(Diagnostic::is_error) { all } else { own }
+        })?;
         made.text.push_str(&one(item, docs.as_ref().map_or("", |d| &d.text), &compiled));
         made.text.push('\n');
     }
@@ -134,4 +185,20 @@ pub fn message(d: &Diagnostic, sources: &Sources, place: bool) -> String {
         text.push_str(&format!("\n  help: {h}"));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_compiled_is_said() {
+        let text = "model M()(x: [B, 2]) -> y: [B, 1] { return x -> fc: Linear(1) }
+data rows { source = safetensors(\"none.safetensors\") batch = 4 }
+train fit { model = M() data = rows loss = mse(y[:, 0], t) optimizer = SGD(lr = 0.1) epochs = 1 }";
+        let findings = items_of_text(text, Path::new("nowhere")).expect_err("there is no such file");
+        let codes: Vec<&str> = findings.diagnostics.iter().map(|d| d.code).collect();
+        assert_eq!(codes, ["E0514"]);
+        assert!(findings.diagnostics[0].message.contains("none.safetensors cannot be used"), "{findings:?}");
+    }
 }

@@ -16,6 +16,11 @@ use std::sync::Arc;
 dlc::model!("examples/digits.dl");
 dlc::model!("tests/specs/conv.dl");
 
+/// Activations, gates, norms and losses.
+mod catalogue {
+    dlc::model!("tests/specs/catalogue.dl");
+}
+
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
@@ -113,29 +118,48 @@ fn machine_code_and_rust_give_the_same_bits() {
     jit.iter().for_each(|net| same(&last, &weights(net), "weights after ten steps"));
 }
 
-#[test]
-fn convolutions_give_the_same_bits_in_machine_code_and_rust() {
-    let c = compiled("tests/specs/conv.dl", &[]);
-    let mut rust = Images::new(7).unwrap();
-    let mut jit: Vec<Network> = [1, 2, 3].map(|threads| machine(&c, 7, threads)).into();
+/// Asserts that a training emitted as Rust and as machine code gives the same bits, batch after batch: what the model gives
+/// for the first `inputs` columns, gradients, losses, and the weights after a step for each batch.
+fn same_bits(rust: &mut Network, spec: &str, seed: u64, inputs: usize, batches: &[Vec<(&str, Tensor)>]) {
+    let c = compiled(spec, &[]);
+    let mut jit: Vec<Network> = [1, 2, 3].map(|threads| machine(&c, seed, threads)).into();
     rust.plan_steps(100);
     jit.iter_mut().for_each(|net| net.plan_steps(100));
-    for n in [0, 1, 5, 17, 257] {
-        let (x, label) = batch(n);
-        let inputs: [(&str, &Tensor); 2] = [("pixels", &x), ("label", &label)];
-        let y = rust.outputs("forward", &inputs[..1]).unwrap();
-        let grads = Network::run(&mut rust, "grad", &inputs).unwrap();
+    for batch in batches {
+        let given: Vec<(&str, &Tensor)> = batch.iter().map(|(name, t)| (*name, t)).collect();
+        let what = format!("{spec}, a batch of {}", batch[0].1.shape()[0]);
+        let outputs = rust.outputs("forward", &given[..inputs]).unwrap();
+        let grads = rust.run("grad", &given).unwrap();
+        let loss = rust.step(&given).unwrap();
         for net in &mut jit {
-            assert!(net.outputs("forward", &inputs[..1]).unwrap()[0].bytes() == y[0].bytes(), "outputs of {n}");
-            same(&grads, &net.run("grad", &inputs).unwrap(), "gradients");
-        }
-        let loss = rust.step(&x, &label).unwrap();
-        for net in &mut jit {
-            assert_eq!(loss.to_bits(), net.step(&inputs).unwrap().to_bits(), "loss of {n}");
+            let found = net.outputs("forward", &given[..inputs]).unwrap();
+            assert!(found.iter().zip(&outputs).all(|(a, b)| a.bytes() == b.bytes()), "{what}: outputs");
+            same(&grads, &net.run("grad", &given).unwrap(), &what);
+            assert_eq!(loss.to_bits(), net.step(&given).unwrap().to_bits(), "{what}: loss");
         }
     }
-    let last = weights(&rust);
-    jit.iter().for_each(|net| same(&last, &weights(net), "weights after some steps"));
+    let last = weights(rust);
+    jit.iter().for_each(|net| same(&last, &weights(net), spec));
+}
+
+#[test]
+fn convolutions_give_the_same_bits_in_machine_code_and_rust() {
+    let batches = [0, 1, 5, 17, 257].map(|n| {
+        let (pixels, label) = batch(n);
+        vec![("pixels", pixels), ("label", label)]
+    });
+    same_bits(&mut Images::new(7).unwrap(), "tests/specs/conv.dl", 7, 1, &batches);
+}
+
+#[test]
+fn the_catalogue_gives_the_same_bits_in_machine_code_and_rust() {
+    let batches = [1, 15, 16, 17, 40].map(|n| {
+        let reals = |k: usize| (0..n * 8).map(|i| ((i * k + i / 8) % 23) as f32 / 6.0 - 1.9).collect();
+        let whole = || Tensor::from_i64(vec![n], (0..n).map(|i| (i * 7 % 5) as i64).collect()).unwrap();
+        let (x, t) = (Tensor::from_f32(vec![n, 8], reals(37)), Tensor::from_f32(vec![n, 8], reals(29)));
+        vec![("x", x.unwrap()), ("ids", whole()), ("label", whole()), ("t", t.unwrap())]
+    });
+    same_bits(&mut catalogue::Fit::new(3).unwrap(), "tests/specs/catalogue.dl", 3, 2, &batches);
 }
 
 /// The norm of the difference over the norm of the reference.
