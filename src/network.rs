@@ -185,6 +185,7 @@ fn step_uses_steps(step: &Step) -> bool {
         Step::Kernel(kernel) => call(kernel),
         Step::Gemm(gemm) => gemm.then.as_ref().is_some_and(call),
         Step::Repeat(repeat) => repeat.steps.iter().any(step_uses_steps),
+        Step::Panels(panels) => panels.steps.iter().any(step_uses_steps),
         Step::Copy { .. } | Step::Scatter { .. } | Step::Rows { .. } => false,
     }
 }

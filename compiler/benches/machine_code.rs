@@ -41,7 +41,12 @@ fn kernels(shapes: &[&[i64]], build: impl FnOnce(&mut Builder, &[Value]) -> Vec<
     let plan = plan(&p, &facts);
     let calls = plan.entries[0].steps.iter().filter_map(|step| match step {
         Step::Kernel(call) => Some(call.clone()),
-        Step::Gemm(_) | Step::Copy { .. } | Step::Scatter { .. } | Step::Rows { .. } | Step::Repeat(_) => None,
+        Step::Gemm(_)
+        | Step::Copy { .. }
+        | Step::Scatter { .. }
+        | Step::Rows { .. }
+        | Step::Repeat(_)
+        | Step::Panels(_) => None,
     });
     (plan.kernels.clone(), calls.collect())
 }

@@ -122,7 +122,8 @@ const EACH: bool = cfg!(debug_assertions);
 
 /// A program with its gradients, and its plan.
 fn planned(mut program: Program, watch: &mut Watch) -> Result<(Program, Plan), PassError> {
-    passes::run(&mut program, BEFORE_GRADIENTS, EACH, &mut |_, _, _| {})?;
+    let mut each = |pass, p: &Program, _| watch(Stage::Pass(pass), &|| print::program(p));
+    passes::run(&mut program, BEFORE_GRADIENTS, EACH, &mut each)?;
     grad::entries(&mut program);
     passes::round_operands(&mut program);
     watch(Stage::Grad, &|| print::program(&program));

@@ -38,6 +38,18 @@ impl Cut {
     }
 }
 
+/// The least rows of a panel of something wide, and the most.
+const PANEL_ROWS: (u64, u64) = (8, 64);
+/// Elements of a panel, if its rows may be that many: a quarter of a megabyte stays near the processor.
+const PANEL: u64 = 1 << 16;
+
+/// How many rows of `width` elements are computed at once, of so many: not zero, and no more than there are unless there
+/// are none.
+pub fn panel_height(rows: u64, width: u64) -> u64 {
+    let (least, most) = PANEL_ROWS;
+    (PANEL / width.max(1)).clamp(least, most).next_multiple_of(8).min(rows.max(1))
+}
+
 impl Ext {
     /// The value, where `exts` are the call's extents.
     pub fn value(self, exts: &[i64]) -> i64 {

@@ -42,9 +42,26 @@ impl Layout {
     /// A layout for an entry whose buffers have these sizes in bytes, by their numbers; those of buffers that are not in
     /// the arena do not matter. Greedy: the largest first, each into the smallest gap that it fits in.
     pub fn new(entry: &Entry, bytes: &[u64]) -> Layout {
+        Layout::of(
+            entry,
+            bytes,
+            |place| if let Place::Arena { first, last } = place { Some((*first, *last)) } else { None },
+        )
+    }
+
+    /// A layout for the buffers that each thread has of its own while it runs panels.
+    pub fn local(entry: &Entry, bytes: &[u64]) -> Layout {
+        Layout::of(
+            entry,
+            bytes,
+            |place| if let Place::Local { first, last } = place { Some((*first, *last)) } else { None },
+        )
+    }
+
+    fn of(entry: &Entry, bytes: &[u64], life: impl Fn(&Place) -> Option<(u32, u32)>) -> Layout {
         let mut spans: Vec<Span> = Vec::new();
         for (buffer, (b, &bytes)) in entry.buffers.iter().zip(bytes).enumerate() {
-            if let Place::Arena { first, last } = b.place {
+            if let Some((first, last)) = life(&b.place) {
                 let bytes = bytes.checked_next_multiple_of(ALIGN).unwrap_or(u64::MAX);
                 spans.push(Span { buffer, bytes, first, last });
             }

@@ -1,6 +1,6 @@
 //! A plan as text: its stored tensors, its entries with their steps and buffers, and its kernels.
 
-use crate::plan::{Buffer, Call, Entry, Gemm, Matrix, Place, Plan, Port, Step, Store};
+use crate::plan::{Buffer, Call, Entry, Gemm, Matrix, Panels, Place, Plan, Port, Step, Store};
 use crate::{Host, Size};
 use std::fmt::{self, Display, Formatter};
 
@@ -13,6 +13,9 @@ impl Display for Plan {
         }
         if !self.states.is_empty() {
             writeln!(f, "states {}", self.states.join(", "))?;
+        }
+        for note in &self.notes {
+            writeln!(f, "note: {note}")?;
         }
         for e in &self.entries {
             writeln!(f, "\nentry {}", e.name)?;
@@ -99,6 +102,8 @@ impl Outline<'_> {
             Place::Slot { of, stride, depth, ahead, slots } => {
                 format!("b{of}, slot (i{depth} + {ahead}) % {slots} of {}", self.size(stride))
             }
+            Place::Local { first, last } => format!("local {first}..{last}"),
+            Place::Piece { of, offset } => format!("piece of b{of} from {}", self.size(offset)),
             Place::Row { depth, cells } => {
                 let cells: Vec<String> = cells.iter().map(|c| format!("b{c}")).collect();
                 format!("row i{depth} of {}", cells.join(" "))
@@ -127,7 +132,20 @@ impl Outline<'_> {
                 writeln!(f, "{pad}repeat {}{order}: {}", r.count, r.note)?;
                 r.steps.iter().try_for_each(|s| self.step(f, s, depth + 1))
             }
+            Step::Panels(k) => {
+                writeln!(f, "{pad}{}", self.panels(k))?;
+                k.steps.iter().try_for_each(|s| self.step(f, s, depth + 1))
+            }
         }
+    }
+
+    fn panels(&self, k: &Panels) -> String {
+        let order = |serial: &bool| if *serial { " in order" } else { "" };
+        let cuts: Vec<String> =
+            k.cuts.iter().zip(&k.serial).map(|(s, serial)| format!("{}{}", self.size(s), order(serial))).collect();
+        let zero: String = k.zero.iter().map(|b| format!(" b{b}")).collect();
+        let zero = if zero.is_empty() { zero } else { format!(", zeros in{zero}") };
+        format!("panels of rows of {} over {}{zero}: {}", self.size(&k.width), cuts.join(", "), k.note)
     }
 
     fn call(&self, c: &Call) -> String {

@@ -22,6 +22,8 @@ pub struct Plan {
     pub states: Vec<String>,
     /// The entries.
     pub entries: Vec<Entry>,
+    /// What could have been compiled better, and why it was not; for people.
+    pub notes: Vec<String>,
 }
 
 /// A stored tensor.
@@ -188,6 +190,21 @@ pub enum Place {
         /// One buffer for each iteration.
         cells: Vec<BufId>,
     },
+    /// In memory that each thread has of its own while it runs panels, from the first step to the last, numbered as for the
+    /// arena. All such buffers of an entry share one layout.
+    Local {
+        /// The first step that uses it.
+        first: u32,
+        /// The last step that uses it.
+        last: u32,
+    },
+    /// In panels: a piece of another buffer, whose first element depends on where the panel is.
+    Piece {
+        /// The buffer that it is a piece of.
+        of: BufId,
+        /// Its first element's number.
+        offset: Size,
+    },
 }
 
 /// A step.
@@ -236,6 +253,30 @@ pub enum Step {
     },
     /// Run steps again and again.
     Repeat(Box<Repeat>),
+    /// Run steps for some rows after the others.
+    Panels(Box<Panels>),
+}
+
+/// Steps that are run for each point of all cuts but the first and for each panel of the first cut's rows, as many as
+/// [`crate::chunks::panel_height`] says. Where a panel is, sizes say that no input gives; what sizes of buffers, matrices and
+/// extents speak of is only the number of its rows. The steps hold no loops.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Panels {
+    /// The extents of the cuts, the rows first.
+    pub cuts: Vec<Size>,
+    /// For each cut, whether its points come one after the other, in ascending order. The others run side by side.
+    pub serial: Vec<bool>,
+    /// The elements of the widest row.
+    pub width: Size,
+    /// The number of the size that is the number of rows of the panel; the next is its first row, then comes the index of
+    /// each other cut.
+    pub first: u16,
+    /// What is filled with zeros before all else.
+    pub zero: Vec<BufId>,
+    /// The steps.
+    pub steps: Vec<Step>,
+    /// What it is, for people.
+    pub note: String,
 }
 
 /// What is done to a row as a whole, by the runtime.

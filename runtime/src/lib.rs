@@ -5,6 +5,7 @@ mod check;
 pub mod engine;
 mod error;
 pub mod gemm;
+mod hands;
 pub mod isa;
 pub mod lanes;
 pub mod map;

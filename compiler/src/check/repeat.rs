@@ -351,7 +351,7 @@ fn reordered(f: &Function, order: &[usize], results: &[u32]) -> Function {
         nodes.push(node);
     }
     let results = results.iter().map(|k| moved(&f.results[*k as usize])).collect();
-    Function { name: f.name.clone(), params, nodes, results, derivative: None }
+    Function { name: f.name.clone(), params, nodes, results, ..Function::default() }
 }
 
 /// Names a function after a member, and what is inside it from there on: `layers.0.norm` becomes `norm` in `layers.0`.

@@ -117,7 +117,7 @@ impl Emit<'_> {
             Node::Const(x) => self.scalar(n.tys[0].dtype, Host::Const(*x)),
             Node::Host(h) => self.scalar(n.tys[0].dtype, h.clone()),
             Node::Param(_) => unreachable!("given, not computed"),
-            Node::Contract(_) | Node::Scatter | Node::Rows(_) | Node::Call(_) | Node::Repeat(_) => {
+            Node::Contract(_) | Node::Scatter | Node::Rows(_) | Node::Call(_) | Node::Repeat(_) | Node::Panels(_) => {
                 unreachable!("a step, not fused")
             }
         }
@@ -186,7 +186,7 @@ impl Emit<'_> {
         let n = &self.cx.f.nodes[node as usize];
         let shape = &n.tys[0].shape;
         let (rows, cols) = shape.split_at(if shape.len() > 1 { shape.len() - 1 } else { shape.len() });
-        let row = Map { axes: map.axes[..rows.len()].to_vec(), bounds: Vec::new() }.flat(rows);
+        let mut row = Map { axes: map.axes[..rows.len()].to_vec(), bounds: Vec::new() }.flat(rows);
         let col = if cols.is_empty() { Lin::default() } else { map.axes[rows.len()].clone() };
         let site = self.eval(n.args[0], &Map::default());
         let whole = |s: &mut Self, v: HostVar| s.uniform(Kind::I32, Host::Var(v));
@@ -199,6 +199,14 @@ impl Emit<'_> {
                 self.uniform(Kind::I32, h)
             }
             Some(Some(_)) | None => self.int(0),
+        };
+        // Where a panel begins is a scalar of the call.
+        let first = if row.offset.known().is_none() {
+            let start = std::mem::take(&mut row.offset);
+            let start = self.size(&start);
+            self.ins(Instr::IAdd, &[first, start])
+        } else {
+            first
         };
         let level = self.level_of([&row, &col]).max(self.levels[site as usize]);
         let bits = self.push(KOp::Bits { seed, site, step, first, row, col }, Kind::I32, level);

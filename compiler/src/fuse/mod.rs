@@ -61,7 +61,7 @@ impl Context<'_> {
                 false => Nature::Virtual,
             },
             Op::Map(_) | Op::Reduce(..) | Op::Gather | Op::Concat(_) | Op::Stop | Op::Within(_) => Nature::Fused,
-            Op::Contract(_) | Op::Scatter | Op::Rows(_) | Op::Call(_) | Op::Repeat(_) => Nature::Step,
+            Op::Contract(_) | Op::Scatter | Op::Rows(_) | Op::Call(_) | Op::Repeat(_) | Op::Panels(_) => Nature::Step,
         }
     }
 

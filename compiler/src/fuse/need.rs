@@ -86,7 +86,7 @@ fn reads_memory(cx: &Context, reader: u32, node: u32) -> bool {
         Op::Gather => of(&n.args[0]),
         Op::Concat(_) => n.args.iter().any(of),
         // It is a reader because an argument is this node's.
-        Op::Contract(_) | Op::Scatter | Op::Rows(_) | Op::Repeat(_) | Op::Call(_) => true,
+        Op::Contract(_) | Op::Scatter | Op::Rows(_) | Op::Repeat(_) | Op::Panels(_) | Op::Call(_) => true,
         _ => n.args.iter().any(|v| of(v) && through_memory(cx, *v)),
     }
 }
@@ -138,7 +138,13 @@ fn costs(cx: &Context, home: &[Option<Home>], stored: &[bool]) -> Vec<u32> {
             Op::Param(_) | Op::Const(_) | Op::Host(_) => 0,
             Op::View(_) | Op::Stop | Op::Within(_) => 0,
             Op::Iota(_) => 1,
-            Op::Reduce(..) | Op::Contract(_) | Op::Scatter | Op::Rows(_) | Op::Call(_) | Op::Repeat(_) => NEVER,
+            Op::Reduce(..)
+            | Op::Contract(_)
+            | Op::Scatter
+            | Op::Rows(_)
+            | Op::Call(_)
+            | Op::Repeat(_)
+            | Op::Panels(_) => NEVER,
         };
         let rowwise = home[i].is_some_and(|h| h.role != Role::Lane);
         cost[i] = if rowwise { NEVER } else { (own + args).min(NEVER) };

@@ -69,6 +69,7 @@ impl Flows {
             Op::Param(_) | Op::Const(_) | Op::Host(_) | Op::Iota(_) | Op::Random | Op::Stop | Op::Within(_) => {
                 one(&|_| false)
             }
+            Op::Panels(_) => vec![vec![false; n.args.len()]; n.tys.len()],
             Op::Map(prim) => one(&|k| rules::passes(*prim, k)),
             Op::Reduce(..) | Op::View(_) | Op::Contract(_) | Op::Concat(_) => one(&|_| true),
             Op::Gather => one(&|k| k == 0),

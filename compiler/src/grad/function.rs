@@ -5,7 +5,7 @@ use super::flow::{self, PerValue};
 use super::repeat::Loop;
 use super::{Gradient, Made, Request, Residual, keep, ops};
 use crate::program::build::Builder;
-use crate::program::{Function, Node, Op, Program, Ty, Value};
+use crate::program::{Cut, Function, Node, Op, Program, Ty, Value};
 use dlc_plan::{DType, Prim};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -71,13 +71,31 @@ pub(super) fn gradient(made: &mut Made, p: &mut Program, request: &Request) -> G
     let scratch = back.b.finish(found.iter().filter_map(|(_, v)| *v).collect());
     let live = scratch.live();
     let needed: BTreeMap<Value, Value> = back.needed.into_iter().filter(|(_, open)| live[open.node as usize]).collect();
-    let kept = keep::choose(&forward, needed.keys().copied(), request.free_from);
-    let (backward, cotangents) = finish(&forward, &scratch, &needed, &kept, &incoming, &found);
+    let kept = match f.cut {
+        // What is run in panels is never there as a whole, so it is all computed again.
+        Some(_) => keep::params(&forward, needed.keys().copied()),
+        None => keep::choose(&forward, needed.keys().copied(), request.free_from),
+    };
+    let (mut backward, cotangents) = finish(&forward, &scratch, &needed, &kept, &incoming, &found);
     let residuals = residuals(&f, &mut forward, kept);
+    if let Some(cut) = &f.cut {
+        backward.cut = cut_backward(p, &f, cut, &residuals, &request.seeds);
+        let backward = p.add(backward);
+        return Gradient { forward: request.function, backward, residuals, cotangents };
+    }
     let changed = inner.iter().any(Option::is_some) || residuals.iter().any(|r| matches!(r, Residual::Kept(_)));
     let backward = p.add(backward);
     let forward = if changed { p.add(forward) } else { request.function };
     Gradient { forward, backward, residuals, cotangents }
+}
+
+/// How the backward function of one that is run in panels is cut: as its parameters and results are.
+fn cut_backward(p: &Program, f: &Function, cut: &Cut, residuals: &[Residual], seeds: &[bool]) -> Option<Cut> {
+    let results = crate::passes::result_cuts(p, f, cut)?;
+    let param = |r: &Residual| if let Residual::Param(i) = r { Some(cut.params[*i].clone()) } else { None };
+    let mut params: Vec<_> = residuals.iter().map(param).collect::<Option<_>>()?;
+    params.extend(results.into_iter().zip(seeds).filter(|(_, seeded)| **seeded).map(|(r, _)| r));
+    Some(Cut { params, ..cut.clone() })
 }
 
 /// The forward function, the gradients of its calls and loops, and where a node's result is in it.
@@ -88,7 +106,7 @@ fn forward(
     active: &PerValue,
     reached: &PerValue,
 ) -> (Function, Vec<Option<Inner>>, impl Fn(usize, usize) -> u32 + use<>) {
-    let mut forward = Function { name: format!("{}.forward", f.name), derivative: None, ..f.clone() };
+    let mut forward = Function { name: format!("{}.forward", f.name), derivative: None, cut: None, ..f.clone() };
     let mut inner: Vec<Option<Inner>> = Vec::new();
     // Where a node's row results begin, and how many stacks have been put before them.
     let mut moved: BTreeMap<usize, (usize, usize)> = BTreeMap::new();
@@ -125,7 +143,8 @@ fn forward(
                 | Op::Random
                 | Op::Concat(_)
                 | Op::Stop
-                | Op::Within(_) => {}
+                | Op::Within(_)
+                | Op::Panels(_) => {}
             }
         }
         forward.nodes[i] = node;
@@ -214,9 +233,12 @@ fn recompute(b: &mut Builder, forward: &Function, again: &mut BTreeMap<Value, Va
     let n: &Node = forward.node(v);
     let args = n.args.iter().map(|a| recompute(b, forward, again, *a)).collect();
     b.origin = n.origin.clone();
-    let made = b.node(n.op.clone(), args, n.tys[v.port as usize].clone());
-    again.insert(v, made);
-    made
+    let made = match &n.tys[..] {
+        [one] => vec![b.node(n.op.clone(), args, one.clone())],
+        many => b.many(n.op.clone(), args, many.to_vec()),
+    };
+    again.extend(made.iter().enumerate().map(|(port, made)| (Value { port: port as u32, ..v }, *made)));
+    made[v.port as usize]
 }
 
 impl Back<'_> {

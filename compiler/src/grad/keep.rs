@@ -41,7 +41,7 @@ fn cost(op: &Op) -> Cost {
             Prim::Rsqrt | Prim::Sin | Prim::Cos | Prim::Tanh | Prim::Erf => Cost::Heavy,
         },
         Op::Param(_) | Op::Reduce(..) | Op::Contract(_) | Op::Gather | Op::Scatter | Op::Rows(_) => Cost::Heavy,
-        Op::Call(_) | Op::Repeat(_) => Cost::Heavy,
+        Op::Call(_) | Op::Repeat(_) | Op::Panels(_) => Cost::Heavy,
     }
 }
 
@@ -83,6 +83,22 @@ pub(super) fn choose(f: &Function, needed: impl Iterator<Item = Value>, free_fro
         }
     }
     c.kept
+}
+
+/// The parameters that all that is `needed` can be had from.
+pub(super) fn params(f: &Function, needed: impl Iterator<Item = Value>) -> BTreeSet<Value> {
+    let mut open: Vec<Value> = needed.collect();
+    let (mut seen, mut found) = (BTreeSet::new(), BTreeSet::new());
+    while let Some(v) = open.pop() {
+        if !seen.insert(v) {
+            continue;
+        }
+        match f.node(v).op {
+            Op::Param(_) => drop(found.insert(v)),
+            _ => open.extend(&f.node(v).args),
+        }
+    }
+    found
 }
 
 fn free(f: &Function, free_from: usize) -> Vec<bool> {

@@ -76,7 +76,8 @@ pub(super) fn node(c: &mut Back, inner: &Option<Inner>) {
         | Op::Random
         | Op::Stop
         | Op::Within(_) => {}
-        Op::Call(_) | Op::Repeat(_) => {}
+        // Panels are made when there are gradients already.
+        Op::Call(_) | Op::Repeat(_) | Op::Panels(_) => {}
     }
 }
 

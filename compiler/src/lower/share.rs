@@ -136,7 +136,8 @@ fn walk(f: &Function, free: &[bool], v: Value, factors: &[Factor], terms: &mut V
             | Op::Stop
             | Op::Within(_)
             | Op::Call(_)
-            | Op::Repeat(_),
+            | Op::Repeat(_)
+            | Op::Panels(_),
             _,
         ) => None,
     }
@@ -171,7 +172,8 @@ fn additive(f: &Function, v: Value) -> bool {
             | Op::Stop
             | Op::Within(_)
             | Op::Call(_)
-            | Op::Repeat(_),
+            | Op::Repeat(_)
+            | Op::Panels(_),
             _,
         ) => false,
     }

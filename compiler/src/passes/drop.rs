@@ -85,7 +85,7 @@ fn trim(p: &Program, r: &Repeat, args: &[Value], ports: &[bool]) -> Loop {
 }
 
 /// Removes the functions that no entry reaches; the others keep their order.
-fn sweep(p: &mut Program) {
+pub(super) fn sweep(p: &mut Program) {
     let mut open: Vec<FnId> = p.entries.iter().map(|e| e.function).collect();
     let mut reached = BTreeSet::new();
     while let Some(id) = open.pop() {
@@ -100,6 +100,8 @@ fn sweep(p: &mut Program) {
             *f = numbers[f];
         } else if let Op::Repeat(r) = &mut n.op {
             r.body = numbers[&r.body];
+        } else if let Op::Panels(k) = &mut n.op {
+            k.body = numbers[&k.body];
         }
     }
     p.entries.iter_mut().for_each(|e| e.function = numbers[&e.function]);

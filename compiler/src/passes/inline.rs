@@ -5,12 +5,12 @@ use crate::program::{Function, Op, Program};
 
 /// Inlines the calls of all functions but those with a stated derivative.
 pub(super) fn plain(p: &mut Program) {
-    inline(p, &|f| f.derivative.is_none());
+    inline(p, &|f| f.derivative.is_none() && f.cut.is_none());
 }
 
-/// Inlines all calls.
+/// Inlines all calls but those of functions that are run in panels.
 pub(super) fn all(p: &mut Program) {
-    inline(p, &|_| true);
+    inline(p, &|f| f.cut.is_none());
 }
 
 fn inline(p: &mut Program, which: &dyn Fn(&Function) -> bool) {

@@ -4,9 +4,13 @@
 //! Passes are plain functions in the lists below; [`run`] goes through a list, and whoever runs it may time, verify and
 //! print the program after each.
 
+mod axes;
 mod drop;
 mod inline;
 mod loops;
+mod outline;
+mod panels;
+mod recognise;
 mod rewrite;
 mod round;
 mod share;
@@ -15,8 +19,9 @@ mod views;
 
 pub(crate) use round::operands as round_operands;
 
-use crate::program::Program;
 use crate::program::verify::{Facts, VerifyError, verify};
+use crate::program::{Cut, Function, Program};
+use axes::Tag;
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -32,11 +37,14 @@ pub const BEFORE_GRADIENTS: &[Pass] = &[
     // What a function keeps for its gradient is chosen well only where the function is seen whole. Functions whose
     // derivative is stated stay calls, since the statement is about the call.
     Pass { name: "inline-plain", run: inline::plain },
+    // What goes through something wide row by row becomes a function of its own, so that its gradient does too.
+    Pass { name: "recognise", run: recognise::run },
 ];
 
 /// The passes after gradients are made. Derivatives and stops have had their effect and are removed.
 pub const PASSES: &[Pass] = &[
-    // All calls become the nodes of what is called; loops stay loops, with bodies that call nothing.
+    // All calls but those of functions to be run in panels become the nodes of what is called; loops stay loops, with
+    // bodies that call nothing else.
     Pass { name: "inline", run: inline::all },
     Pass { name: "simplify", run: simplify::run },
     // Equal nodes become one, and equal arguments and results of a loop.
@@ -47,6 +55,8 @@ pub const PASSES: &[Pass] = &[
     Pass { name: "simplify-again", run: simplify::run },
     Pass { name: "share-again", run: share::run },
     Pass { name: "drop-again", run: drop::run },
+    // The functions to be run in panels have become as simple as they get.
+    Pass { name: "panels", run: panels::run },
 ];
 
 /// A pass that left a program that is not well formed.
@@ -85,4 +95,13 @@ pub fn run(
         }
     }
     verify(p).map_err(|error| PassError { pass: last, error })
+}
+
+/// For each result of a function that is cut like this, for each axis, which cut it is. None where it cannot be told.
+pub(crate) fn result_cuts(p: &Program, f: &Function, cut: &Cut) -> Option<Vec<Vec<Option<u8>>>> {
+    let tag = |c: &Option<u8>| c.map_or(Tag::Whole, Tag::Cut);
+    let params: Vec<axes::Tags> = cut.params.iter().map(|cuts| cuts.iter().map(tag).collect()).collect();
+    let all = axes::of_function(p, f, &params, &mut axes::Seen::default()).ok()?;
+    let cut = |t: &Tag| if let Tag::Cut(c) = t { Some(*c) } else { None };
+    Some(f.results.iter().map(|v| all[v.node as usize][v.port as usize].iter().map(cut).collect()).collect())
 }

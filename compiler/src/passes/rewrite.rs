@@ -12,7 +12,7 @@ pub(super) type Each<'a> = dyn FnMut(&mut Builder, usize, Node, Vec<Value>) -> V
 /// Builds a function anew with the same parameters, node by node. The parameters, of which there are many where there are
 /// many weights, are not even copied.
 pub(super) fn rebuild(f: Function, each: &mut Each) -> Function {
-    let Function { name, params, mut nodes, results, derivative } = f;
+    let Function { name, params, mut nodes, results, derivative, cut } = f;
     let count = params.len();
     let rest = nodes.split_off(count);
     let mut b = Builder { f: Function { name, params, nodes, ..Function::default() }, ..Builder::default() };
@@ -28,7 +28,7 @@ pub(super) fn rebuild(f: Function, each: &mut Each) -> Function {
         map.push(made);
     }
     let results = results.iter().map(|v| find(&map, v)).collect();
-    Function { derivative, ..b.finish(results) }
+    Function { derivative, cut, ..b.finish(results) }
 }
 
 /// Takes a function out of its program, to be put back.

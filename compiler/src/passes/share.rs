@@ -54,6 +54,7 @@ fn hash(n: &Node, args: &[Value]) -> u64 {
         Op::Reduce(op, axes) => (op, axes).hash(&mut h),
         Op::Call(f) => f.hash(&mut h),
         Op::Repeat(r) => r.body.hash(&mut h),
+        Op::Panels(k) => k.body.hash(&mut h),
         Op::Param(n) => n.hash(&mut h),
         Op::Iota(axis) | Op::Concat(axis) => axis.hash(&mut h),
         Op::Rows(op) => op.hash(&mut h),

@@ -19,7 +19,7 @@ pub(super) fn run(p: &mut Program) {
         let contracts: Vec<bool> = f.nodes.iter().map(|n| matches!(n.op, Op::Contract(_))).collect();
         let own = |v: &Value| users[v.node as usize] == 1 && contracts[v.node as usize];
         *f = rebuild(std::mem::take(f), &mut |b, _, n, args| {
-            if matches!(n.op, Op::Call(_) | Op::Repeat(_)) {
+            if matches!(n.op, Op::Call(_) | Op::Repeat(_) | Op::Panels(_)) {
                 return copy(b, n, args);
             }
             let turned = if n.args.first().is_some_and(own) { transposed(b, &n, &args) } else { None };
@@ -40,7 +40,7 @@ pub(super) fn emit(b: &mut Builder, op: Op, args: Vec<Value>, ty: Ty) -> Value {
         Op::Iota(axis) if ty.shape[*axis].is(1) => Some(b.full(ty.dtype, 0.0, &ty.shape)),
         Op::Host(h) => h.known().map(|x| b.constant(ty.dtype, x)),
         Op::Param(_) | Op::Const(_) | Op::Gather | Op::Scatter | Op::Iota(_) | Op::Random => None,
-        Op::Rows(_) | Op::Concat(_) | Op::Call(_) | Op::Repeat(_) => None,
+        Op::Rows(_) | Op::Concat(_) | Op::Call(_) | Op::Repeat(_) | Op::Panels(_) => None,
     };
     simpler.unwrap_or_else(|| b.node(op, args, ty))
 }

@@ -18,7 +18,7 @@ pub fn mark(cx: &mut Context) {
                 n.args.iter().for_each(|a| make_readable(cx, *a));
             }
             Op::Gather if cx.layout(n.args[0]).is_none() => copy(cx, n.args[0]),
-            Op::Scatter | Op::Rows(_) | Op::Repeat(_) | Op::Call(_) => {
+            Op::Scatter | Op::Rows(_) | Op::Repeat(_) | Op::Panels(_) | Op::Call(_) => {
                 for a in n.args.clone() {
                     if cx.host(a).is_none() && !cx.is_alias(a) {
                         copy(cx, a);

@@ -1,7 +1,7 @@
 //! A function's body as steps: its items in order, with a buffer for each value that reaches memory.
 
 use super::life::Life;
-use super::{Planner, buffer, copies, repeat};
+use super::{Planner, buffer, copies, panels, repeat};
 use crate::fuse::{self, Context, Emitted, Home, Item};
 use crate::program::{Function, Op, RowOp, Value};
 use dlc_plan::kernel::{Elem, Kind};
@@ -152,6 +152,7 @@ impl Body<'_> {
             Op::Scatter => self.scatter(frame, step, steps),
             Op::Rows(op) => self.rows(frame, step, *op, steps),
             Op::Repeat(r) => repeat::emit(self, p, frame, step, r, steps),
+            Op::Panels(k) => panels::emit(self, p, frame, step, k, steps),
             other => unreachable!("{other:?} is no step: calls are inlined before planning"),
         }
     }
@@ -260,6 +261,10 @@ impl Body<'_> {
             [a, b] if b == result => a,
             _ => return None,
         };
+        if !self.cx.is_alias(other) {
+            return None;
+        }
+        let other = self.cx.root(other);
         let uses = |n: &crate::program::Node| n.args.iter().any(|a| self.cx.root(*a) == result);
         if self.cx.f.nodes.iter().filter(|n| uses(n)).count() != 1 {
             return None;
@@ -307,6 +312,7 @@ pub fn note(f: &Function, v: Value) -> String {
         Op::Contract(_) => "matmul".into(),
         Op::Param(i) => f.params[*i as usize].name.clone(),
         Op::Repeat(_) => "loop".into(),
+        Op::Panels(_) => "panels".into(),
         Op::View(_) => "copy".into(),
         Op::Random => "random".into(),
         Op::Const(_) | Op::Host(_) | Op::Iota(_) => "constant".into(),

@@ -37,11 +37,11 @@ impl Life {
         }
         let now = self.now;
         match &mut self.buffers[b as usize].place {
-            Place::Arena { first, last } => {
+            Place::Arena { first, last } | Place::Local { first, last } => {
                 *first = (*first).min(now);
                 *last = (*last).max(now);
             }
-            Place::Part { of, .. } | Place::Slot { of, .. } => {
+            Place::Part { of, .. } | Place::Slot { of, .. } | Place::Piece { of, .. } => {
                 let of = *of;
                 self.touch(of);
             }
@@ -69,6 +69,20 @@ impl Life {
                 self.touch(*b);
             }
         }
+    }
+
+    /// What has been made from this buffer on is memory of each thread's own.
+    pub fn keep_local(&mut self, from: BufId) {
+        for b in &mut self.buffers[from as usize..] {
+            if let Place::Arena { first, last } = b.place {
+                b.place = Place::Local { first: first.min(last), last };
+            }
+        }
+    }
+
+    /// How many buffers there are.
+    pub fn count(&self) -> BufId {
+        self.buffers.len() as BufId
     }
 
     /// How many loops are around.

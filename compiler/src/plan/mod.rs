@@ -8,6 +8,7 @@ mod copies;
 mod function;
 mod gemm;
 mod life;
+mod panels;
 mod repeat;
 
 use crate::program::verify::Facts;
@@ -48,6 +49,7 @@ pub fn plan(program: &Program, _facts: &Facts) -> Plan {
         weights: weights(program),
         states: program.states.clone(),
         entries,
+        notes: program.notes.iter().map(|n| n.text.clone()).collect(),
     }
 }
 

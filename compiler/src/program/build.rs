@@ -3,7 +3,9 @@
 //! A builder hands out values; what it is asked must make sense (the checker has seen to that), so a wrong request is a
 //! bug and says so through `expect`.
 
-use super::{Affine, Contract, FnId, Function, Label, Node, Op, Origin, Param, ReduceOp, Repeat, Ty, Value, View};
+use super::{
+    Affine, Contract, FnId, Function, Label, Node, Op, Origin, Panels, Param, ReduceOp, Repeat, Ty, Value, View,
+};
 use dlc_plan::{DType, Gives, Host, Prim, Size};
 use std::ops::Range;
 
@@ -369,5 +371,38 @@ impl Repeat {
             tys.extend(std::iter::repeat_n(t.clone(), self.count));
         }
         tys
+    }
+}
+
+impl Panels {
+    /// The number of rows of the panel.
+    pub fn rows(&self) -> Size {
+        Size::dim(self.first)
+    }
+
+    /// Where the panel is along a cut: its first row, or the point.
+    pub fn index(&self, cut: u8) -> Size {
+        Size::dim(self.first + 1 + u16::from(cut))
+    }
+
+    /// The extent of a cut in the panel.
+    pub fn piece_extent(&self, cut: u8) -> Size {
+        if cut == 0 { self.rows() } else { Size::one() }
+    }
+
+    /// The results that are added up: those that lack a cut whose points come one after the other.
+    pub fn sums(&self) -> Vec<usize> {
+        let lacks = |lead: &[u8]| (0..self.cuts.len()).any(|c| !lead.contains(&(c as u8)));
+        (0..self.results.len()).filter(|i| lacks(&self.results[*i])).collect()
+    }
+
+    /// The types of the node's results, from those of the body's.
+    pub fn result_tys(&self, body: &[Ty]) -> Vec<Ty> {
+        let whole = |(lead, ty): (&Vec<u8>, &Ty)| {
+            let mut shape = ty.shape.clone();
+            shape.iter_mut().zip(lead).for_each(|(s, c)| *s = self.cuts[usize::from(*c)].clone());
+            Ty { dtype: ty.dtype, shape }
+        };
+        self.results.iter().zip(body).map(whole).collect()
     }
 }

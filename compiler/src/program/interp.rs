@@ -4,6 +4,7 @@
 
 mod array;
 mod eval;
+mod panels;
 mod seek;
 
 use super::{Entry, FnId, Function, Node, Op, Program, Repeat, Role, View};
@@ -177,6 +178,9 @@ impl Run<'_> {
         }
         if let Op::Repeat(r) = &n.op {
             return self.repeat(r, args);
+        }
+        if let Op::Panels(k) = &n.op {
+            return self.within(&n.origin.member, |run| run.panels(k, &args));
         }
         if let Op::Host(h) = &n.op {
             return Ok(vec![self.host_scalar(h, n.tys[0].dtype)]);

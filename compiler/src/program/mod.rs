@@ -57,6 +57,17 @@ pub struct Program {
     pub entries: Vec<Entry>,
     /// What operands of contractions are rounded to, if they are.
     pub operands: Option<DType>,
+    /// What could have been compiled better, and why it was not.
+    pub notes: Vec<Note>,
+}
+
+/// A remark on how something is compiled.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Note {
+    /// The place in the text.
+    pub span: Span,
+    /// What there is to say.
+    pub text: String,
 }
 
 /// A stored tensor.
@@ -90,6 +101,19 @@ pub struct Function {
     /// The function that gives its gradient, if the spec states one: from the parameters, the result and its cotangent
     /// to a cotangent for each parameter whose elements are real.
     pub derivative: Option<FnId>,
+    /// Where it is run in panels of rows: how it is cut.
+    pub cut: Option<Cut>,
+}
+
+/// How a function is cut into panels. Cut 0 is its rows; along the other cuts it goes point by point.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cut {
+    /// For each parameter, for each axis, which cut it is, if it is cut.
+    pub params: Vec<Vec<Option<u8>>>,
+    /// The extents of the cuts.
+    pub extents: Vec<Size>,
+    /// The elements of the widest row.
+    pub width: Size,
 }
 
 /// A parameter.
@@ -160,6 +184,8 @@ pub enum Op {
     Call(FnId),
     /// A function applied again and again.
     Repeat(Repeat),
+    /// A function applied to some rows after the others.
+    Panels(Box<Panels>),
 }
 
 /// How a reduction joins elements.
@@ -268,6 +294,27 @@ pub struct Repeat {
     pub row_results: usize,
     /// What the iterations are in the spec, for people: the member paths, one for each.
     pub members: Vec<Rc<str>>,
+}
+
+/// A function applied to some rows after the others, so that what is wide is never there as a whole: for each point of all
+/// cuts but the first, and for each panel of the first cut's rows. Where a panel is, its body reads from sizes that nothing
+/// else gives: it takes the node's arguments whole and slices them. Then it takes what has been added up so far for each
+/// result that is added up. The node's results have first the axes that are cuts, and then those of the body's results.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Panels {
+    /// The body.
+    pub body: FnId,
+    /// The extents of the cuts.
+    pub cuts: Vec<Size>,
+    /// For each cut, whether its points come one after the other because a result is added up along it.
+    pub serial: Vec<bool>,
+    /// The elements of the widest row.
+    pub width: Size,
+    /// The number of the size that is the number of rows of a panel; the next one is its first row, and then comes the index
+    /// of each other cut.
+    pub first: u16,
+    /// For each result, the cuts that its first axes are: cuts but the rows, ascending, then the rows if they are one.
+    pub results: Vec<Vec<u8>>,
 }
 
 /// Something that can be asked of a program.
@@ -409,6 +456,7 @@ impl Function {
             Op::Param(_) | Op::Host(_) | Op::Map(_) | Op::Reduce(..) | Op::Contract(_) | Op::Gather => None,
             Op::Rows(_) => None,
             Op::Scatter | Op::Iota(_) | Op::Random | Op::Concat(_) | Op::Call(_) | Op::Repeat(_) => None,
+            Op::Panels(_) => None,
         }
     }
 

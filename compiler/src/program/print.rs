@@ -4,8 +4,10 @@
 //! Values are `%node`, with `.port` where a node has several results; functions are `#number`. Types say the names of
 //! the dynamic sizes. The long parts of a loop, its rows, are printed as runs: `%1..%13 by 4`.
 
-use super::{Affine, Contract, Entry, FnId, Function, Node, Op, Program, ReduceOp, Repeat, Role, Ty, Value, View};
-use dlc_plan::{Gives, Host, HostVar, Prim};
+use super::{
+    Affine, Contract, Entry, FnId, Function, Node, Op, Panels, Program, ReduceOp, Repeat, Role, Ty, Value, View,
+};
+use dlc_plan::{Gives, Host, HostVar, Prim, Size};
 use std::fmt::{self, Write};
 use std::rc::Rc;
 
@@ -49,6 +51,9 @@ pub fn function(p: &Program, id: FnId) -> String {
     out.push(')');
     if let Some(d) = f.derivative {
         write(&mut out, format_args!(" derivative #{}", d.0));
+    }
+    if f.cut.is_some() {
+        out.push_str(" in panels");
     }
     out.push_str(" {\n");
     for (i, node) in f.nodes.iter().enumerate() {
@@ -144,7 +149,19 @@ fn op_words(p: &Program, op: &Op) -> String {
         Op::Within(bound) => format!("within {}", bound.show(|s| s.show(&p.dims).to_string())),
         Op::Call(g) => format!("call #{} {}", g.0, function_name(p, *g)),
         Op::Repeat(r) => format!("repeat #{} {}", r.body.0, function_name(p, r.body)),
+        Op::Panels(k) => panels_words(p, k),
     }
+}
+
+/// `panels #7 body over rows T, then B one by one, H`.
+fn panels_words(p: &Program, k: &Panels) -> String {
+    let one = |(i, (extent, serial)): (usize, (&Size, &bool))| {
+        let what = if i == 0 { "rows " } else { "" };
+        let order = if *serial { " in order" } else { "" };
+        format!("{what}{}{order}", extent.show(&p.dims))
+    };
+    let cuts: Vec<String> = k.cuts.iter().zip(&k.serial).enumerate().map(one).collect();
+    format!("panels #{} {} over {}", k.body.0, function_name(p, k.body), cuts.join(", "))
 }
 
 fn function_name(p: &Program, id: FnId) -> &str {

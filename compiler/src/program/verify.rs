@@ -27,6 +27,9 @@
 //! 18. Stored tensors have static shapes and different names; what is trained is a `param`, of real numbers.
 //! 19. An entry has a role for each parameter and result of its function, and no role twice among them.
 //! 20. A role has the type of what it stands for.
+//! 21. Panels take what their body takes, but for the sums; its results are pieces of theirs, and what is not added up has
+//!     an axis for each cut. The sizes that say where a panel is are the program's.
+//! 22. What a function says of how its parameters are cut fits their axes.
 
 mod op;
 
@@ -127,6 +130,12 @@ fn function(p: &Program, f: &Function) -> Result<(), Fault> {
     for r in &f.results {
         exists(f, *r, f.nodes.len()).map_err(|(n, m)| (n, format!("a result: {m}")))?;
     }
+    if let Some(cut) = &f.cut {
+        let ranks = f.params.iter().map(|q| q.ty.rank());
+        if cut.extents.is_empty() || !ranks.eq(cut.params.iter().map(Vec::len)) {
+            return Err((22, format!("{cut:?} for {} parameters", f.params.len())));
+        }
+    }
     derivative(p, f)
 }
 
@@ -206,7 +215,7 @@ fn segments(p: &Program, f: &Function, at: usize, found: &mut HashSet<u32>) -> R
         | Op::Rows(_)
         | Op::Concat(_)
         | Op::Random => Err((17, format!("%{} differs by segment and is used as if it were one number", a.node))),
-        Op::Repeat(_) => Err((17, format!("%{} differs by segment and enters a loop", a.node))),
+        Op::Repeat(_) | Op::Panels(_) => Err((17, format!("%{} differs by segment and enters a loop", a.node))),
         Op::Param(_) | Op::Const(_) | Op::Host(_) | Op::Iota(_) => Ok(()),
     }
 }
@@ -287,6 +296,7 @@ pub fn callees(f: &Function) -> Vec<FnId> {
         match &n.op {
             Op::Call(g) => found.push(*g),
             Op::Repeat(r) => found.push(r.body),
+            Op::Panels(k) => found.push(k.body),
             Op::Param(_) | Op::Const(_) | Op::Host(_) | Op::Map(_) | Op::Reduce(..) | Op::View(_) => {}
             Op::Contract(_)
             | Op::Gather

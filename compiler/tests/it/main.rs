@@ -9,6 +9,7 @@ mod grad;
 mod interp;
 mod lower;
 mod optimizers;
+mod panels;
 mod passes;
 mod precision;
 mod print;

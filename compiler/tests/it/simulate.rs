@@ -2,8 +2,9 @@
 
 use dlc_compiler::back::reference::{self, Buf, Memory};
 use dlc_compiler::program::interp::Tensor;
+use dlc_plan::chunks::panel_height;
 use dlc_plan::kernel::{Elem, FoldOp, Kind};
-use dlc_plan::plan::{BufId, Call, Entry, FoldTo, Gemm, Matrix, Place, RowOp, Step};
+use dlc_plan::plan::{BufId, Call, Entry, FoldTo, Gemm, Matrix, Panels, Place, RowOp, Step};
 use dlc_plan::{HostState, Plan, Size};
 use std::collections::HashMap;
 
@@ -63,10 +64,10 @@ impl Run<'_> {
     fn find(&self, b: BufId) -> (Owner, usize) {
         let buffer = &self.entry.buffers[b as usize];
         match &buffer.place {
-            Place::Arena { .. } => (Owner::Buffer(b), 0),
+            Place::Arena { .. } | Place::Local { .. } => (Owner::Buffer(b), 0),
             Place::Weight { store, weight } => (Owner::Store(*store), self.plan.weights[*weight as usize].offset),
             Place::Store(s) => (Owner::Store(*s), 0),
-            Place::Part { of, offset } => {
+            Place::Part { of, offset } | Place::Piece { of, offset } => {
                 let (owner, at) = self.find(*of);
                 (owner, at + self.size(offset) as usize)
             }
@@ -147,6 +148,28 @@ impl Run<'_> {
                     r.steps.iter().for_each(|s| self.step(s));
                     self.rows.pop();
                 }
+            }
+            Step::Panels(k) => self.panels(k),
+        }
+    }
+
+    fn panels(&mut self, k: &Panels) {
+        for b in &k.zero {
+            self.write(*b, &vec![0; self.len(*b)]);
+        }
+        let cuts: Vec<usize> = k.cuts.iter().map(|s| self.size(s) as usize).collect();
+        let height = panel_height(cuts[0] as u64, self.size(&k.width) as u64) as usize;
+        let first = usize::from(k.first);
+        for point in 0..cuts[1..].iter().product::<usize>() {
+            let mut rest = point;
+            for (c, extent) in cuts.iter().enumerate().skip(1).rev() {
+                self.dims[first + 1 + c] = (rest % extent) as i64;
+                rest /= extent;
+            }
+            for row in (0..cuts[0]).step_by(height) {
+                self.dims[first] = height.min(cuts[0] - row) as i64;
+                self.dims[first + 1] = row as i64;
+                k.steps.iter().for_each(|s| self.step(s));
             }
         }
     }

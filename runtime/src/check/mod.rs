@@ -8,7 +8,7 @@ mod step;
 
 use crate::error::Error;
 use dlc_plan::kernel::Elem;
-use dlc_plan::plan::{Entry, Store, Weight};
+use dlc_plan::plan::{Entry, Panels, Step, Store, Weight};
 use dlc_plan::{Atom, Host, Plan, Size};
 use kernel::check_kernel;
 pub use place::MOST_LOOPS;
@@ -71,7 +71,7 @@ fn check_weights(plan: &Plan) -> Checked {
 
 fn check_entry(plan: &Plan, entry: &Entry) -> Checked {
     let bound = bound_dims(entry);
-    let sizes = Sizes { plan, bound: &bound };
+    let sizes = Sizes { plan, bound: &bound, panels: panel_sizes(&entry.steps), inside: None };
     place::check_places(plan, entry, &sizes)?;
     for guard in &entry.guards {
         sizes.host(&guard.holds, &[], None).map_err(|e| format!("guard `{}`: {e}", guard.message))?;
@@ -88,7 +88,7 @@ fn check_entry(plan: &Plan, entry: &Entry) -> Checked {
     }
     let names: HashSet<&String> = entry.inputs.iter().map(|p| &p.name).collect();
     ensure!(names.len() == entry.inputs.len(), "two inputs have the same name");
-    Steps::new(plan, entry, &sizes).check()
+    Steps::new(plan, entry, sizes).check()
 }
 
 /// The dynamic sizes that an input gives.
@@ -102,16 +102,52 @@ pub fn single_dim(size: &Size) -> Option<u16> {
     if let ([Atom::Dim(dim)], 1) = (term.atoms.as_slice(), term.factor) { Some(*dim) } else { None }
 }
 
+/// The sizes that panels give: the first one's number, and the one after the last.
+fn panel_sizes(steps: &[Step]) -> Option<(u16, u16)> {
+    let of = |s: &Step| match s {
+        Step::Panels(k) => Some((k.first, k.first.saturating_add(k.cuts.len() as u16).saturating_add(1))),
+        Step::Repeat(r) => panel_sizes(&r.steps),
+        Step::Kernel(_) | Step::Gemm(_) => None,
+        Step::Copy { .. } | Step::Scatter { .. } | Step::Rows { .. } => None,
+    };
+    steps.iter().filter_map(of).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
+}
+
 /// Checks sizes and host numbers of one entry.
+#[derive(Clone, Copy)]
 struct Sizes<'a> {
     plan: &'a Plan,
     bound: &'a HashSet<u16>,
+    /// The sizes that panels give.
+    panels: Option<(u16, u16)>,
+    /// The number of the size that is the rows of the panel, where these are in panels.
+    inside: Option<u16>,
 }
 
 impl Sizes<'_> {
-    /// Every dynamic size in it is given by an input.
+    /// Panels give sizes that exist and that no input gives.
+    fn panel(&self, k: &Panels) -> Checked {
+        let own = k.first..=k.first.saturating_add(k.cuts.len() as u16);
+        ensure!(usize::from(*own.end()) < self.plan.dims.len(), "panels give sizes that are not there");
+        ensure!(!self.bound.iter().any(|d| own.contains(d)), "an input gives a size of panels");
+        Ok(())
+    }
+
+    /// Every dynamic size in it is given by an input, or is the number of rows of panels.
+    fn rows(&self, size: &Size) -> Checked {
+        Sizes { inside: self.panels.map(|p| p.0), ..*self }.size(size)
+    }
+
+    /// Every dynamic size in it is given by an input or by panels.
+    fn place(&self, size: &Size) -> Checked {
+        let of_panels = |d: u16| self.panels.is_some_and(|(first, end)| (first..end).contains(&d));
+        let others = size.replace(&|d| if of_panels(d) { Size::zero() } else { Size::dim(d) });
+        self.size(&others)
+    }
+
+    /// Every dynamic size in it is given by an input; or it is the number of rows, in panels.
     fn size(&self, size: &Size) -> Checked {
-        for d in size.dims() {
+        for d in size.dims().into_iter().filter(|d| self.inside != Some(*d)) {
             let name = self.plan.dims.get(d as usize).ok_or_else(|| format!("there is no dynamic size {d}"))?;
             ensure!(self.bound.contains(&d), "no input gives the dynamic size `{name}`");
         }
@@ -122,6 +158,7 @@ impl Sizes<'_> {
     fn host(&self, host: &Host, counts: &[u32], segments: Option<usize>) -> Checked {
         let cells = match host {
             Host::Const(_) | Host::Var(_) => return Ok(()),
+            Host::Size(size) if self.inside.is_some() => return self.place(size),
             Host::Size(size) => return self.size(size),
             Host::Prim(p, args) => {
                 ensure!(args.len() == p.row().arity, "{p:?} of {} numbers", args.len());

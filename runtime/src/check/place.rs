@@ -22,7 +22,11 @@ pub fn check_places(plan: &Plan, entry: &Entry, sizes: &Sizes) -> Checked {
 }
 
 fn check_place(plan: &Plan, entry: &Entry, sizes: &Sizes, b: &Buffer) -> Checked {
-    sizes.size(&b.len)?;
+    match b.place {
+        Place::Local { .. } | Place::Piece { .. } => sizes.rows(&b.len)?,
+        Place::Arena { .. } | Place::Weight { .. } | Place::Store(_) => sizes.size(&b.len)?,
+        Place::Part { .. } | Place::Slot { .. } | Place::Row { .. } => sizes.size(&b.len)?,
+    }
     let like = |id: BufId| match entry.buffers.get(id as usize) {
         Some(other) if other.elem == b.elem => Ok(()),
         Some(other) => Err(format!("it is {:?}, and buffer {id} is {:?}", b.elem, other.elem)),
@@ -44,6 +48,14 @@ fn check_place(plan: &Plan, entry: &Entry, sizes: &Sizes, b: &Buffer) -> Checked
         Place::Part { of, offset } => {
             like(*of)?;
             sizes.size(offset)
+        }
+        Place::Local { first, last } => {
+            ensure!(first <= last, "it lives from step {first} to step {last}");
+            Ok(())
+        }
+        Place::Piece { of, offset } => {
+            like(*of)?;
+            sizes.place(offset)
         }
         Place::Slot { of, stride, depth, slots, .. } => {
             like(*of)?;
@@ -82,8 +94,8 @@ pub fn in_trained_layout(store: Store) -> bool {
 /// The buffers that a buffer is a piece of.
 pub fn parts(b: &Buffer) -> &[BufId] {
     match &b.place {
-        Place::Arena { .. } | Place::Weight { .. } | Place::Store(_) => &[],
-        Place::Part { of, .. } | Place::Slot { of, .. } => std::slice::from_ref(of),
+        Place::Arena { .. } | Place::Local { .. } | Place::Weight { .. } | Place::Store(_) => &[],
+        Place::Part { of, .. } | Place::Slot { of, .. } | Place::Piece { of, .. } => std::slice::from_ref(of),
         Place::Row { cells, .. } => cells,
     }
 }
@@ -129,7 +141,7 @@ impl Needed<'_> {
     fn note_span(&mut self, id: BufId, (from, to): (u32, u32), loops: &[Around]) -> Checked {
         let b = self.entry.buffers.get(id as usize).ok_or_else(|| format!("there is no buffer {id}"))?;
         match &b.place {
-            Place::Arena { .. } => {
+            Place::Arena { .. } | Place::Local { .. } => {
                 let span = self.spans[id as usize].get_or_insert((from, to));
                 *span = (span.0.min(from), span.1.max(to));
                 for l in loops.iter().filter(|l| l.own > span.0) {
@@ -139,6 +151,11 @@ impl Needed<'_> {
             }
             Place::Weight { .. } | Place::Store(_) => Ok(()),
             Place::Part { of, .. } => self.note_span(*of, (from, to), loops),
+            // Another panel may read or write it at any of the steps.
+            Place::Piece { of, .. } => {
+                let l = loops.last().ok_or_else(|| format!("buffer {id} ({}) is used outside of panels", b.note))?;
+                self.note_span(*of, (l.own, l.end), loops)
+            }
             Place::Slot { of, depth, .. } => match loops.get(usize::from(*depth)) {
                 None => self.note_span(*of, (from, to), loops),
                 Some(l) => self.note_span(*of, (l.own, l.end), &loops[..usize::from(*depth)]),
@@ -155,13 +172,16 @@ impl Needed<'_> {
     }
 
     /// Checks that buffers that are needed at the same time live at the same time in the plan, so that they get memory of
-    /// their own. Whether the plan's steps have the same numbers as here does not matter, only which buffers meet.
+    /// their own, in the arena and in what each thread has of its own.
     pub fn check(&self) -> Checked {
-        let lives = self.entry.buffers.iter().zip(&self.spans).enumerate().filter_map(|(i, (b, span))| match b.place {
-            Place::Arena { first, last } => span.map(|span| (i, (first, last), span)),
-            Place::Weight { .. } | Place::Store(_) => None,
-            Place::Part { .. } | Place::Slot { .. } | Place::Row { .. } => None,
-        });
+        self.apart(|place| if let Place::Arena { first, last } = place { Some((*first, *last)) } else { None })?;
+        self.apart(|place| if let Place::Local { first, last } = place { Some((*first, *last)) } else { None })
+    }
+
+    /// The same for the buffers that have a life of this kind. Whether the plan's steps have the same numbers as here does not matter, only which buffers meet.
+    fn apart(&self, life: impl Fn(&Place) -> Option<(u32, u32)>) -> Checked {
+        let all = self.entry.buffers.iter().zip(&self.spans).enumerate();
+        let lives = all.filter_map(|(i, (b, span))| Some((i, life(&b.place)?, (*span)?)));
         let mut by_first: Vec<_> = lives.collect();
         let mut by_last = by_first.clone();
         by_first.sort_by_key(|(_, life, _)| life.0);

@@ -5,7 +5,7 @@ use super::kernel::fold_of;
 use super::place::{Around, MOST_LOOPS, Needed};
 use super::{Checked, Sizes, ensure};
 use dlc_plan::kernel::{Elem, Kind, Over};
-use dlc_plan::plan::{BufId, Call, Entry, FoldTo, Gemm, Matrix, Repeat, RowOp, Step, Store};
+use dlc_plan::plan::{BufId, Call, Entry, FoldTo, Gemm, Matrix, Panels, Place, Repeat, RowOp, Step, Store};
 use dlc_plan::{Plan, Size};
 
 /// Counts steps as they are numbered: a loop itself, then those of its body.
@@ -13,6 +13,7 @@ fn count(steps: &[Step]) -> u32 {
     let of = |s: &Step| match s {
         Step::Kernel(_) | Step::Gemm(_) | Step::Copy { .. } | Step::Scatter { .. } | Step::Rows { .. } => 1,
         Step::Repeat(r) => count(&r.steps).saturating_add(1),
+        Step::Panels(k) => count(&k.steps).saturating_add(1),
     };
     steps.iter().map(of).fold(0, u32::saturating_add)
 }
@@ -20,7 +21,7 @@ fn count(steps: &[Step]) -> u32 {
 pub struct Steps<'a> {
     plan: &'a Plan,
     entry: &'a Entry,
-    sizes: &'a Sizes<'a>,
+    sizes: Sizes<'a>,
     segments: usize,
     needed: Needed<'a>,
     /// The number of the step being checked; inputs are filled at 0, and the first step is 1.
@@ -29,7 +30,7 @@ pub struct Steps<'a> {
 }
 
 impl<'a> Steps<'a> {
-    pub fn new(plan: &'a Plan, entry: &'a Entry, sizes: &'a Sizes<'a>) -> Steps<'a> {
+    pub fn new(plan: &'a Plan, entry: &'a Entry, sizes: Sizes<'a>) -> Steps<'a> {
         let segments = plan.weights.iter().filter(|w| w.store == Store::Trained).count();
         let needed = Needed::new(entry);
         Steps { plan, entry, sizes, segments, needed, now: 0, loops: Vec::new() }
@@ -79,12 +80,35 @@ impl<'a> Steps<'a> {
                 self.all_sizes([rows, len, keep])?;
             }
             Step::Repeat(repeat) => return self.repeat(repeat),
+            Step::Panels(panels) => return self.panels(panels),
         }
         self.now += 1;
         Ok(())
     }
 
+    fn panels(&mut self, k: &Panels) -> Checked {
+        ensure!(self.sizes.inside.is_none(), "panels in panels");
+        ensure!(self.loops.len() < MOST_LOOPS, "loops nest deeper than {MOST_LOOPS}");
+        ensure!(!k.cuts.is_empty() && k.cuts.len() == k.serial.len(), "{} cuts", k.cuts.len());
+        let held = k.steps.iter().any(|s| matches!(s, Step::Repeat(_) | Step::Panels(_)));
+        ensure!(!held, "panels hold a loop");
+        self.all_sizes(k.cuts.iter().chain([&k.width]))?;
+        self.sizes.panel(k)?;
+        let (own, end) = (self.now, self.now.saturating_add(count(&k.steps)));
+        for &b in &k.zero {
+            self.elem(b)?;
+        }
+        self.loops.push(Around { own, end, count: 1 });
+        self.sizes.inside = Some(k.first);
+        self.now += 1;
+        self.steps(&k.steps)?;
+        self.sizes.inside = None;
+        self.loops.pop();
+        Ok(())
+    }
+
     fn repeat(&mut self, repeat: &Repeat) -> Checked {
+        ensure!(self.sizes.inside.is_none(), "a loop in panels");
         ensure!(self.loops.len() < MOST_LOOPS, "loops nest deeper than {MOST_LOOPS}");
         let own = self.now;
         let end = own.saturating_add(count(&repeat.steps));
@@ -101,6 +125,9 @@ impl<'a> Steps<'a> {
 
     /// The type of a buffer that may be used by this step.
     fn elem(&mut self, id: BufId) -> Result<Elem, String> {
+        let place = self.entry.buffers.get(id as usize).map(|b| &b.place);
+        let of_panels = matches!(place, Some(Place::Local { .. } | Place::Piece { .. }));
+        ensure!(!of_panels || self.sizes.inside.is_some(), "buffer {id} is used outside of panels");
         self.needed.note(id, self.now, &self.loops)?;
         Ok(self.entry.buffers[id as usize].elem)
     }

@@ -24,25 +24,35 @@ pub struct Facts<'a> {
     pub store_len: u64,
 }
 
+/// The memory that steps need besides the arena.
+pub struct Needs<'a> {
+    /// The numbers of scratch that products need.
+    pub products: usize,
+    /// The same, of each thread in panels.
+    pub alone: usize,
+    /// For each buffer of each thread's own, its bytes.
+    pub local: &'a mut [u64],
+}
+
 impl Facts<'_> {
-    /// Sets and checks the steps; gives the numbers of scratch that their products need.
-    pub fn bind(&self, nodes: &mut [Node]) -> Result<usize, Error> {
-        let mut scratch = 0;
+    /// Sets and checks the steps.
+    pub fn bind(&self, nodes: &mut [Node], needs: &mut Needs) -> Result<(), Error> {
         for node in nodes {
             match node {
                 Node::Call(call) => self.call(call).map_err(Error::Plan)?,
-                Node::Gemm(gemm) => scratch = scratch.max(self.gemm(gemm).map_err(Error::Plan)?),
+                Node::Gemm(gemm) => needs.products = needs.products.max(self.gemm(gemm).map_err(Error::Plan)?),
                 Node::Copy { from, to } => self.copy(*from, *to).map_err(Error::Plan)?,
                 Node::Scatter(s) => self.scatter(s).map_err(Error::Plan)?,
                 Node::Rows(r) => self.rows(r).map_err(Error::Plan)?,
-                Node::Repeat { body, .. } => scratch = scratch.max(self.bind(body)?),
+                Node::Repeat { body, .. } => self.bind(body, needs)?,
+                Node::Panels(panels) => panels.bind(self, needs)?,
             }
         }
-        Ok(scratch)
+        Ok(())
     }
 
     /// A buffer as people know it.
-    fn note(&self, b: usize) -> String {
+    pub fn note(&self, b: usize) -> String {
         format!("buffer {b} ({}, {} elements)", self.entry.buffers[b].note, self.lens[b])
     }
 
@@ -95,7 +105,8 @@ impl Facts<'_> {
             self.matrix(b, [k.now, n], batch)?;
         }
         self.matrix(&mut gemm.c, [m, n], batch)?;
-        let still = |extent: i64, stride: i64| extent > 1 && stride == 0;
+        let empty = [m, n].into_iter().chain(batch.iter().map(|extent| extent.now)).any(|extent| extent == 0);
+        let still = |extent: i64, stride: i64| !empty && extent > 1 && stride == 0;
         let repeats = still(m, gemm.c.row.now) || still(n, gemm.c.col.now);
         if repeats || batch.iter().zip(&gemm.c.batch).any(|(extent, stride)| still(extent.now, stride.now)) {
             return Err(format!("a product writes elements of {} more than once", self.note(gemm.c.buf)));

@@ -90,7 +90,7 @@ impl Walker<'_> {
         self.set_uniforms(call, 0, 0);
         let chunks = call.cut.chunks as usize;
         let job = self.begin(call, chunks);
-        self.pool.run(chunks, &|chunk| {
+        self.hands.run(chunks, &|chunk| {
             let (first, last) = call.cut.range(chunk as u64);
             job.fill(chunk);
             job.rows(chunk, first, last);
@@ -141,7 +141,7 @@ impl Walker<'_> {
         for (i, fold) in call.folds.iter().enumerate() {
             // SAFETY: the lengths of the partial results and of the result were checked when the sizes were set, and all
             // chunks have returned.
-            unsafe { fold.join(self.pool, self.partials(i, fold), chunks, self.ptrs[fold.to]) };
+            unsafe { fold.join(self.hands, self.partials(i, fold), chunks, self.ptrs[fold.to]) };
         }
     }
 

@@ -5,8 +5,8 @@
 
 use super::call::SMALL;
 use super::node::FoldNode;
+use crate::hands::Hands;
 use crate::memory::Ptr;
-use crate::pool::Pool;
 use dlc_plan::kernel::{FoldOp, Kind};
 
 /// Elements that are joined before the pool is worth waking, and then those of one chunk's columns.
@@ -52,7 +52,7 @@ impl FoldNode {
     ///
     /// # Safety
     /// The partial results are there and `to` has room for one; nobody else uses them.
-    pub unsafe fn join(&self, pool: &Pool, partials: Partials, chunks: usize, to: Ptr) {
+    pub unsafe fn join(&self, hands: Hands, partials: Partials, chunks: usize, to: Ptr) {
         let len = self.len.count();
         if chunks == 0 {
             // SAFETY: the caller's room.
@@ -60,7 +60,7 @@ impl FoldNode {
         }
         let blocks = if len * chunks < ALONE_BELOW { 1 } else { len.div_ceil(COLUMNS) };
         let width = len.div_ceil(blocks);
-        pool.run(blocks, &|block| {
+        hands.run(blocks, &|block| {
             let columns = (block * width).min(len)..((block + 1) * width).min(len);
             let tree = Tree { partials: &partials, chunks, first: columns.start, len: columns.len() };
             // SAFETY: blocks are of different columns, and within the caller's partial results and room.

@@ -3,8 +3,9 @@
 //! Binding an entry to sizes evaluates every size once, checks all lengths, and finds room in the arena. At sizes that are
 //! bound already nothing is done.
 
-use super::bind::Facts;
+use super::bind::{Facts, Needs};
 use super::node::{Node, nodes};
+use super::panels::Slot;
 use super::segments::Segments;
 use crate::error::Error;
 use crate::memory::{Memory, Ptr};
@@ -39,6 +40,10 @@ pub struct Frame {
     pub bytes: Vec<u64>,
     pub ptrs: Vec<Ptr>,
     layout: Layout,
+    /// Where buffers of each thread's own are.
+    pub local: Layout,
+    /// Bytes that each buffer takes of a thread's own memory.
+    local_room: Vec<u64>,
     /// Bytes that each buffer takes of the arena.
     room: Vec<u64>,
     /// The arena that the addresses are in.
@@ -70,24 +75,39 @@ impl Frame {
             bytes: vec![0; count],
             ptrs: vec![Ptr::NULL; count],
             layout: Layout::default(),
+            local: Layout::default(),
+            local_room: vec![0; count],
             room: vec![0; count],
             arena: Ptr::NULL,
         }
     }
 
-    /// Makes the entry ready to run at the sizes in `self.dims`. The arena grows if it must; `products` is the scratch of
-    /// products, which grows too.
-    pub fn bind(&mut self, ground: &Ground, arena: &mut Memory, products: &mut Vec<f32>) -> Result<(), Error> {
+    /// Makes the entry ready to run at the sizes in `self.dims`. The arena grows if it must; so do `products`, the scratch of
+    /// products, and what each thread has of its own.
+    pub fn bind(
+        &mut self,
+        ground: &Ground,
+        arena: &mut Memory,
+        products: &mut Vec<f32>,
+        slots: &mut [Slot],
+    ) -> Result<(), Error> {
         let Ground { plan, entry, segments, stores, threads } = *ground;
         self.set_lens(plan, entry)?;
         self.set_spots(plan, entry, stores).map_err(Error::Plan)?;
         self.check_ports(entry).map_err(Error::Plan)?;
         let (dims, lens) = (&self.dims, &self.lens);
         let facts = Facts { plan, entry, segments, dims, lens, threads, store_len: stores.trained_len() };
-        let scratch = facts.bind(&mut self.nodes)?;
-        if products.len() < scratch {
-            products.resize(scratch, 0.0);
+        self.local_room.fill(0);
+        let mut needs = Needs { products: 0, alone: 0, local: &mut self.local_room };
+        facts.bind(&mut self.nodes, &mut needs)?;
+        let Needs { products: wanted, alone, .. } = needs;
+        if products.len() < wanted {
+            products.resize(wanted, 0.0);
         }
+        if !self.local.serves(&self.local_room) {
+            self.local = Layout::local(entry, &self.local_room);
+        }
+        slots.iter_mut().try_for_each(|slot| slot.grow(self.local.bytes(), alone))?;
         if !self.layout.serves(&self.room) {
             let wider = self.layout.widened(entry, &self.room);
             self.layout = match grow(arena, wider.bytes()) {
@@ -123,6 +143,7 @@ impl Frame {
                     self.ptrs[i] = stores.start(*store).plus(4 * offset);
                 }
                 Place::Store(store) => self.ptrs[i] = stores.start(*store),
+                Place::Local { .. } | Place::Piece { .. } => {}
                 Place::Part { .. } | Place::Slot { .. } | Place::Row { .. } => {}
             }
         }
@@ -131,6 +152,10 @@ impl Frame {
 
     fn set_lens(&mut self, plan: &Plan, entry: &Entry) -> Result<(), Error> {
         for (i, b) in entry.buffers.iter().enumerate() {
+            // What is in panels is as long as they are high.
+            if matches!(b.place, Place::Local { .. } | Place::Piece { .. }) {
+                continue;
+            }
             let len = b.len.eval(&self.dims);
             if len < 0 {
                 let given = plan.dims.iter().zip(&self.dims).filter(|(_, n)| **n >= 0);
@@ -169,7 +194,7 @@ impl Frame {
             };
             let room = |of: u32| i128::from(self.lens[of as usize]);
             match &b.place {
-                Place::Arena { .. } => {}
+                Place::Arena { .. } | Place::Local { .. } | Place::Piece { .. } => {}
                 Place::Weight { weight, .. } => within(0, len, plan.weights[*weight as usize].len() as i128)?,
                 Place::Store(store) => within(0, len, (stores.bytes(*store) / 4) as i128)?,
                 Place::Part { of, offset } => {
@@ -191,7 +216,7 @@ impl Frame {
 }
 
 /// Makes the arena as large as it must be. Nothing in it is needed, so an old one is given back first.
-fn grow(arena: &mut Memory, bytes: u64) -> Result<(), Error> {
+pub fn grow(arena: &mut Memory, bytes: u64) -> Result<(), Error> {
     if (arena.bytes() as u64) < bytes {
         *arena = Memory::zeroed(0)?;
         *arena = Memory::zeroed(bytes)?;
@@ -211,6 +236,8 @@ fn set(spot: &mut Spot, distance: usize) {
 fn spot(b: &Buffer) -> Spot {
     match &b.place {
         Place::Arena { .. } | Place::Weight { .. } | Place::Store(_) => Spot::Fixed,
+        // Panels find them.
+        Place::Local { .. } | Place::Piece { .. } => Spot::Fixed,
         Place::Part { of, .. } => Spot::Part { of: *of as usize, bytes: 0 },
         Place::Slot { of, depth, ahead, slots, .. } => Spot::Slot {
             of: *of as usize,
@@ -233,5 +260,6 @@ pub fn moves(b: &Buffer, len: u64, store_len: u64) -> bool {
         Place::Arena { .. } => len == store_len,
         Place::Store(Store::Frozen | Store::Ints) => false,
         Place::Weight { .. } | Place::Part { .. } | Place::Slot { .. } | Place::Row { .. } => false,
+        Place::Local { .. } | Place::Piece { .. } => false,
     }
 }

@@ -10,6 +10,7 @@ mod fold;
 mod frame;
 mod moves;
 mod node;
+mod panels;
 mod ports;
 mod product;
 mod rows;
@@ -18,6 +19,7 @@ mod walk;
 
 use crate::check::check;
 use crate::error::Error;
+use crate::hands::Hands;
 use crate::memory::{Memory, Ptr};
 use crate::pool::Pool;
 use crate::stores::Stores;
@@ -28,6 +30,7 @@ use dlc_plan::kernel::KernelFn;
 use dlc_plan::{HostState, Plan};
 use frame::{Frame, Ground};
 use node::{CallNode, Node};
+use panels::Slot;
 use segments::Segments;
 use std::any::Any;
 use std::sync::Arc;
@@ -53,6 +56,8 @@ pub struct Engine {
     frames: Vec<Frame>,
     arena: Memory,
     scratch: Scratch,
+    /// What each thread has of its own while panels run; none where there are no panels.
+    slots: Vec<Slot>,
     /// The iterations of the loops around the running step.
     rows: Vec<usize>,
     /// The sizes of the run that is being prepared.
@@ -85,8 +90,11 @@ impl Engine {
         let segments = Segments::new(&plan);
         let frames: Vec<Frame> = plan.entries.iter().map(|e| Frame::new(&plan, e, &segments)).collect();
         let threads = pool.as_deref().unwrap_or_else(|| Pool::global()).threads();
+        let panels = frames.iter().any(|f| f.nodes.iter().any(has_panels));
+        let slot = |_| Slot::new(&frames, plan.dims.len());
         Ok(Engine {
             kernels,
+            slots: (0..if panels { threads } else { 0 }).map(slot).collect::<Result<_, _>>()?,
             stores: Stores::new(&plan)?,
             scratch: scratch(&frames, threads)?,
             frames,
@@ -180,7 +188,7 @@ impl Engine {
         }
         self.rows.clear();
         let mut walker = Walker {
-            pool: self.pool.as_deref().unwrap_or_else(|| Pool::global()),
+            hands: Hands::All(self.pool.as_deref().unwrap_or_else(|| Pool::global())),
             kernels: &self.plan.kernels,
             fns: &self.kernels.fns,
             segments: &self.segments,
@@ -193,6 +201,8 @@ impl Engine {
             ptrs: &mut frame.ptrs,
             rows: &mut self.rows,
             scratch: &mut self.scratch,
+            slots: &mut self.slots,
+            local: &frame.local,
         };
         walker.steps(&frame.nodes);
         for (port, output) in entry.outputs.iter().zip(outputs) {
@@ -218,7 +228,7 @@ impl Engine {
         if !frame.bound || frame.dims != self.dims {
             frame.bound = false;
             frame.dims.copy_from_slice(&self.dims);
-            frame.bind(&ground, &mut self.arena, &mut self.scratch.products)?;
+            frame.bind(&ground, &mut self.arena, &mut self.scratch.products, &mut self.slots)?;
         } else if !frame.is_attached(&self.arena) {
             frame.attach(&ground, &mut self.arena)?;
         }
@@ -258,6 +268,16 @@ fn each_call(nodes: &[Node], f: &mut dyn FnMut(&CallNode)) {
             Node::Gemm(gemm) => gemm.then.iter().for_each(&mut *f),
             Node::Copy { .. } | Node::Scatter(_) | Node::Rows(_) => {}
             Node::Repeat { body, .. } => each_call(body, f),
+            Node::Panels(panels) => each_call(panels.nodes(), f),
         }
+    }
+}
+
+/// Whether a step runs panels.
+fn has_panels(node: &Node) -> bool {
+    match node {
+        Node::Panels(_) => true,
+        Node::Repeat { body, .. } => body.iter().any(has_panels),
+        Node::Call(_) | Node::Gemm(_) | Node::Copy { .. } | Node::Scatter(_) | Node::Rows(_) => false,
     }
 }

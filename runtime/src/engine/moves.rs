@@ -20,7 +20,7 @@ impl Walker<'_> {
         let apart = from.0.addr().abs_diff(to.0.addr()) >= bytes;
         let chunks = if apart { bytes.div_ceil(COPY_AT_ONCE) } else { 1 };
         let size = if apart { COPY_AT_ONCE } else { bytes };
-        self.pool.run(chunks, &|chunk| {
+        self.hands.run(chunks, &|chunk| {
             let first = chunk * size;
             let len = size.min(bytes - first);
             // SAFETY: both buffers were checked to have the same length; chunks are disjoint, and a copy onto itself is
@@ -40,7 +40,7 @@ impl Walker<'_> {
         let block = width.div_ceil(blocks).next_multiple_of(LINE);
         let elem = self.buffers[s.from].elem;
         let [ids, from, to] = [s.ids, s.from, s.to].map(|b| self.ptrs[b]);
-        self.pool.run(width.div_ceil(block), &|chunk| {
+        self.hands.run(width.div_ceil(block), &|chunk| {
             let first = chunk * block;
             let columns = Columns { ids, from, to, count, rows, width, first, len: block.min(width - first) };
             // SAFETY: the lengths of the three buffers were checked, their types too, and blocks are different columns.

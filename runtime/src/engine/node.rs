@@ -1,6 +1,7 @@
 //! The steps of an entry as the engine walks them: numbers instead of sizes, and what can be known before a run. Made
 //! once from the plan; the numbers are set anew for each tuple of dynamic sizes.
 
+use super::panels::PanelsNode;
 use super::segments::Classes;
 use dlc_plan::chunks::Cut;
 use dlc_plan::kernel::{FoldOp, Kind};
@@ -37,6 +38,7 @@ pub enum Node {
     Scatter(ScatterNode),
     Rows(RowsNode),
     Repeat { count: usize, reverse: bool, moving: Vec<usize>, body: Vec<Node> },
+    Panels(Box<PanelsNode>),
 }
 
 /// A call of a kernel.
@@ -182,10 +184,21 @@ impl GemmNode {
 /// The steps of an entry; the plan has `segments` trained weights.
 pub fn nodes(entry: &Entry, segments: usize) -> Vec<Node> {
     let depends: Vec<u64> = (0..entry.buffers.len()).map(|b| depends(&entry.buffers, b)).collect();
-    body(&entry.steps, 0, &depends, segments)
+    body(&entry.steps, 0, &Around { entry, depends, segments })
 }
 
-fn body(steps: &[Step], depth: usize, depends: &[u64], segments: usize) -> Vec<Node> {
+/// What an entry's nodes are made from.
+pub struct Around<'a> {
+    /// The entry.
+    pub entry: &'a Entry,
+    /// For each buffer, the depths of the loops that it depends on.
+    depends: Vec<u64>,
+    segments: usize,
+}
+
+/// Steps as nodes, inside of so many loops.
+pub fn body(steps: &[Step], depth: usize, around: &Around) -> Vec<Node> {
+    let segments = around.segments;
     let node = |step: &Step| match step {
         Step::Kernel(call) => Node::Call(CallNode::new(call, segments)),
         Step::Gemm(gemm) => Node::Gemm(Box::new(GemmNode::new(gemm, segments))),
@@ -209,12 +222,18 @@ fn body(steps: &[Step], depth: usize, depends: &[u64], segments: usize) -> Vec<N
         Step::Repeat(r) => {
             let mut moving = Vec::new();
             used(&r.steps, &mut |b| moving.push(b as usize));
-            moving.retain(|&b| depends[b] >> depth & 1 == 1);
+            for b in moving.clone() {
+                if let Place::Piece { of, .. } = around.entry.buffers[b].place {
+                    moving.push(of as usize);
+                }
+            }
+            moving.retain(|&b| around.depends[b] >> depth & 1 == 1);
             moving.sort_unstable();
             moving.dedup();
-            let body = body(&r.steps, depth + 1, depends, segments);
+            let body = body(&r.steps, depth + 1, around);
             Node::Repeat { count: r.count as usize, reverse: r.reverse, moving, body }
         }
+        Step::Panels(k) => Node::Panels(Box::new(PanelsNode::new(k, depth, around))),
     };
     steps.iter().map(node).collect()
 }
@@ -222,15 +241,15 @@ fn body(steps: &[Step], depth: usize, depends: &[u64], segments: usize) -> Vec<N
 /// The depths of the loops whose iteration says where a buffer is, one bit each.
 fn depends(buffers: &[Buffer], b: usize) -> u64 {
     match &buffers[b].place {
-        Place::Arena { .. } | Place::Weight { .. } | Place::Store(_) => 0,
-        Place::Part { of, .. } => depends(buffers, *of as usize),
+        Place::Arena { .. } | Place::Local { .. } | Place::Weight { .. } | Place::Store(_) => 0,
+        Place::Part { of, .. } | Place::Piece { of, .. } => depends(buffers, *of as usize),
         Place::Slot { of, depth, .. } => 1 << depth | depends(buffers, *of as usize),
         Place::Row { depth, cells } => cells.iter().fold(1 << depth, |d, &c| d | depends(buffers, c as usize)),
     }
 }
 
 /// Calls `f` for every buffer that the steps name.
-fn used(steps: &[Step], f: &mut dyn FnMut(BufId)) {
+pub fn used(steps: &[Step], f: &mut dyn FnMut(BufId)) {
     for step in steps {
         match step {
             Step::Kernel(call) => used_by_call(call, f),
@@ -243,6 +262,10 @@ fn used(steps: &[Step], f: &mut dyn FnMut(BufId)) {
             Step::Scatter { ids, from, to, .. } => [*ids, *from, *to].into_iter().for_each(&mut *f),
             Step::Rows { from, to, .. } => [*from, *to].into_iter().for_each(&mut *f),
             Step::Repeat(repeat) => used(&repeat.steps, f),
+            Step::Panels(panels) => {
+                panels.zero.iter().for_each(|&b| f(b));
+                used(&panels.steps, f);
+            }
         }
     }
 }

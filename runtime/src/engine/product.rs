@@ -5,6 +5,7 @@
 use super::node::{GemmNode, Known, MatrixNode};
 use super::walk::Walker;
 use crate::gemm::{Mat, Operand, gemm, gemm_single, panel_rows, scratch_len};
+use crate::hands::Hands;
 use crate::memory::Ptr;
 use dlc_plan::chunks::FOLD_CHUNKS;
 
@@ -99,8 +100,8 @@ impl Walker<'_> {
     fn products(&mut self, node: &GemmNode, done: &(dyn Fn(usize, usize, usize) + Sync)) {
         let batches = node.batches();
         let ptrs: &[Ptr] = self.ptrs;
-        if !node.side_by_side() {
-            let (pool, scratch) = (self.pool, &mut self.scratch.products);
+        if let (Hands::All(pool), false) = (self.hands, node.side_by_side()) {
+            let scratch = &mut self.scratch.products;
             for batch in 0..batches {
                 node.each_term(ptrs, batch, done, &mut |[m, n, k], [a, b], c, accumulate, done| {
                     // SAFETY: the matrices were checked to lie in their buffers at these sizes, and C to have no element
@@ -114,7 +115,7 @@ impl Walker<'_> {
         let len = scratch_len(1, node.m.count(), node.n.count(), longest);
         let parts = Parts { start: self.scratch.products.as_mut_ptr(), len };
         let at_once = (AT_ONCE / node.work().max(1)).clamp(1, batches as u128) as usize;
-        self.pool.run_in_slots(batches.div_ceil(at_once), &|slot, chunk| {
+        self.hands.run_in_slots(batches.div_ceil(at_once), &|slot, chunk| {
             // SAFETY: the pool gives a slot to one thread at a time, and the scratch was made for all slots.
             let scratch = unsafe { parts.of(slot) };
             for batch in chunk * at_once..((chunk + 1) * at_once).min(batches) {

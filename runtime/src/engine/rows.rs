@@ -21,7 +21,7 @@ impl Walker<'_> {
         let elem = self.buffers[r.from].elem;
         let [from, to] = [r.from, r.to].map(|b| self.ptrs[b]);
         let some = (AT_ONCE / len).max(1);
-        self.pool.run(rows.div_ceil(some), &|chunk| {
+        self.hands.run(rows.div_ceil(some), &|chunk| {
             for row in chunk * some..rows.min((chunk + 1) * some) {
                 let row = Row { from, to, row, len, keep };
                 // SAFETY: the buffers were checked to have so many rows, to be different and of the types that the

@@ -92,7 +92,7 @@ impl Walker<'_> {
         let scratch = &mut *self.scratch;
         let (bufs, lens) = (scratch.slot_bufs.as_mut_ptr(), scratch.slot_lens.as_mut_ptr());
         let own = Own { bufs, lens, width: call.bufs.len() };
-        self.pool.run_in_slots(cut.chunks as usize, &|slot, chunk| {
+        self.hands.run_in_slots(cut.chunks as usize, &|slot, chunk| {
             let (first, last) = cut.range(chunk as u64);
             job.fill(chunk);
             for piece in &pieces[first as usize..last as usize] {

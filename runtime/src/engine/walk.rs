@@ -3,16 +3,18 @@
 use super::call::Scratch;
 use super::frame::Spot;
 use super::node::Node;
+use super::panels::Slot;
 use super::segments::Segments;
+use crate::hands::Hands;
 use crate::memory::Ptr;
-use crate::pool::Pool;
 use dlc_plan::kernel::KernelFn;
+use dlc_plan::layout::Layout;
 use dlc_plan::plan::Buffer;
 use dlc_plan::{HostState, Kernel};
 
 /// What the steps of a run share.
 pub struct Walker<'a> {
-    pub pool: &'a Pool,
+    pub hands: Hands<'a>,
     pub kernels: &'a [Kernel],
     pub fns: &'a [KernelFn],
     pub segments: &'a Segments,
@@ -29,6 +31,10 @@ pub struct Walker<'a> {
     /// The iteration of each loop around the step, outermost first.
     pub rows: &'a mut Vec<usize>,
     pub scratch: &'a mut Scratch,
+    /// What each thread has of its own while panels run; none inside of them.
+    pub slots: &'a mut [Slot],
+    /// Where buffers of each thread's own are.
+    pub local: &'a Layout,
 }
 
 impl Walker<'_> {
@@ -41,6 +47,7 @@ impl Walker<'_> {
                 Node::Copy { from, to } => self.copy(*from, *to),
                 Node::Scatter(scatter) => self.scatter(scatter),
                 Node::Rows(rows) => self.rows(rows),
+                Node::Panels(panels) => self.panels(panels),
                 Node::Repeat { count, reverse, moving, body } => {
                     for turn in 0..*count {
                         self.rows.push(if *reverse { count - 1 - turn } else { turn });

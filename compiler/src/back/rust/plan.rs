@@ -2,7 +2,7 @@
 
 use dlc_plan::kernel::{Ext, FoldOp, Kernel, Kind, Outline, Over};
 use dlc_plan::plan::{
-    Buffer, Call, Entry, FoldTo, Gemm, Guard, Matrix, Place, Port, Product, Repeat, Step, Store, Weight,
+    Buffer, Call, Entry, FoldTo, Gemm, Guard, Matrix, Panels, Place, Port, Product, Repeat, Step, Store, Weight,
 };
 use dlc_plan::{Atom, Host, Plan, Size};
 use std::fmt::{Debug, Write};
@@ -24,6 +24,7 @@ pub fn plan(p: &Plan) -> String {
     t.list("weights", &p.weights, |t, w| t.line(&format!("{},", weight(w))));
     t.line(&format!("states: {},", strings(&p.states)));
     t.list("entries", &p.entries, Text::entry);
+    t.line("notes: vec![],");
     t.depth -= 1;
     t.line("}");
     t.depth -= 1;
@@ -185,6 +186,8 @@ impl Text<'_> {
                 "Place::Slot {{ of: {of}, stride: {}, depth: {depth}, ahead: {ahead}, slots: {slots} }}",
                 self.size(stride)
             ),
+            Place::Local { first, last } => format!("Place::Local {{ first: {first}, last: {last} }}"),
+            Place::Piece { of, offset } => format!("Place::Piece {{ of: {of}, offset: {} }}", self.size(offset)),
             Place::Row { depth, cells } => format!("Place::Row {{ depth: {depth}, cells: {} }}", debug(cells)),
         };
         format!("buffer(Elem::{:?}, {}, {place}, {:?})", b.elem, self.size(&b.len), b.note)
@@ -209,6 +212,7 @@ impl Text<'_> {
                 self.line(&format!("Step::Rows {{ {text} }},"));
             }
             Step::Repeat(r) => self.repeat(r),
+            Step::Panels(k) => self.panels(k),
         }
     }
 
@@ -217,6 +221,18 @@ impl Text<'_> {
         self.depth += 1;
         self.line(&format!("count: {}, reverse: {}, note: {:?}.into(),", r.count, r.reverse, r.note));
         self.list("steps", &r.steps, Text::step);
+        self.depth -= 1;
+        self.line("})),");
+    }
+
+    fn panels(&mut self, k: &Panels) {
+        self.line("Step::Panels(Box::new(Panels {");
+        self.depth += 1;
+        let (cuts, width) = (self.sizes(&k.cuts), self.size(&k.width));
+        let (serial, zero) = (debug(&k.serial), debug(&k.zero));
+        self.line(&format!("cuts: {cuts}, serial: {serial}, width: {width}, first: {}, zero: {zero},", k.first));
+        self.line(&format!("note: {:?}.into(),", k.note));
+        self.list("steps", &k.steps, Text::step);
         self.depth -= 1;
         self.line("})),");
     }

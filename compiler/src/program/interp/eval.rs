@@ -21,7 +21,7 @@ pub(super) fn node(run: &Run, n: &Node, args: &[Array], shape: Vec<usize>) -> Re
         Op::Random => random(run, &n.tys[0], &args[0], shape),
         Op::Concat(axis) => Array::concat(shape, *axis, args),
         Op::Stop | Op::Within(_) => args[0].clone(),
-        Op::Param(_) | Op::Host(_) | Op::Call(_) | Op::Repeat(_) => {
+        Op::Param(_) | Op::Host(_) | Op::Call(_) | Op::Repeat(_) | Op::Panels(_) => {
             unreachable!("parameters, host scalars and functions are run by the caller")
         }
     };

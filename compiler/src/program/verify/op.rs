@@ -1,7 +1,7 @@
 //! The invariants of a single node: what each operation takes and gives. Takes a node whose arguments exist.
 
 use super::{Fault, called, host, results_of, same_types, sizes_exist};
-use crate::program::{Affine, Contract, Function, Node, Op, Program, ReduceOp, Repeat, RowOp, Ty, View, print};
+use crate::program::{Affine, Contract, Function, Node, Op, Panels, Program, ReduceOp, Repeat, RowOp, Ty, View, print};
 use dlc_plan::{Atom, DType, Gives, Prim, Size};
 
 /// Checks invariants 3 to 12 and 16 for one node.
@@ -12,12 +12,12 @@ pub(super) fn check(p: &Program, f: &Function, n: &Node) -> Result<(), Fault> {
         Op::Map(prim) => Some(prim.row().arity),
         Op::Reduce(..) | Op::View(_) | Op::Random | Op::Stop | Op::Within(_) | Op::Rows(_) => Some(1),
         Op::Contract(_) | Op::Gather | Op::Scatter => Some(2),
-        Op::Concat(_) | Op::Call(_) | Op::Repeat(_) => None,
+        Op::Concat(_) | Op::Call(_) | Op::Repeat(_) | Op::Panels(_) => None,
     };
     if arity.is_some_and(|k| k != args.len()) {
         return Err((3, format!("{} arguments", args.len())));
     }
-    let many = matches!(n.op, Op::Call(_) | Op::Repeat(_));
+    let many = matches!(n.op, Op::Call(_) | Op::Repeat(_) | Op::Panels(_));
     if !many && n.tys.len() != 1 {
         return Err((3, format!("{} results", n.tys.len())));
     }
@@ -50,6 +50,7 @@ pub(super) fn check(p: &Program, f: &Function, n: &Node) -> Result<(), Fault> {
             same_types(p, 11, "results", &n.tys.iter().collect::<Vec<_>>(), &results_of(g)?)
         }
         Op::Repeat(r) => repeat(p, r, &args, &n.tys),
+        Op::Panels(k) => panels(p, k, &args, &n.tys),
     }
 }
 
@@ -283,4 +284,30 @@ fn repeat(p: &Program, r: &Repeat, args: &[&Ty], tys: &[Ty]) -> Result<(), Fault
     same_types(p, 12, "carried results", &next, carried)?;
     let expected = r.result_tys(&results);
     same_types(p, 12, "results", &tys.iter().collect::<Vec<_>>(), &expected.iter().collect::<Vec<_>>())
+}
+
+fn panels(p: &Program, k: &Panels, args: &[&Ty], tys: &[Ty]) -> Result<(), Fault> {
+    let body = called(p, k.body)?;
+    let results: Vec<Ty> = results_of(body)?.into_iter().cloned().collect();
+    if k.cuts.is_empty() || k.serial.len() != k.cuts.len() || results.len() != k.results.len() {
+        return Err((21, format!("{} cuts and {} results", k.cuts.len(), results.len())));
+    }
+    sizes_exist(p, k.cuts.iter().chain([&k.width]))?;
+    sizes_exist(p, (0..=k.cuts.len() as u16).map(|i| Size::dim(k.first + i)).collect::<Vec<_>>().iter())?;
+    for (lead, ty) in k.results.iter().zip(&results) {
+        let extents = lead.iter().map(|c| k.piece_extent(*c)).collect::<Vec<_>>();
+        let known = lead.iter().all(|c| usize::from(*c) < k.cuts.len());
+        if !known
+            || !ty.shape.starts_with(&extents)
+            || (0..k.cuts.len()).any(|c| !k.serial[c] && !lead.contains(&(c as u8)))
+        {
+            return Err((21, format!("a piece {} over the cuts {lead:?}", print::ty(p, ty))));
+        }
+    }
+    let sums = k.sums();
+    let params: Vec<&Ty> = body.params.iter().map(|q| &q.ty).collect();
+    let expected: Vec<&Ty> = args.iter().copied().chain(sums.iter().map(|i| &results[*i])).collect();
+    same_types(p, 21, "arguments", &params, &expected)?;
+    let expected = k.result_tys(&results);
+    same_types(p, 21, "results", &tys.iter().collect::<Vec<_>>(), &expected.iter().collect::<Vec<_>>())
 }
