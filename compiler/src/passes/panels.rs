@@ -148,7 +148,7 @@ impl Cutting {
             made: BTreeMap::new(),
             b: Builder::new(g.name.clone()),
         };
-        let body = c.function(&given);
+        let body = c.function(&given)?;
         let args = c.params.iter().map(|(i, _)| *i as usize).collect();
         let tys = panels.result_tys(&body.result_tys());
         let body = p.add(body);
@@ -237,9 +237,9 @@ struct Body<'a> {
 }
 
 impl Body<'_> {
-    fn function(&mut self, given: &[(Value, Tags)]) -> Function {
+    fn function(&mut self, given: &[(Value, Tags)]) -> Result<Function, &'static str> {
         for (v, tags) in given {
-            self.visit(*v, tags);
+            self.visit(*v, tags)?;
         }
         for (i, _) in self.params.clone() {
             let q = &self.g.params[i as usize];
@@ -258,7 +258,7 @@ impl Body<'_> {
             let sum = sums.contains(&k).then(|| before.next()).flatten();
             gives.push(self.piece(*v, tags, &self.panels.results[k], sum));
         }
-        std::mem::take(&mut self.b).finish(gives)
+        Ok(std::mem::take(&mut self.b).finish(gives))
     }
 
     /// The type of a value in the panel.
@@ -277,17 +277,22 @@ impl Body<'_> {
     }
 
     /// Collects the parameters that a value needs.
-    fn visit(&mut self, v: Value, tags: &Tags) {
+    fn visit(&mut self, v: Value, tags: &Tags) -> Result<(), &'static str> {
         let n = self.g.node(v);
         if let Op::Param(i) = n.op {
             if !self.params.contains(&(i, tags.clone())) {
                 self.params.push((i, tags.clone()));
             }
-            return;
+            return Ok(());
+        }
+        // Random bits are numbered by rows and, sixteen at a time, by columns, which cannot begin anywhere.
+        if n.op == Op::Random && tags.len() > 1 && tags.last() != Some(&Tag::Whole) {
+            return Err("random numbers are drawn across its rows");
         }
         for (a, tags) in n.args.iter().zip(self.facts.asks(n, tags)) {
-            self.visit(*a, &tags);
+            self.visit(*a, &tags)?;
         }
+        Ok(())
     }
 
     /// A value in the panel.

@@ -314,6 +314,32 @@ fn near_misses_are_left_alone_and_told() {
     }
 }
 
+/// Random bits come sixteen columns at a time, so columns that are rows of the weights are not cut; the answer is the same.
+#[test]
+fn dropout_of_keys_first_is_left_alone_and_told() {
+    let mut p = program_of(
+        "model M(K = 5)(q: [B, T, K], k: [B, S, K], v: [B, S, K]) -> y: [B, T, K] {
+           w = softmax[-2](k @ q.t) -> dropout(0.5)
+           return w.t @ v
+         }",
+        true,
+    );
+    with_gradients(&mut p);
+    let (fast, plan) = planned(&p);
+    assert_eq!(panels(&fast), 0);
+    assert!(
+        plan.notes.iter().all(|n| n.contains("drawn across its rows")) && !plan.notes.is_empty(),
+        "{:?}",
+        plan.notes
+    );
+    let args = inputs(&p, &[("B", 2), ("T", 5), ("S", 19)]);
+    let run = |p: &Program| run_entry(p, p.entry("grads").unwrap(), args.clone(), &host()).unwrap();
+    let expected = run(&without(&p));
+    near(&run(&fast), &expected, 1e-9, "interpreted");
+    #[cfg(feature = "jit")]
+    on_engines(&plan, &args, &expected, "keys first, dropped out");
+}
+
 /// Products without a softmax between them stay as they are, and nobody is told.
 #[test]
 fn a_feed_forward_network_is_no_chain() {
