@@ -37,7 +37,7 @@ fn main() -> dlc::Result<()> {
 fn network() -> dlc::Result<Network> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/digits.dl");
     let text = std::fs::read_to_string(&path).expect("the spec can be read");
-    let request = Request { name: "digits.dl", text: &text, sets: &[], goal: Goal::Train { item: None } };
+    let request = Request { name: "digits.dl", text: &text, sets: &[], goal: Goal::Steps { item: None } };
     let compiled = compile(&request, &mut jit::Beside::new(&path), &mut |_, _| {}).expect("the spec is sound");
     let mut net = jit::network(compiled.plan, compiled.recipe, 42)?;
     net.plan_steps(900);

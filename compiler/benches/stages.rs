@@ -120,7 +120,9 @@ fn deep(text: &str, layers: usize) -> Vec<(String, Duration)> {
     let start = Instant::now();
     let mut ends = Vec::new();
     let mut watch = |stage, _: &dyn Fn() -> String| ends.push((format!("{stage:?}"), start.elapsed()));
-    let compiled = pipeline::compile(&request(text, &sets), &mut Columns::Deep, &mut watch).expect("the spec is sound");
+    // As `dlc train` compiles it.
+    let request = Request { goal: Goal::Steps { item: None }, ..request(text, &sets) };
+    let compiled = pipeline::compile(&request, &mut Columns::Deep, &mut watch).expect("the spec is sound");
     black_box(clif::compile(&compiled.plan.kernels).expect("the kernels compile"));
     ends.push(("machine code".to_owned(), start.elapsed()));
     ends

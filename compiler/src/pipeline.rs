@@ -43,6 +43,11 @@ pub enum Goal<'a> {
         /// The name of the `train` item; none for the only one.
         item: Option<&'a str>,
     },
+    /// The steps of a training: the same, but for the entry `grad`, which gives gradients by name and is not planned.
+    Steps {
+        /// The name of the `train` item; none for the only one.
+        item: Option<&'a str>,
+    },
 }
 
 /// What a spec has become.
@@ -105,7 +110,8 @@ pub fn compile(request: &Request, files: &mut dyn Files, watch: &mut Watch) -> R
     watch(Stage::Model, &|| lower::show(&lowered));
     watch(Stage::Graph, &|| print::program(&lowered.program));
     let Lowered { program, model, recipe, rules, .. } = lowered;
-    match planned(program, watch) {
+    let by_name = !matches!(request.goal, Goal::Steps { .. });
+    match planned(program, by_name, watch) {
         Ok((program, plan)) => {
             let Findings { sources, diagnostics: warnings } = findings(checker);
             Ok(Compiled { sources, warnings, program, plan, model, recipe, rules })
@@ -120,14 +126,15 @@ pub fn compile(request: &Request, files: &mut dyn Files, watch: &mut Watch) -> R
 /// Whether the program is verified after each pass: where we look for our own mistakes.
 const EACH: bool = cfg!(debug_assertions);
 
-/// A program with its gradients, and its plan.
-fn planned(mut program: Program, watch: &mut Watch) -> Result<(Program, Plan), PassError> {
+/// A program with its gradients, and its plan, in which these can be asked for by name or not.
+fn planned(mut program: Program, by_name: bool, watch: &mut Watch) -> Result<(Program, Plan), PassError> {
     let mut each = |pass, p: &Program, _| watch(Stage::Pass(pass), &|| print::program(p));
     passes::run(&mut program, BEFORE_GRADIENTS, EACH, &mut each)?;
     grad::entries(&mut program);
     passes::round_operands(&mut program);
     watch(Stage::Grad, &|| print::program(&program));
     let mut fast = program.clone();
+    fast.entries.retain(|e| by_name || e.name != "grad");
     let facts =
         passes::run(&mut fast, PASSES, EACH, &mut |pass, p, _| watch(Stage::Pass(pass), &|| print::program(p)))?;
     let plan = plan::plan(&fast, &facts);
@@ -159,7 +166,7 @@ fn lowered(checker: &mut Checker, request: &Request, files: &mut dyn Files, modu
         Goal::Run { model, training } => {
             lower::choose(checker, module, "model", model).map(|t| t.in_training(training))
         }
-        Goal::Train { item } => lower::choose(checker, module, "train", item),
+        Goal::Train { item } | Goal::Steps { item } => lower::choose(checker, module, "train", item),
     };
     let lowered = lower::lower(checker, files, &target?);
     lowered.filter(|_| !checker.failed())

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 pub fn main(args: &ArgMatches, json: bool) -> Outcome {
     start_threads(args);
     let source = Source::open(args)?;
-    let compiled = source.compile(Goal::Train { item: text_of(args, "TRAIN") }, json)?;
+    let compiled = source.compile(Goal::Steps { item: text_of(args, "TRAIN") }, json)?;
     let said = Said::of(&compiled);
     let recipe = compiled.recipe.expect("a training has a recipe");
     let out = args.get_one::<PathBuf>("out").cloned().unwrap_or_else(|| Path::new("runs").join(&recipe.name));
