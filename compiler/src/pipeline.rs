@@ -133,8 +133,7 @@ fn planned(mut program: Program, by_name: bool, watch: &mut Watch) -> Result<(Pr
     grad::entries(&mut program);
     passes::round_operands(&mut program);
     watch(Stage::Grad, &|| print::program(&program));
-    let mut fast = program.clone();
-    fast.entries.retain(|e| by_name || e.name != "grad");
+    let mut fast = passes::part(&program, |e| by_name || e.name != "grad");
     let facts =
         passes::run(&mut fast, PASSES, EACH, &mut |pass, p, _| watch(Stage::Pass(pass), &|| print::program(p)))?;
     let plan = plan::plan(&fast, &facts);

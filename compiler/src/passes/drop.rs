@@ -4,8 +4,29 @@
 use super::loops::{Loop, Slot};
 use super::rewrite::{copy, rebuild, take};
 use crate::program::verify::callees;
-use crate::program::{FnId, Function, Op, Program, Repeat, Value};
+use crate::program::{Entry, FnId, Function, Op, Program, Repeat, Value};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// A program with some of the entries, and the functions that these reach. Stated derivatives have had their effect.
+pub(crate) fn part(p: &Program, keep: impl Fn(&Entry) -> bool) -> Program {
+    let entries: Vec<Entry> = p.entries.iter().filter(|e| keep(e)).cloned().collect();
+    let reached = reached(p, &entries);
+    let functions = (0..p.functions.len() as u32).map(|i| match reached.contains(&FnId(i)) {
+        true => Function { derivative: None, ..p.function(FnId(i)).clone() },
+        false => Function::default(),
+    });
+    let mut part = Program {
+        functions: functions.collect(),
+        entries,
+        dims: p.dims.clone(),
+        weights: p.weights.clone(),
+        states: p.states.clone(),
+        notes: p.notes.clone(),
+        operands: p.operands,
+    };
+    sweep(&mut part);
+    part
+}
 
 /// Drops in every function that an entry reaches, and all others. Stated derivatives have had their effect.
 pub(super) fn run(p: &mut Program) {
@@ -86,13 +107,7 @@ fn trim(p: &Program, r: &Repeat, args: &[Value], ports: &[bool]) -> Loop {
 
 /// Removes the functions that no entry reaches; the others keep their order.
 pub(super) fn sweep(p: &mut Program) {
-    let mut open: Vec<FnId> = p.entries.iter().map(|e| e.function).collect();
-    let mut reached = BTreeSet::new();
-    while let Some(id) = open.pop() {
-        if reached.insert(id) {
-            open.extend(callees(p.function(id)));
-        }
-    }
+    let reached = reached(p, &p.entries);
     let numbers: BTreeMap<FnId, FnId> = reached.iter().enumerate().map(|(i, id)| (*id, FnId(i as u32))).collect();
     p.functions = reached.iter().map(|id| std::mem::take(&mut p.functions[id.0 as usize])).collect();
     for n in p.functions.iter_mut().flat_map(|f| &mut f.nodes) {
@@ -105,4 +120,16 @@ pub(super) fn sweep(p: &mut Program) {
         }
     }
     p.entries.iter_mut().for_each(|e| e.function = numbers[&e.function]);
+}
+
+/// The functions that entries reach.
+fn reached(p: &Program, entries: &[Entry]) -> BTreeSet<FnId> {
+    let mut open: Vec<FnId> = entries.iter().map(|e| e.function).collect();
+    let mut reached = BTreeSet::new();
+    while let Some(id) = open.pop() {
+        if reached.insert(id) {
+            open.extend(callees(p.function(id)));
+        }
+    }
+    reached
 }

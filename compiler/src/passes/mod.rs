@@ -17,6 +17,7 @@ mod share;
 mod simplify;
 mod views;
 
+pub(crate) use drop::part;
 pub(crate) use round::operands as round_operands;
 
 use crate::program::verify::{Facts, VerifyError, verify};
