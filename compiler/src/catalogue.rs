@@ -111,10 +111,8 @@ pub fn tables() -> String {
 /// The first sentence of a file's own documentation.
 fn title(text: &str) -> String {
     let line = text.lines().next().and_then(|l| l.strip_prefix("//!")).unwrap_or_default().trim();
-    line.split_once(". ").map_or(line, |(first, _)| first).split_once(':').map_or_else(
-        || line.split_once(". ").map_or(line, |(first, _)| first).to_string(),
-        |(first, _)| first.to_string(),
-    )
+    let sentence = line.split(". ").next().unwrap_or_default();
+    sentence.split(':').next().unwrap_or_default().to_string()
 }
 
 /// The item up to its conditions and its body, on one line, without its keyword.

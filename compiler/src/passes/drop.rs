@@ -123,8 +123,8 @@ pub(super) fn sweep(p: &mut Program) {
 }
 
 /// The functions that entries reach.
-fn reached(p: &Program, entries: &[Entry]) -> BTreeSet<FnId> {
-    let mut open: Vec<FnId> = entries.iter().map(|e| e.function).collect();
+pub(super) fn reached<'e>(p: &Program, entries: impl IntoIterator<Item = &'e Entry>) -> BTreeSet<FnId> {
+    let mut open: Vec<FnId> = entries.into_iter().map(|e| e.function).collect();
     let mut reached = BTreeSet::new();
     while let Some(id) = open.pop() {
         if reached.insert(id) {

@@ -8,9 +8,9 @@
 //! from indices), and is a parameter otherwise.
 
 use super::axes::{self, KEY, Seen, Tag, Tags, wide};
+use super::drop::reached;
 use super::outline::outline;
 use super::rewrite::{copy, rebuild, take};
-use crate::program::verify::callees;
 use crate::program::{Contract, FnId, Function, Label, Note, Op, Program, Value};
 use dlc_plan::Size;
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,14 +33,7 @@ pub(super) struct Chain {
 
 /// Marks the chains of every function that an entry reaches.
 pub(super) fn run(p: &mut Program) {
-    let mut open: Vec<FnId> = p.entries.iter().map(|e| e.function).collect();
-    let mut seen = BTreeSet::new();
-    while let Some(id) = open.pop() {
-        if seen.insert(id) {
-            open.extend(callees(p.function(id)));
-        }
-    }
-    for id in seen {
+    for id in reached(p, &p.entries) {
         function(p, id);
     }
 }

@@ -4,19 +4,17 @@
 //! Weights, gradients, sums and the optimizer's states stay in f32. A rounded operand is cast up again, so products and
 //! sums are those of f32; a cast down is never undone by another pass, since it loses digits.
 
-use super::rewrite::{copy, rebuild};
-use crate::program::{FnId, Op, Program, Value};
+use super::drop::reached;
+use super::rewrite::{copy, rebuild, take};
+use crate::program::{Op, Program, Value};
 use dlc_plan::{DType, Prim};
 
 /// Rounds in everything that a batch goes through; first values, columns and metrics keep their digits.
 pub(crate) fn operands(p: &mut Program) {
     let Some(to) = p.operands else { return };
-    let mut reached = vec![false; p.functions.len()];
-    for entry in p.entries.iter().filter(|e| ["forward", "accumulate", "grad"].contains(&e.name.as_str())) {
-        reach(p, entry.function, &mut reached);
-    }
-    for (f, _) in p.functions.iter_mut().zip(reached).filter(|(_, reached)| *reached) {
-        *f = rebuild(std::mem::take(f), &mut |b, _, n, mut args| {
+    for id in reached(p, p.entries.iter().filter(|e| ["forward", "accumulate", "grad"].contains(&e.name.as_str()))) {
+        let f = take(p, id);
+        p.functions[id.0 as usize] = rebuild(f, &mut |b, _, n, mut args| {
             if let Op::Contract(_) = n.op {
                 for a in &mut args {
                     *a = rounded(b, *a, to);
@@ -39,20 +37,4 @@ fn rounded(b: &mut crate::program::build::Builder, v: Value, to: DType) -> Value
     }
     let low = b.map(Prim::Cast(to), &[v]);
     b.map(Prim::Cast(DType::F32), &[low])
-}
-
-fn reach(p: &Program, id: FnId, reached: &mut [bool]) {
-    if std::mem::replace(&mut reached[id.0 as usize], true) {
-        return;
-    }
-    let f = p.function(id);
-    f.derivative.iter().for_each(|d| reach(p, *d, reached));
-    for n in &f.nodes {
-        if let Op::Call(g) = n.op {
-            reach(p, g, reached);
-        }
-        if let Op::Repeat(r) = &n.op {
-            reach(p, r.body, reached);
-        }
-    }
 }
