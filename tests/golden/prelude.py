@@ -220,6 +220,10 @@ def convolutions():
     conv("conv2d.groups", "Conv2d(6, 3, padding = 1, groups = 2)", F.conv2d, x2, (6, 2, 3, 3), padding=1, groups=2)
     conv("conv2d.depthwise", "Conv2d(4, 3, groups = 4)", F.conv2d, x2, (4, 1, 3, 3), groups=4)
     conv("conv2d.same", 'Conv2d(3, 2, padding = "same", dilation = 3)', F.conv2d, x2, (3, 4, 2, 2), padding="same", dilation=3)
+    w, b = normal("conv2d.same.stride/w", 4, 1, 3, 3), normal("conv2d.same.stride/b", 4)
+    # 6 rows need one zero for three places, 7 columns two for four.
+    strided = lambda x, w, b: F.conv2d(F.pad(x, (1, 1, 0, 1)), w, b, stride=2, groups=4)
+    function("conv2d.same.stride", 'x -> l: Conv2d(4, 3, stride = 2, padding = "same", groups = 4)', strided, x=x2, l_weight=w, l_bias=b)
     function("max_pool", "max_pool(x)", lambda x: F.max_pool2d(x, 2), x=x2)
     function("max_pool.overlap", "max_pool(x, 3, stride = 2, padding = 1)", lambda x: F.max_pool2d(x, 3, 2, 1), x=x2)
     function("avg_pool", "avg_pool(x, 3)", lambda x: F.avg_pool2d(x, 3), x=x2)

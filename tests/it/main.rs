@@ -7,6 +7,7 @@ mod engines;
 mod files;
 mod house;
 mod manual;
+mod models;
 mod mutants;
 mod safetensors;
 mod scratch;

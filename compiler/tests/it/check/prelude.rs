@@ -98,6 +98,7 @@ fn every_function_and_layer_is_as_pytorch_has_it_in_machine_code() {
 const ELSEWHERE: &[(&str, &str)] = &[
     ("attention", "attention_is_its_formula"),
     ("rope", "rope_turns_pairs"),
+    ("same_padding", "every_function_and_layer_is_as_pytorch_has_it"),
     ("Embedding", "inputs_that_index_a_table_are_bounded_by_it"),
     ("dropout", "dropout_drops_elements"),
     ("channel_dropout", "channel_dropout_drops_whole_channels"),
@@ -234,12 +235,13 @@ fn attention_is_its_formula() {
     let (q, k, v) = (some(&[1, 4, 2, 3], 7), some(&[1, 2, 5, 3], 8), some(&[1, 2, 5, 3], 9));
     let mask = Tensor::new([1, 5], [1.0, 1.0, 0.0, 1.0, 1.0]);
     let inputs = [("q", q.clone()), ("k", k.clone()), ("v", v.clone()), ("m", mask.clone())];
-    let by_hand = |causal: bool, masked: bool| -> Vec<f64> {
+    let by_hand = |causal: bool, masked: bool, window: usize| -> Vec<f64> {
         let mut out = Vec::new();
         for (h, t) in (0..4).flat_map(|h| (0..2).map(move |t| (h, t))) {
             let g = h / 2;
             let query = &q.data[(h * 2 + t) * 3..][..3];
-            let seen = |s: &usize| (!causal || *s <= t + 5 - 2) && (!masked || mask.data[*s] != 0.0);
+            let near = |s: usize| (!causal || s <= t + 5 - 2) && s + window > t + 5 - 2;
+            let seen = |s: &usize| near(*s) && (!masked || mask.data[*s] != 0.0);
             let score = |s: usize| k.data[(g * 5 + s) * 3..][..3].iter().zip(query).map(|(a, b)| a * b).sum::<f64>();
             let e: Vec<(usize, f64)> = (0..5).filter(seen).map(|s| (s, (score(s) / 3_f64.sqrt()).exp())).collect();
             let sum: f64 = e.iter().map(|(_, e)| e).sum();
@@ -247,9 +249,10 @@ fn attention_is_its_formula() {
         }
         out
     };
-    near(&value("attention(q, k, v)", &inputs[..3], &[]).0.data, &by_hand(false, false));
-    near(&value("attention(q, k, v, causal = true)", &inputs[..3], &[]).0.data, &by_hand(true, false));
-    near(&value("attention(q, k, v, stop(m), causal = true)", &inputs, &[]).0.data, &by_hand(true, true));
+    near(&value("attention(q, k, v)", &inputs[..3], &[]).0.data, &by_hand(false, false, 5));
+    near(&value("attention(q, k, v, causal = true)", &inputs[..3], &[]).0.data, &by_hand(true, false, 5));
+    near(&value("attention(q, k, v, stop(m), causal = true)", &inputs, &[]).0.data, &by_hand(true, true, 5));
+    near(&value("attention(q, k, v, window = 2)", &inputs[..3], &[]).0.data, &by_hand(true, false, 2));
     let none = Tensor::new([1, 5], vec![0.0; 5]);
     let inputs = [("q", q.clone()), ("k", k.clone()), ("v", v.clone()), ("m", none)];
     near(&value("attention(q, k, v, stop(m))", &inputs, &[]).0.data, &[0.0; 24]);
@@ -268,6 +271,12 @@ fn rope_turns_pairs() {
         }
     }
     near(&y.data, &expected);
+    // Adjacent pairs are the same turn between two permutations.
+    let permuted =
+        |data: &[f64], to: [usize; 4]| -> Vec<f64> { data.chunks(4).flat_map(|row| to.map(|c| row[c])).collect() };
+    let pairs = Tensor::new([1, 2, 3, 4], permuted(&x.data, [0, 2, 1, 3]));
+    let (y, _) = value("rope(x, base = 100, pairs = true)", &[("x", pairs)], &[]);
+    near(&permuted(&y.data, [0, 2, 1, 3]), &expected);
 }
 
 #[test]
