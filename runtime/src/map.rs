@@ -36,6 +36,12 @@ impl Bytes {
     }
 }
 
+impl From<Vec<u8>> for Bytes {
+    fn from(bytes: Vec<u8>) -> Bytes {
+        Bytes(Held::Read(bytes))
+    }
+}
+
 impl Deref for Bytes {
     type Target = [u8];
 

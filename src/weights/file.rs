@@ -1,68 +1,157 @@
-//! The safetensors format. Takes a file and gives its tensors as they lie in it; takes tensors and gives a file.
+//! A file of tensors, whatever its format. Takes a path; gives names, types and shapes, and reads one tensor after the other
+//! from where it lies. Files are mapped into memory and not read as a whole.
 //!
-//! A file is a length of 8 bytes, a header of JSON, and the elements. Nothing in it is believed: every tensor's place must
-//! follow the one before it and have the length that its shape asks for, and nothing is allocated by a number that a file
-//! says. (Metadata is checked by the crate; the sum of all lengths here, since there it can overflow.)
+//! Nothing in a file is believed: every place is held against the file's length and the tensor's shape, and nothing is
+//! allocated by a number that a file says. What a file is, its first bytes tell and not its name.
 
+use super::element::Elements;
+use super::listing::{Bad, Entry, Listing};
+use super::{gguf, npz, safetensors, shards, torch, zip};
 use crate::error::{Error, Result, code};
 use dlc_runtime::map::Bytes;
 use dlc_runtime::tensor::{DType, Tensor};
-use safetensors::tensor::{Dtype, Metadata, TensorInfo};
-use std::collections::BTreeMap;
-use std::io::{self, Write};
-use std::ops::Range;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// The length of the header's length.
-const LENGTH: usize = 8;
-/// The longest header that is read, as in the format's own implementation.
-const LONGEST_HEADER: usize = 100_000_000;
-/// A tensor without elements may still have long axes, and a length must not be believed just because nothing backs it.
-const LONGEST_EMPTY_AXIS: usize = 1 << 20;
-
-/// An open safetensors file.
+/// An open file of tensors; an index with its shards counts as one.
 pub struct TensorFile {
     path: PathBuf,
-    bytes: Bytes,
-    tensors: BTreeMap<String, Place>,
+    format: Format,
+    /// The file, or the shards.
+    files: Vec<(PathBuf, Bytes)>,
+    /// Each with the number of its file.
+    tensors: BTreeMap<String, (usize, Entry)>,
     about: BTreeMap<String, String>,
 }
 
-struct Place {
-    dtype: Dtype,
-    shape: Vec<usize>,
-    range: Range<usize>,
+/// A format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Safetensors.
+    Safetensors,
+    /// An index of several files.
+    Index,
+    /// NumPy's archive of arrays.
+    Npz,
+    /// PyTorch's archive of a pickle and records.
+    Torch,
+    /// PyTorch's pickles and records, as it wrote them before 1.6.
+    OldTorch,
+    /// The format of llama.cpp.
+    Gguf,
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Format::Safetensors => "safetensors",
+            Format::Index => "index",
+            Format::Npz => "npz",
+            Format::Torch | Format::OldTorch => "PyTorch",
+            Format::Gguf => "GGUF",
+        })
+    }
 }
 
 /// A tensor as it lies in a file.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Stored<'a> {
-    /// The type of its elements, in the file's words.
-    pub dtype: Dtype,
+    /// How its elements are stored.
+    pub elements: &'a Elements,
     /// Its shape.
     pub shape: &'a [usize],
-    /// Its elements, row after row, each with its low byte first.
-    pub bytes: &'a [u8],
 }
 
 impl TensorFile {
-    /// Opens a file and checks all of its header.
+    /// Opens a file, and the shards of an index, and checks all that they say of themselves.
+    ///
+    /// # Errors
+    /// When a file cannot be read, or is not sound, or its format is not known.
     pub fn open(path: &Path) -> Result<TensorFile> {
         let bytes = Bytes::open(path).map_err(|error| Error::reading(path, &error))?;
-        let (metadata, first) = header(&bytes).map_err(|why| bad(path, why))?;
-        let mut tensors = BTreeMap::new();
-        for (name, info) in metadata.tensors() {
-            let (start, end) = info.data_offsets;
-            let elements: usize = info.shape.iter().product();
-            if elements == 0 && info.shape.iter().any(|&axis| axis > LONGEST_EMPTY_AXIS) {
-                let why = format!("`{}` has the shape {:?} and no elements", name.escape_debug(), info.shape);
-                return Err(bad(path, why));
-            }
-            let place = Place { dtype: info.dtype, shape: info.shape.clone(), range: first + start..first + end };
-            tensors.insert(name, place);
+        TensorFile::of(path, bytes, &mut Bytes::open)
+    }
+
+    /// As [`TensorFile::open`], from the bytes of a file; an index' shards are asked for.
+    ///
+    /// # Errors
+    /// As [`TensorFile::open`].
+    pub fn of(path: &Path, bytes: Bytes, open: &mut dyn FnMut(&Path) -> std::io::Result<Bytes>) -> Result<TensorFile> {
+        let mut file = TensorFile {
+            path: path.to_owned(),
+            format: format(&bytes).map_err(|bad| refused(path, None, bad))?,
+            files: Vec::new(),
+            tensors: BTreeMap::new(),
+            about: BTreeMap::new(),
+        };
+        if file.format == Format::Index {
+            file.open_shards(&bytes, open)?;
+            return Ok(file);
         }
-        let about = metadata.metadata().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect();
-        Ok(TensorFile { path: path.to_owned(), bytes, tensors, about })
+        let listing = list(file.format, &bytes).map_err(|bad| refused(path, Some(file.format), bad))?;
+        file.add(path, bytes, listing)?;
+        Ok(file)
+    }
+
+    /// Takes the tensors of a file, or of a shard, in.
+    fn add(&mut self, path: &Path, bytes: Bytes, listing: Listing) -> Result<()> {
+        let number = self.files.len();
+        for (name, entry) in listing.tensors {
+            let bad = |why: String| refused(path, Some(self.format), Bad::from(format!("`{name}`: {why}")));
+            entry.check().map_err(bad)?;
+            match self.tensors.get(&name) {
+                None => drop(self.tensors.insert(name, (number, entry))),
+                Some((other, _)) if *other == number => return Err(bad("it is there twice".into())),
+                Some((other, _)) => {
+                    return Err(bad(format!("it is also in {}", self.files[*other].0.display())));
+                }
+            }
+        }
+        self.about.extend(listing.about);
+        self.files.push((path.to_owned(), bytes));
+        Ok(())
+    }
+
+    /// Opens what an index names. All that is missing is told at once.
+    fn open_shards(&mut self, text: &[u8], open: &mut dyn FnMut(&Path) -> std::io::Result<Bytes>) -> Result<()> {
+        let index = shards::index(text).map_err(|bad| refused(&self.path, Some(Format::Index), bad))?;
+        let mut trouble = Vec::new();
+        for (shard, names) in &index.shards {
+            let path = self.path.with_file_name(shard);
+            let bytes = match open(&path) {
+                Ok(bytes) => bytes,
+                Err(error) => {
+                    let said = Error::reading(&path, &error).message;
+                    trouble.push(format!("{said}; it has {} of the tensors", names.len()));
+                    continue;
+                }
+            };
+            let format = format(&bytes).map_err(|bad| refused(&path, None, bad))?;
+            if format == Format::Index {
+                return Err(refused(&path, None, "it is an index, and an index names it".into()));
+            }
+            let listing = list(format, &bytes).map_err(|bad| refused(&path, Some(format), bad))?;
+            let there: BTreeSet<&str> = listing.tensors.iter().map(|(name, _)| name.as_str()).collect();
+            for name in names.iter().filter(|name| !there.contains(name.as_str())) {
+                trouble.push(format!("`{name}` should be in {}, and is not", path.display()));
+            }
+            for name in there.iter().filter(|name| !names.contains(**name)) {
+                trouble.push(match index.shards.iter().find(|(_, names)| names.contains(*name)) {
+                    Some((other, _)) => format!("`{name}` should be in {other}, and is in {}", path.display()),
+                    None => format!("`{name}` is in {}, and not in the index", path.display()),
+                });
+            }
+            if trouble.is_empty() {
+                self.add(&path, bytes, listing)?;
+            }
+        }
+        self.about.extend(index.about);
+        if trouble.is_empty() {
+            return Ok(());
+        }
+        let message = format!("{} and the files that it names do not fit", self.path.display());
+        Err(Error::file(code::BAD_FILE, message).note(first_lines(&trouble)))
     }
 
     /// Where it was opened.
@@ -70,40 +159,42 @@ impl TensorFile {
         &self.path
     }
 
+    /// Its format.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
     /// The names of its tensors, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.tensors.keys().map(String::as_str)
     }
 
-    /// The tensor of that name.
+    /// What is known of the tensor of that name.
     pub fn get(&self, name: &str) -> Option<Stored<'_>> {
-        let place = self.tensors.get(name)?;
-        Some(Stored { dtype: place.dtype, shape: &place.shape, bytes: &self.bytes[place.range.clone()] })
+        let (_, entry) = self.tensors.get(name)?;
+        Some(Stored { elements: &entry.elements, shape: &entry.shape })
     }
 
-    /// A copy of the tensor of that name; none if the file has no such tensor.
+    /// A copy of the tensor of that name, in memory; none if the file has no such tensor.
     pub fn read(&self, name: &str) -> Option<Result<Tensor>> {
-        self.get(name).map(|stored| self.copy(name, stored))
+        let (file, entry) = self.tensors.get(name)?;
+        let (path, bytes) = &self.files[*file];
+        Some(entry.read(bytes).map_err(|why| cannot_use(name, path, &why)))
     }
 
-    /// The type of elements and the shape of the tensor of that name; none if the file has no such tensor.
+    /// Whether [`TensorFile::read`] of that tensor can still find something wrong with its elements.
+    pub fn can_fail(&self, name: &str) -> bool {
+        self.tensors.get(name).is_some_and(|(_, entry)| entry.can_fail())
+    }
+
+    /// The type in which the tensor of that name is read, and its shape; none if the file has no such tensor.
     pub fn ty(&self, name: &str) -> Option<Result<(DType, &[usize])>> {
-        let place = self.tensors.get(name)?;
-        Some(self.dtype(name, place.dtype).map(|dtype| (dtype, place.shape.as_slice())))
-    }
-
-    fn dtype(&self, name: &str, dtype: Dtype) -> Result<DType> {
-        read_as(dtype).ok_or_else(|| self.refused(name, format!("its elements are {dtype}")))
-    }
-
-    fn copy(&self, name: &str, stored: Stored<'_>) -> Result<Tensor> {
-        let dtype = self.dtype(name, stored.dtype)?;
-        let tensor = Tensor::from_bytes(dtype, stored.shape, stored.bytes);
-        tensor.map_err(|error| self.refused(name, error.to_string()))
-    }
-
-    fn refused(&self, name: &str, why: String) -> Error {
-        Error::file(code::BAD_FILE, format!("cannot use `{name}` of {}: {why}", self.path.display()))
+        let (file, entry) = self.tensors.get(name)?;
+        let not_read = || {
+            let why = format!("its elements are {}, which dlc does not read", entry.elements.name());
+            cannot_use(name, &self.files[*file].0, &why)
+        };
+        Some(entry.elements.read_as().ok_or_else(not_read).map(|dtype| (dtype, entry.shape.as_slice())))
     }
 
     /// What the file says about itself.
@@ -112,106 +203,69 @@ impl TensorFile {
     }
 }
 
-/// The checked header and where the elements begin.
-fn header(bytes: &[u8]) -> std::result::Result<(Metadata, usize), String> {
-    let Some((length, rest)) = bytes.split_first_chunk::<LENGTH>() else {
-        return Err(format!("it has {} bytes, and the length of its header alone takes {LENGTH}", bytes.len()));
+/// What a file is, by its first bytes.
+fn format(file: &[u8]) -> std::result::Result<Format, Bad> {
+    if file.starts_with(gguf::MAGIC) {
+        return Ok(Format::Gguf);
+    }
+    if file.starts_with(b"PK\x03\x04") || file.starts_with(b"PK\x05\x06") {
+        let members = zip::members(file)?;
+        let has = |end: &str| members.iter().any(|member| member.name.ends_with(end));
+        return match (has("data.pkl"), has(".npy")) {
+            (true, _) => Ok(Format::Torch),
+            (false, true) => Ok(Format::Npz),
+            (false, false) => {
+                Err("it is a zip archive, with neither NumPy's arrays nor PyTorch's `data.pkl` in it".into())
+            }
+        };
+    }
+    if file.starts_with(torch::OLD_MAGIC) {
+        return Ok(Format::OldTorch);
+    }
+    if let Some(bad) = torch::only_pickle(file) {
+        return Err(bad);
+    }
+    if file.starts_with(npz::MAGIC) {
+        let bad = Bad::from("it is one array of NumPy, and has no name");
+        return Err(bad.help("write it into an archive: `numpy.savez(\"weights.npz\", name=array)`"));
+    }
+    if file.starts_with(b"\x89HDF\r\n\x1a\n") {
+        return Err("HDF5 is a format that dlc does not read".into());
+    }
+    Ok(if shards::is_json(file) { Format::Index } else { Format::Safetensors })
+}
+
+fn list(format: Format, file: &[u8]) -> std::result::Result<Listing, Bad> {
+    match format {
+        Format::Safetensors => safetensors::list(file),
+        Format::Npz => npz::list(file),
+        Format::Torch => torch::list(file, &zip::members(file)?),
+        Format::OldTorch => torch::list_old(file),
+        Format::Gguf => gguf::list(file),
+        Format::Index => Err("it is an index".into()),
+    }
+}
+
+/// A file that is not what it should be.
+fn refused(path: &Path, format: Option<Format>, bad: Bad) -> Error {
+    let path = path.display();
+    let message = match format {
+        Some(format) => format!("{path} is not a sound {format} file: {}", bad.why),
+        None => format!("{path} is no file of tensors that dlc reads: {}", bad.why),
     };
-    let length = u64::from_le_bytes(*length);
-    let fits = usize::try_from(length).ok().filter(|&n| n <= rest.len());
-    let Some(length) = fits else {
-        return Err(format!("its header should have {length} bytes, and {} follow: it is cut short", rest.len()));
-    };
-    if length > LONGEST_HEADER {
-        return Err(format!("its header should have {length} bytes; {LONGEST_HEADER} are allowed"));
-    }
-    let (json, elements) = rest.split_at(length);
-    let metadata: Metadata = serde_json::from_slice(json).map_err(|error| format!("its header says: {error}"))?;
-    if metadata.data_len() != elements.len() {
-        return Err(format!(
-            "its tensors take {} bytes, and {} follow the header{}",
-            metadata.data_len(),
-            elements.len(),
-            if metadata.data_len() > elements.len() { ": it is cut short" } else { "" }
-        ));
-    }
-    Ok((metadata, LENGTH + length))
+    bad.help.into_iter().fold(Error::file(code::BAD_FILE, message), |error, help| error.help(help))
 }
 
-fn bad(path: &Path, why: String) -> Error {
-    Error::file(code::BAD_FILE, format!("{} is not a sound safetensors file: {why}", path.display()))
+fn cannot_use(name: &str, path: &Path, why: &str) -> Error {
+    Error::file(code::BAD_FILE, format!("cannot use `{name}` of {}: {why}", path.display()))
 }
 
-/// Writes a safetensors file with these tensors and what it says about itself. They keep their order within each size of
-/// element; wider elements come first, so that all are aligned.
-pub fn write(out: &mut dyn Write, tensors: &[(&str, &Tensor)], about: &BTreeMap<String, String>) -> io::Result<()> {
-    let mut order: Vec<&(&str, &Tensor)> = tensors.iter().collect();
-    order.sort_by_key(|(_, tensor)| std::cmp::Reverse(tensor.dtype().bytes()));
-    let mut end = 0;
-    let mut places = Vec::with_capacity(order.len());
-    for (name, tensor) in &order {
-        let start = end;
-        end += tensor.bytes().len();
-        let dtype = stored_as(tensor.dtype());
-        places.push((
-            (*name).to_owned(),
-            TensorInfo { dtype, shape: tensor.shape().to_vec(), data_offsets: (start, end) },
-        ));
+/// So many lines of a table that a person reads it.
+fn first_lines(lines: &[String]) -> String {
+    const MOST: usize = 40;
+    let mut shown = lines[..lines.len().min(MOST)].join("\n");
+    if lines.len() > MOST {
+        shown.push_str(&format!("\nand {} more", lines.len() - MOST));
     }
-    let metadata =
-        Metadata::new(None, places).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error.to_string()))?;
-    let mut json = serde_json::to_vec(&metadata)?;
-    if !about.is_empty() {
-        // The crate would write this in an order of chance, and equal trainings are to give equal files.
-        let about =
-            format!("\"__metadata__\":{}{}", serde_json::to_string(about)?, if order.is_empty() { "" } else { "," });
-        json.splice(1..1, about.into_bytes());
-    }
-    json.resize(json.len().next_multiple_of(LENGTH), b' ');
-    out.write_all(&(json.len() as u64).to_le_bytes())?;
-    out.write_all(&json)?;
-    for (_, tensor) in order {
-        out.write_all(tensor.bytes())?;
-    }
-    Ok(())
-}
-
-/// The name that files have for a type of elements.
-fn stored_as(dtype: DType) -> Dtype {
-    match dtype {
-        DType::F64 => Dtype::F64,
-        DType::F32 => Dtype::F32,
-        DType::F16 => Dtype::F16,
-        DType::BF16 => Dtype::BF16,
-        DType::I64 => Dtype::I64,
-        DType::I32 => Dtype::I32,
-        DType::I16 => Dtype::I16,
-        DType::I8 => Dtype::I8,
-        DType::U64 => Dtype::U64,
-        DType::U32 => Dtype::U32,
-        DType::U16 => Dtype::U16,
-        DType::U8 => Dtype::U8,
-        DType::Bool => Dtype::BOOL,
-    }
-}
-
-/// The type of elements that a file's name for it means; none for complex numbers and those of less than a byte.
-fn read_as(dtype: Dtype) -> Option<DType> {
-    match dtype {
-        Dtype::F64 => Some(DType::F64),
-        Dtype::F32 => Some(DType::F32),
-        Dtype::F16 => Some(DType::F16),
-        Dtype::BF16 => Some(DType::BF16),
-        Dtype::I64 => Some(DType::I64),
-        Dtype::I32 => Some(DType::I32),
-        Dtype::I16 => Some(DType::I16),
-        Dtype::I8 => Some(DType::I8),
-        Dtype::U64 => Some(DType::U64),
-        Dtype::U32 => Some(DType::U32),
-        Dtype::U16 => Some(DType::U16),
-        Dtype::U8 => Some(DType::U8),
-        Dtype::BOOL => Some(DType::Bool),
-        // The crate says that its list may grow.
-        _ => None,
-    }
+    shown
 }

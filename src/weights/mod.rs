@@ -1,7 +1,23 @@
 //! Weights in files: reading, writing, and telling which tensor of a file is which weight of a model.
 
+pub mod element;
 pub mod file;
 pub mod names;
+
+mod blocks;
+mod bytes;
+mod listing;
+mod zip;
+
+mod gguf;
+mod npz;
+mod pickle;
+mod safetensors;
+mod shards;
+mod torch;
+
+pub use listing::cast;
+pub use safetensors::write;
 
 use crate::error::Result;
 use crate::files::write_whole;
@@ -11,5 +27,5 @@ use std::path::Path;
 
 /// Writes tensors to a safetensors file, which appears whole or not at all. `about` is what the file says about itself.
 pub fn save(path: &Path, tensors: &[(&str, &Tensor)], about: &BTreeMap<String, String>) -> Result<()> {
-    write_whole(path, |out| file::write(out, tensors, about))
+    write_whole(path, |out| write(out, tensors, about))
 }

@@ -2,6 +2,7 @@
 //! gives an assignment, or one error with a table of everything that does not fit: names that are missing, names that
 //! are not used, shapes that differ, each with the name or the rule that was likely meant.
 
+use super::element::is_real;
 use super::file::{Stored, TensorFile};
 use crate::error::{Error, Result, code};
 use dlc_plan::glob::{Glob, rename};
@@ -138,15 +139,17 @@ impl Trouble<'_> {
             let help =
                 "the file stores it as [in, out], transposed. Declare `weight: param [I, O]` and use `x @ weight`.";
             self.misfits.push(Misfit { name: slot.name.clone(), message, help: turned.then_some(help) });
-        } else if is_real(stored) != slot.real {
+        } else if stored.elements.read_as().is_none_or(|dtype| is_real(dtype) != slot.real) {
             let own = if slot.real { "real numbers" } else { "integers" };
-            let message = format!("`{}` has {own} here and {} in {shown}", slot.name, stored.dtype);
+            let message = format!("`{}` has {own} here and {} in {shown}", slot.name, stored.elements.name());
             self.misfits.push(Misfit { name: slot.name.clone(), message, help: None });
         }
     }
 
     fn compare_alias(&mut self, first: &str, other: &str) {
-        if self.stored(first) != self.stored(other) {
+        let (one, two) = (self.file.read(first), self.file.read(other));
+        let same = matches!((one, two), (Some(Ok(one)), Some(Ok(two))) if one == two);
+        if !same {
             let shown = self.file.path().display();
             let message = format!("`{first}` and `{other}` are one weight here and differ in {shown}");
             self.misfits.push(Misfit { name: first.to_owned(), message, help: None });
@@ -280,10 +283,6 @@ impl Trouble<'_> {
         let all = if count == ours.len() { format!("all {count}") } else { count.to_string() };
         Some((all, format!("rename \"{from}\" => \"{to}\"")))
     }
-}
-
-fn is_real(stored: Stored<'_>) -> bool {
-    stored.dtype.to_string().contains('F')
 }
 
 fn quoted(names: &[String]) -> String {

@@ -1,10 +1,12 @@
 //! The tests of the package `dlc`: data and weights files, training, and the command line through its binary.
 
+mod assets;
 mod cli;
 mod commands;
 mod data;
 mod engines;
 mod files;
+mod formats;
 mod house;
 mod manual;
 mod models;

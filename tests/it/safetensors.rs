@@ -3,7 +3,8 @@
 use crate::scratch::Scratch;
 use dlc::Tensor;
 use dlc::error::Kind;
-use dlc::weights::file::{TensorFile, write};
+use dlc::weights::file::TensorFile;
+use dlc::weights::write;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -53,7 +54,10 @@ fn elements_that_are_no_numbers_of_ours_are_refused() {
     let path = dir.file("w.safetensors", file(&header, 4));
     let read = TensorFile::open(&path).expect("its header is sound");
     let why = |name| read.read(name).expect("it is there").expect_err("it cannot be used").message;
-    assert_eq!(why("a"), format!("cannot use `a` of {}: its elements are F8_E4M3", path.display()));
+    assert_eq!(
+        why("a"),
+        format!("cannot use `a` of {}: its elements are F8_E4M3, which dlc does not read", path.display())
+    );
     assert!(why("b").ends_with("element 0 is 7, expected 0 or 1 for a bool"), "{}", why("b"));
 }
 
@@ -93,6 +97,11 @@ fn hostile_files_are_refused_with_a_reason() {
             file(&format!("{{{},{}}}", entry("a", "F32", "[2]", 0, 8), entry("b", "F32", "[2]", 4, 12)), 12),
             "its header says",
         ),
+        (
+            "twice",
+            file(&format!("{{{},{}}}", entry("a", "F32", "[1]", 0, 4), entry("a", "F32", "[1]", 0, 4)), 4),
+            "its header says: `a` is there twice",
+        ),
         ("backwards", file(&format!("{{{}}}", entry("a", "F32", "[1]", 4, 0)), 4), "its header says"),
         ("negative", file(r#"{"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}"#, 4), "its header says"),
         (
@@ -115,7 +124,7 @@ fn hostile_files_are_refused_with_a_reason() {
         (
             "long and empty",
             file(&format!("{{{}}}", entry("a", "F32", "[9223372036854775807,0]", 0, 0)), 0),
-            "`a` has the shape [9223372036854775807, 0] and no elements",
+            "`a`: its shape is [9223372036854775807, 0], and it has no elements",
         ),
     ];
     for (name, bytes, why) in cases {

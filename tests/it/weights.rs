@@ -124,7 +124,7 @@ fn one_transposed_weight_is_explained() {
 fn integers_are_no_weights() {
     let slots = [Slot { real: false, ..slot("steps", &[]) }];
     let error = try_assign(&slots, &[("steps", &[])], &Weights::default()).expect_err("they are real in the file");
-    assert_eq!(error.message, "`steps` has integers here and F32 in W");
+    assert_eq!(error.message, "`steps` has integers here and f32 in W");
 }
 
 #[test]

@@ -1,0 +1,123 @@
+//! Files of tensors of every format: what PyTorch, NumPy and gguf read in them, dlc reads too, bit by bit.
+
+use crate::assets::asset;
+use dlc::weights::file::{Format, TensorFile};
+use dlc::{DType, Tensor};
+use std::path::PathBuf;
+
+/// A file of those that tests/golden/weights.py makes.
+pub fn golden(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/weights").join(name)
+}
+
+fn open(name: &str) -> TensorFile {
+    TensorFile::open(&golden(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+fn read(file: &TensorFile, name: &str) -> Tensor {
+    file.read(name).unwrap_or_else(|| panic!("there is no `{name}`")).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+#[test]
+fn every_format_is_read_as_its_own_library_reads_it() {
+    let expected = open("expected.safetensors");
+    let cases = [
+        ("stored.npz", "stored.npz", Format::Npz),
+        ("packed.npz", "packed.npz", Format::Npz),
+        ("new.pth", "new.pth", Format::Torch),
+        ("old.pth", "old.pth", Format::OldTorch),
+        ("nested.pth", "nested.pth", Format::Torch),
+        ("sharded", "sharded/model.safetensors.index.json", Format::Index),
+        ("quantized.gguf", "quantized.gguf", Format::Gguf),
+    ];
+    let mut compared = 0;
+    for (start, path, format) in cases {
+        let file = open(path);
+        assert_eq!(file.format(), format, "{path}");
+        let start = format!("{start}/");
+        let names: Vec<&str> = expected.names().filter_map(|name| name.strip_prefix(&start)).collect();
+        assert_eq!(file.names().collect::<Vec<_>>(), names, "{path}");
+        for name in names {
+            assert_eq!(read(&file, name), read(&expected, &format!("{start}{name}")), "{path}: {name}");
+            compared += 1;
+        }
+    }
+    assert_eq!(compared, expected.names().count());
+}
+
+#[test]
+fn files_say_what_else_is_in_them() {
+    let about = |name: &str, key: &str| open(name).about().get(key).cloned().unwrap_or_default();
+    assert_eq!(about("packed.npz", "note"), "a note, ünïcode");
+    assert_eq!(about("nested.pth", "inside"), "state_dict");
+    assert_eq!(about("quantized.gguf", "general.architecture"), "llama");
+    assert_eq!(about("quantized.gguf", "llama.block_count"), "1");
+    assert_eq!(about("sharded/model.safetensors.index.json", "total_size"), "1");
+}
+
+#[test]
+fn types_are_told_before_anything_is_read() {
+    let file = open("quantized.gguf");
+    let stored = file.get("Q4_1").expect("it is there");
+    assert_eq!(
+        (stored.elements.name(), stored.elements.read_as(), stored.shape),
+        ("Q4_1", Some(DType::F32), &[2, 64][..])
+    );
+    let file = open("new.pth");
+    let stored = file.get("bf16").expect("it is there");
+    assert_eq!((stored.elements.name(), stored.shape), ("bf16", &[2, 3][..]));
+}
+
+/// Every tensor of the real files against the digest that PyTorch, NumPy or gguf gave of it.
+fn digests(asset_name: &str) {
+    let table = std::fs::read_to_string(golden("real.txt")).expect("it is committed");
+    let mut file: Option<TensorFile> = None;
+    let (mut compared, mut seen) = (0, 0);
+    for line in table.lines() {
+        if let Some(path) = line.strip_prefix("# ") {
+            assert_eq!(file.take().map_or(0, |file| file.names().count()), seen, "before {path}");
+            seen = 0;
+            if path.starts_with(asset_name) {
+                let Some(path) = asset(path) else { return };
+                file = Some(TensorFile::open(&path).unwrap_or_else(|error| panic!("{error}")));
+            }
+            continue;
+        }
+        let Some(file) = &file else { continue };
+        let [crc, kind, rest] = line.splitn(3, ' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
+        let (shape, name) = rest.split_once("] ").expect("a shape and a name");
+        let stored = file.get(name).unwrap_or_else(|| panic!("there is no `{name}`"));
+        assert_eq!((stored.elements.name(), format!("{:?}", stored.shape)), (kind, format!("{shape}]")), "{name}");
+        let mut found = flate2::Crc::new();
+        found.update(read(file, name).bytes());
+        assert_eq!(format!("{:08x}", found.sum()), crc, "{name}");
+        (compared, seen) = (compared + 1, seen + 1);
+    }
+    assert_eq!(file.map_or(0, |file| file.names().count()), seen);
+    assert!(compared > 0, "real.txt has nothing of {asset_name}");
+}
+
+#[test]
+fn digits_cnn_has_pytorchs_numbers() {
+    digests("digit-recognizer-cnn");
+}
+
+#[test]
+fn efficientnet_has_pytorchs_numbers() {
+    digests("efficientnet-lite0");
+}
+
+#[test]
+fn minilm_has_pytorchs_numbers() {
+    digests("all-MiniLM-L6-v2");
+}
+
+#[test]
+fn glassllm_has_numpys_numbers() {
+    digests("glassllm");
+}
+
+#[test]
+fn smollm2_has_the_numbers_of_gguf() {
+    digests("smollm2-135m-gguf");
+}
