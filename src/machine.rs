@@ -2,8 +2,9 @@
 //! are machine code or Rust.
 
 use crate::error::{Error, Kind, Result, code};
+use crate::weights::cast;
 use crate::weights::file::TensorFile;
-use crate::weights::names::{Slot, assign};
+use crate::weights::names::{Assignment, Slot, assign};
 use dlc_plan::plan::{Port, Store, Weight};
 use dlc_plan::{HostState, recipe};
 use dlc_runtime::tensor::{DType, Tensor, TensorError};
@@ -117,23 +118,58 @@ pub fn load(machine: &mut dyn Machine, rules: &recipe::Weights, folder: &Path) -
     load_file(machine, rules, &folder.join(&rules.file))
 }
 
-/// As [`load`], from the file at `path`, whatever the rules call it. All tensors are read before the first weight changes.
+/// As [`load`], from the file at `path`, whatever the rules call it.
 pub fn load_file(machine: &mut dyn Machine, rules: &recipe::Weights, path: &Path) -> Result<Vec<String>> {
     let file = TensorFile::open(path)?;
-    let slots: Vec<Slot> = machine.weights().iter().map(slot).collect();
-    let done = assign(&slots, &file, rules)?;
-    let read = |(number, name): &(usize, String)| {
-        let tensor = file.read(name).expect("the name is one of the file's")?;
-        let tensor = match tensor.dtype() {
-            DType::F64 => tensor.to_float(DType::F32).expect("real numbers can be rounded"),
-            _ => tensor,
-        };
-        Ok((slots[*number].name.as_str(), tensor))
+    let done = assign(&slots(machine), &file, rules)?;
+    take(machine, &file, done, rules.dtype)
+}
+
+/// Gives a machine the weights of the file at `path` under their own names if all are there, as dlc writes them, and else as
+/// the rules say. Gives warnings.
+pub fn load_by_names_or_rules(
+    machine: &mut dyn Machine,
+    rules: Option<&recipe::Weights>,
+    path: &Path,
+) -> Result<Vec<String>> {
+    let file = TensorFile::open(path)?;
+    let slots = slots(machine);
+    let done = match (assign(&slots, &file, &recipe::Weights::default()), rules) {
+        (Err(_), Some(rules)) => assign(&slots, &file, rules)?,
+        (plain, _) => plain?,
     };
-    for (name, tensor) in done.found.iter().map(read).collect::<Result<Vec<_>>>()? {
-        machine.set_weight(name, &tensor)?;
+    take(machine, &file, done, rules.and_then(|rules| rules.dtype))
+}
+
+/// Gives a machine the tensors that were assigned. Whatever can be found wrong with a tensor's elements is found before the
+/// first weight changes; the others are read one at a time.
+fn take(
+    machine: &mut dyn Machine,
+    file: &TensorFile,
+    done: Assignment,
+    dtype: Option<dlc_plan::DType>,
+) -> Result<Vec<String>> {
+    let names: Vec<String> = machine.weights().iter().map(|weight| weight.name.clone()).collect();
+    let read = |name: &str| -> Result<Tensor> {
+        let mut tensor = file.read(name).expect("the name is one of the file's")?;
+        if let Some(dtype) = dtype {
+            tensor = cast(tensor, dtype.into());
+        }
+        Ok(if tensor.dtype() == DType::F64 { cast(tensor, DType::F32) } else { tensor })
+    };
+    let (checked, sure): (Vec<_>, Vec<_>) = done.found.into_iter().partition(|(_, name)| file.can_fail(name));
+    let checked = checked.into_iter().map(|(number, name)| Ok((number, read(&name)?))).collect::<Result<Vec<_>>>()?;
+    for (number, tensor) in &checked {
+        machine.set_weight(&names[*number], tensor)?;
+    }
+    for (number, name) in sure {
+        machine.set_weight(&names[number], &read(&name)?)?;
     }
     Ok(done.warnings)
+}
+
+fn slots(machine: &dyn Machine) -> Vec<Slot> {
+    machine.weights().iter().map(slot).collect()
 }
 
 fn slot(weight: &Weight) -> Slot {

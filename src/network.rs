@@ -20,12 +20,16 @@ pub struct Parts {
     pub kernels: Vec<KernelFn>,
     /// How it is trained, if it is a training.
     pub recipe: Option<Recipe>,
+    /// What its spec says about files of weights, if it says anything.
+    pub weights: Option<recipe::Weights>,
 }
 
 /// A network with its weights.
 pub struct Network {
     engine: Engine,
     recipe: Option<Recipe>,
+    /// What the spec says about files of weights.
+    weights: Option<recipe::Weights>,
     /// The seed, the step that comes next, and how many there will be.
     state: HostState,
     /// Micro-batches of the step that is under way.
@@ -41,7 +45,8 @@ impl Network {
     /// When memory is short.
     pub fn new(parts: Parts, seed: u64) -> Result<Network> {
         let kernels = Kernels { fns: parts.kernels, keep: Box::new(()) };
-        Network::of(Engine::new(parts.plan, kernels)?, parts.recipe, seed)
+        let network = Network::of(Engine::new(parts.plan, kernels)?, parts.recipe, seed)?;
+        Ok(Network { weights: parts.weights, ..network })
     }
 
     /// As [`Network::new`], from an engine.
@@ -57,18 +62,19 @@ impl Network {
         if Machine::ports(&engine, "init").is_some() {
             engine.run("init", &state, &[])?;
         }
-        Ok(Network { engine, recipe, state, micro_batches: 0, over: 0.0 })
+        let weights = recipe.as_ref().and_then(|recipe| recipe.weights.clone());
+        Ok(Network { engine, recipe, weights, state, micro_batches: 0, over: 0.0 })
     }
 
-    /// Takes the weights of a safetensors file; all must be there, under their names.
+    /// Takes the weights of a file: safetensors, an index of several, `.npz`, PyTorch's or GGUF. All must be there and all be
+    /// used, under the weights' own names, or else by the rules of the spec's `weights` item; what these allow to be missing
+    /// keeps its value.
     ///
     /// # Errors
     /// When the file cannot be read, or its names or shapes are others: then nothing is changed, and the error lists
     /// everything that does not fit.
     pub fn load(&mut self, path: impl AsRef<Path>) -> Result<()> {
-        let path = path.as_ref();
-        let rules = recipe::Weights { file: path.display().to_string(), ..recipe::Weights::default() };
-        machine::load_file(&mut self.engine, &rules, path).map(drop)
+        machine::load_by_names_or_rules(&mut self.engine, self.weights.as_ref(), path.as_ref()).map(drop)
     }
 
     /// Writes the weights to a safetensors file, which appears whole or not at all.

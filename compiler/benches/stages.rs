@@ -105,7 +105,7 @@ fn stages(c: &mut Criterion) {
     group.bench_function("fuse and plan", |b| b.iter(|| plan(&done, &facts)));
     let planned = plan(&done, &facts);
     group.bench_function("machine code", |b| b.iter(|| clif::compile(&planned.kernels)));
-    let face = rust::Face { name: "fit", docs: "", plan: &planned, recipe: None };
+    let face = rust::Face { name: "fit", docs: "", plan: &planned, recipe: None, weights: None };
     group.bench_function("Rust", |b| b.iter(|| rust::emit(&face)));
     group.bench_function("all, as model! does", |b| {
         let spec = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/digits.dl");

@@ -157,7 +157,8 @@ fn items(name: &str, text: &str, folder: &Path) -> Result<Items, Findings> {
 
 /// The items of one model or training.
 pub fn one(item: &str, docs: &str, compiled: &Compiled) -> String {
-    emit(&Face { name: item, docs, plan: &compiled.plan, recipe: compiled.recipe.as_ref() })
+    let weights = compiled.rules.as_ref().map(|rules| &rules.weights);
+    emit(&Face { name: item, docs, plan: &compiled.plan, recipe: compiled.recipe.as_ref(), weights })
 }
 
 fn all_mistakes(name: &str, text: &str, files: &mut Folder) -> Findings {

@@ -15,6 +15,8 @@
 //! - `forward` takes the model's inputs and gives its outputs, training off;
 //! - `evaluate` takes the outputs and columns of a whole split and gives one number for each metric.
 
+use crate::DType;
+
 /// A training.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recipe {
@@ -170,6 +172,8 @@ pub struct Weights {
     pub ignore: Vec<String>,
     /// Names in the file and what they are called in the model; the last rule that matches a name counts.
     pub rename: Vec<(String, String)>,
+    /// What real numbers are rounded to as they are read; none to leave them.
+    pub dtype: Option<DType>,
 }
 
 impl SourceKind {

@@ -57,7 +57,7 @@ pub fn run() -> Command {
         .about("Run a model on tensors")
         .arg(spec())
         .arg(text("MODEL", "The model, where the spec has several"))
-        .arg(tensors("weights", "The model's weights"))
+        .arg(weights())
         .arg(tensors("in", "The inputs, under the names that the model gives them"))
         .arg(tensors("out", "Where the outputs go, under the names that the model gives them"))
         .arg(
@@ -77,7 +77,7 @@ pub fn grad() -> Command {
         .about("Compute the loss of a batch and the gradient of every trained weight")
         .arg(spec())
         .arg(text("TRAIN", "The training, where the spec has several"))
-        .arg(tensors("weights", "The model's weights"))
+        .arg(weights())
         .arg(tensors("in", "The batch: the model's inputs and what else the loss speaks of"))
         .arg(tensors("out", "Where the gradients go, under the weights' names, and the loss as `loss`"))
         .arg(
@@ -114,6 +114,12 @@ fn set() -> Arg {
 fn threads() -> Arg {
     option("threads", "N", "How many threads to use [default: all cores, or DLC_THREADS]")
         .value_parser(value_parser!(u16).range(1..=1024))
+}
+
+fn weights() -> Arg {
+    path("weights", "The model's weights, in any format that `dlc convert` reads [default: the spec's own]")
+        .long("weights")
+        .value_name("FILE")
 }
 
 fn tensors(name: &'static str, help: &'static str) -> Arg {

@@ -1,8 +1,8 @@
 //! `dlc grad`: the loss of a batch, and the gradient of every trained weight, under its name.
 
-use super::args::{required_path, start_threads, text_of};
+use super::args::{start_threads, text_of};
 use super::fail::Outcome;
-use super::run::run;
+use super::run::{Given, run};
 use super::spec::Source;
 use super::weights::Said;
 use crate::jit::network;
@@ -19,7 +19,6 @@ pub fn main(args: &ArgMatches, json: bool) -> Outcome {
     let recipe = compiled.recipe.expect("a training has a recipe");
     let seed = args.get_one::<u64>("seed").copied().unwrap_or(recipe.seed);
     let state = HostState { seed, ..HostState::default() };
-    let given = (required_path(args, "weights"), required_path(args, "in"), required_path(args, "out"));
     let mut net = network(compiled.plan, None, seed)?;
-    run(net.engine_mut(), "grad", &state, &said, given)
+    run(net.engine_mut(), "grad", &state, &said, &Given::of(args, &source))
 }

@@ -25,26 +25,39 @@ pub fn main(args: &ArgMatches, json: bool) -> Outcome {
     let compiled = source.compile(Goal::Run { model: text_of(args, "MODEL"), training }, json)?;
     let seed = args.get_one::<u64>("seed").copied().unwrap_or_default();
     let state = HostState { seed, ..HostState::default() };
-    let given = (required_path(args, "weights"), required_path(args, "in"), required_path(args, "out"));
     let said = Said::of(&compiled);
+    let given = Given::of(args, &source);
     if text_of(args, "engine") == Some("interp") {
         let mut interp = Interp::new(compiled.program);
-        run(&mut interp, "forward", &state, &said, given)
+        run(&mut interp, "forward", &state, &said, &given)
     } else {
         let mut net = network(compiled.plan, None, seed)?;
-        run(net.engine_mut(), "forward", &state, &said, given)
+        run(net.engine_mut(), "forward", &state, &said, &given)
+    }
+}
+
+/// The files that an entry is run on.
+pub struct Given {
+    /// The weights; none for those that the spec names.
+    weights: Option<PathBuf>,
+    inputs: PathBuf,
+    out: PathBuf,
+    /// What the spec's own file is relative to.
+    folder: PathBuf,
+}
+
+impl Given {
+    /// What the command line says.
+    pub fn of(args: &ArgMatches, source: &Source) -> Given {
+        let (inputs, out) = (required_path(args, "in").clone(), required_path(args, "out").clone());
+        Given { weights: args.get_one("weights").cloned(), inputs, out, folder: source.folder() }
     }
 }
 
 /// Runs an entry: weights and inputs come from two files, outputs go to a third.
-pub fn run(
-    machine: &mut dyn Machine,
-    entry: &str,
-    state: &HostState,
-    said: &Said,
-    (weights, inputs, out): (&PathBuf, &PathBuf, &PathBuf),
-) -> Outcome {
-    said.load(machine, state, weights).map_err(|error| said.place(error))?;
+pub fn run(machine: &mut dyn Machine, entry: &str, state: &HostState, said: &Said, given: &Given) -> Outcome {
+    let Given { weights, inputs, out, folder } = given;
+    said.load(machine, state, weights.as_ref(), folder).map_err(|error| said.place(error))?;
     let inputs = read_inputs(machine, entry, inputs)?;
     let inputs: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
     let outputs = machine.run(entry, state, &inputs).map_err(Error::from)?;

@@ -3,12 +3,12 @@
 
 use super::fail::Fail;
 use crate::error::{Error, Result, code};
-use crate::machine::{Machine, load_file};
+use crate::machine::{Machine, load_by_names_or_rules};
 use dlc_compiler::lower::Rules;
 use dlc_compiler::pipeline::Compiled;
 use dlc_grammar::{Sources, Span};
-use dlc_plan::{HostState, recipe};
-use std::path::Path;
+use dlc_plan::HostState;
+use std::path::{Path, PathBuf};
 
 /// What a spec says of weights, and where.
 pub struct Said {
@@ -28,14 +28,30 @@ impl Said {
     }
 
     /// Gives a machine the weights of a file: under their own names if all are there, as dlc writes them, and else by the
-    /// rules of the spec's `weights` item. What these allow to be missing gets its first value.
-    pub fn load(&self, machine: &mut dyn Machine, state: &HostState, path: &Path) -> Result<()> {
-        let plain = load_file(machine, &recipe::Weights::default(), path);
-        let (Err(_), Some(Rules { weights, .. })) = (&plain, &self.rules) else { return plain.map(drop) };
-        if !weights.missing.is_empty() && machine.ports("init").is_some() {
+    /// rules of the spec's `weights` item. What these allow to be missing gets its first value. Without a file, that of the
+    /// spec is taken, relative to `folder`.
+    pub fn load(
+        &self,
+        machine: &mut dyn Machine,
+        state: &HostState,
+        path: Option<&PathBuf>,
+        folder: &Path,
+    ) -> Result<()> {
+        let rules = self.rules.as_ref().map(|rules| &rules.weights);
+        let path = match (path, rules) {
+            (Some(path), _) => path.clone(),
+            (None, Some(rules)) => folder.join(&rules.file),
+            (None, None) => {
+                let error = Error::spec(code::CANNOT_RUN, "no file of weights is given, and the spec names none");
+                return Err(error.help("`--weights FILE`"));
+            }
+        };
+        if machine.ports("init").is_some() && rules.is_some_and(|rules| !rules.missing.is_empty()) {
             machine.run("init", state, &[])?;
         }
-        load_file(machine, weights, path).map(drop)
+        let warnings = load_by_names_or_rules(machine, rules, &path)?;
+        warnings.iter().for_each(|text| eprintln!("warning: {text}"));
+        Ok(())
     }
 
     /// An error with the place that it is about: a shape, with the weight's declaration; names, with the line that names the

@@ -260,10 +260,10 @@ fn swapped(bytes: &[u8], size: usize) -> Vec<u8> {
     bytes.chunks_exact(size).flat_map(|number| number.iter().rev().copied()).collect()
 }
 
-/// A tensor of real numbers in another type; others as they are.
+/// A tensor of real numbers in another type of these; others as they are.
 pub fn cast(tensor: Tensor, dtype: DType) -> Tensor {
-    match is_real(tensor.dtype()) && tensor.dtype() != dtype {
-        true => tensor.to_float(dtype).unwrap_or(tensor),
+    match is_real(tensor.dtype()) && is_real(dtype) && tensor.dtype() != dtype {
+        true => tensor.to_float(dtype).expect("both are types of real numbers, and the tensor is in memory"),
         false => tensor,
     }
 }

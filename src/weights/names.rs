@@ -7,10 +7,13 @@ use super::file::{Stored, TensorFile};
 use crate::error::{Error, Result, code};
 use dlc_plan::glob::{Glob, rename};
 use dlc_plan::recipe::Weights as Rules;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// How many lines of each kind a table has before it says how many more there are.
-const MOST_LINES: usize = 12;
+/// How many lines of each kind a table has before it says how many more there are. What differs by a number alone, as the
+/// layers of a stack do, is one line.
+const MOST_LINES: usize = 40;
+/// How many names a sentence has.
+const MOST_NAMES: usize = 12;
 
 /// A weight of a model, as far as a file is concerned.
 #[derive(Clone, Debug, PartialEq)]
@@ -221,7 +224,7 @@ impl Trouble<'_> {
             error = error.help(format!("if they are new: `missing {}`", modules.join(", ")));
         }
         if error.code == code::WEIGHT_NAMES && self.absent.is_empty() {
-            let names: Vec<String> = self.unused.iter().take(MOST_LINES).map(|name| format!("\"{name}\"")).collect();
+            let names: Vec<String> = self.unused.iter().take(MOST_NAMES).map(|name| format!("\"{name}\"")).collect();
             error = error.help(format!("if the model has no use for them: `ignore {}`", names.join(", ")));
         }
         error
@@ -286,18 +289,72 @@ impl Trouble<'_> {
 }
 
 fn quoted(names: &[String]) -> String {
-    let mut shown: Vec<String> = names.iter().take(MOST_LINES).map(|name| format!("`{name}`")).collect();
-    if names.len() > MOST_LINES {
-        shown.push(format!("and {} more", names.len() - MOST_LINES));
+    let mut shown: Vec<String> = names.iter().take(MOST_NAMES).map(|name| format!("`{name}`")).collect();
+    if names.len() > MOST_NAMES {
+        shown.push(format!("and {} more", names.len() - MOST_NAMES));
     }
     shown.join(", ")
 }
 
 /// Adds the lines of one kind of trouble, so many at most.
-fn list(lines: &mut Vec<String>, what: &str, found: impl ExactSizeIterator<Item = String>) {
-    let more = found.len().saturating_sub(MOST_LINES);
-    lines.extend(found.take(MOST_LINES).map(|line| format!("  {what:<17} {line}")));
+fn list(lines: &mut Vec<String>, what: &str, found: impl Iterator<Item = String>) {
+    let mut folded: Vec<Folded> = Vec::new();
+    let mut places: HashMap<String, usize> = HashMap::new();
+    for line in found {
+        let one = Folded::new(line);
+        match places.get(&one.pattern) {
+            Some(&place) => folded[place].numbers.extend(one.numbers),
+            None => {
+                places.insert(one.pattern.clone(), folded.len());
+                folded.push(one);
+            }
+        }
+    }
+    let more: usize = folded.iter().skip(MOST_LINES).map(|line| line.numbers.len().max(1)).sum();
+    lines.extend(folded.iter().take(MOST_LINES).map(|line| format!("  {what:<17} {}", line.text())));
     if more > 0 {
         lines.push(format!("  {what:<17} and {more} more"));
+    }
+}
+
+/// Lines that differ in the first number of a name alone.
+struct Folded {
+    /// The line, with [`HOLE`] in the place of that number, wherever else it is a segment too.
+    pattern: String,
+    /// The numbers.
+    numbers: Vec<u64>,
+}
+
+/// What no line has.
+const HOLE: char = '\u{0}';
+
+impl Folded {
+    fn new(line: String) -> Folded {
+        let end = line.find(' ').unwrap_or(line.len());
+        let number = line[..end].split('.').find(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()));
+        // Numbers that are written in another way than ours would not come back.
+        let number = number.and_then(|part| part.parse::<u64>().ok().filter(|number| number.to_string() == part));
+        let Some(number) = number else { return Folded { pattern: line, numbers: Vec::new() } };
+        let text = number.to_string();
+        let hole = |word: &str| {
+            let parts = word.split('.').map(|part| if part == text { HOLE.to_string() } else { part.to_owned() });
+            parts.collect::<Vec<_>>().join(".")
+        };
+        let words: Vec<String> =
+            line.split(' ').map(|word| if word.contains(['[', ']']) { word.to_owned() } else { hole(word) }).collect();
+        Folded { pattern: words.join(" "), numbers: vec![number] }
+    }
+
+    /// `layer.{0..11}.weight`: the numbers from the first to the last, or one after the other.
+    fn text(&self) -> String {
+        let mut numbers = self.numbers.clone();
+        numbers.sort_unstable();
+        let shown = match numbers[..] {
+            [] => return self.pattern.clone(),
+            [one] => one.to_string(),
+            [first, .., last] if last - first == numbers.len() as u64 - 1 => format!("{{{first}..{last}}}"),
+            _ => format!("{{{}}}", numbers.iter().map(u64::to_string).collect::<Vec<_>>().join(",")),
+        };
+        self.pattern.replace(HOLE, &shown)
     }
 }

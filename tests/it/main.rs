@@ -8,6 +8,7 @@ mod engines;
 mod files;
 mod formats;
 mod house;
+mod loading;
 mod manual;
 mod models;
 mod mutants;

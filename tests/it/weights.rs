@@ -139,3 +139,22 @@ fn unused_tensors_and_clashes_are_errors() {
     let rules = Weights { ignore: strings(&["{"]), ..Weights::default() };
     assert!(try_assign(&slots, &[("a", &[1])], &rules).is_err());
 }
+
+#[test]
+fn layers_that_differ_by_their_number_are_one_line() {
+    let ours: Vec<String> = (0..48).flat_map(|i| [format!("h.{i}.ln.weight"), format!("h.{i}.fc.weight")]).collect();
+    let slots: Vec<Slot> = ours.iter().map(|name| slot(name, &[2])).collect();
+    let theirs: Vec<String> = (0..48).flat_map(|i| [format!("h.{i}.ln.gamma"), format!("h.{i}.fc.weight")]).collect();
+    let mut in_file: Vec<(&str, &[usize])> = theirs.iter().map(|name| (name.as_str(), &[2][..])).collect();
+    in_file[5] = ("h.2.fc.weight", &[3]);
+    in_file[9] = ("h.4.fc.weight", &[3]);
+    let error = try_assign(&slots, &in_file, &Weights::default()).expect_err("names differ");
+    assert!(error.message.ends_with("48 tensors of the file are not in the model; 2 have another shape"), "{error}");
+    assert_eq!(
+        error.notes,
+        ["in W:\n  \
+          not in the file   h.{0..47}.ln.weight [2]; the file has h.{0..47}.ln.gamma\n  \
+          not in the model  h.{0..47}.ln.gamma\n  \
+          does not fit      `h.{2,4}.fc.weight` is [2] here and [3] in W"]
+    );
+}

@@ -113,7 +113,7 @@ pub const DATA: [Key; 9] = [
 /// The keys of a `weights` item.
 pub const WEIGHTS: [Key; 5] = [
     value("file", "file = \"model.safetensors\""),
-    later(value("dtype", "dtype = bf16")),
+    value("dtype", "dtype = bf16"),
     rule("missing", "missing \"classifier\""),
     rule("ignore", "ignore \"vocab_*\""),
     rule("rename", "rename \"**.gamma\" => \"**.weight\""),

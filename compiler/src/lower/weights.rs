@@ -7,6 +7,7 @@ use super::select::{self, Names};
 use crate::check::{Checker, ConfigItem, ItemRef, NetItem, Scope};
 use dlc_grammar::ast::{Config, EntryKind, Expr, ExprKind, Rule, Str};
 use dlc_grammar::{Diagnostic, Span};
+use dlc_plan::DType;
 use dlc_plan::glob::rename;
 use dlc_plan::recipe::Weights;
 use std::rc::Rc;
@@ -96,6 +97,11 @@ pub fn read(ck: &mut Checker, it: &Reading, names: Option<&Names>) -> Option<Wei
             _ => weights.rename.extend(renaming(rule, &mut errors)),
         }
     }
+    match found.value("dtype").map(|e| (dtype(e), e.span)) {
+        Some((None, span)) => errors.push(Diagnostic::error("E0507", span, "`dtype` is f32, f16 or bf16")),
+        Some((dtype, _)) => weights.dtype = dtype,
+        None => {}
+    }
     let bad = !errors.is_empty();
     item::report_all(ck, errors);
     match found.value("file") {
@@ -106,6 +112,12 @@ pub fn read(ck: &mut Checker, it: &Reading, names: Option<&Names>) -> Option<Wei
         }
     }
     (!bad).then_some(weights)
+}
+
+/// A type of real numbers, by its name.
+fn dtype(e: &Expr) -> Option<DType> {
+    let ExprKind::Name(name) = &e.kind else { return None };
+    DType::parse(name).filter(|dtype| dtype.is_float())
 }
 
 /// Whether a rule applies; reports parts that only other rules have.

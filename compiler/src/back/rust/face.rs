@@ -1,6 +1,7 @@
 //! The struct that people see: a type for a model or a training, with methods whose arguments are the spec's names.
 
 use dlc_plan::plan::{Entry, Port};
+use dlc_plan::recipe::Weights;
 use dlc_plan::{Plan, Recipe};
 use std::fmt::Write;
 
@@ -14,6 +15,8 @@ pub struct Face<'a> {
     pub plan: &'a Plan,
     /// Its recipe, if it is a training.
     pub recipe: Option<&'a Recipe>,
+    /// What its `weights` item says, if it has one.
+    pub weights: Option<&'a Weights>,
 }
 
 /// The name of an item's struct: `fit` is `Fit`, `sst2_lora` is `Sst2Lora`, `Mlp` stays.
@@ -79,7 +82,7 @@ fn common(module: &str) -> String {
         "    /// With the initial weights that the spec says, drawn from a seed.\n    \
          pub fn new(seed: u64) -> ::dlc::Result<Self> {{\n        \
          ::dlc::Network::new({module}::network(), seed).map(Self)\n    }}\n\n    \
-         /// With the weights of a safetensors file.\n    \
+         /// With the weights of a file: under the spec's names, or by the rules of its `weights` item.\n    \
          pub fn load(path: impl AsRef<::std::path::Path>) -> ::dlc::Result<Self> {{\n        \
          let mut made = Self::new(0)?;\n        made.0.load(path.as_ref())?;\n        Ok(made)\n    }}\n"
     )

@@ -30,8 +30,9 @@ pub fn emit(f: &Face) -> String {
         }
         None => "None",
     };
+    let weights = f.weights.map_or("None".to_owned(), |rules| format!("Some({})", recipe::weights(rules)));
     inner.push_str(&format!(
-        "/// All of it.\npub fn network() -> Parts {{\n    Parts {{ plan: plan(), kernels: kernels(), recipe: {recipe} }}\n}}\n"
+        "/// All of it.\npub fn network() -> Parts {{\n    Parts {{ plan: plan(), kernels: kernels(), recipe: {recipe}, weights: {weights} }}\n}}\n"
     ));
     let mut out = face::face(f);
     out.push_str(&format!(

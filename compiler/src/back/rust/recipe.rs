@@ -51,14 +51,16 @@ fn stop(s: &Stop) -> String {
     format!("Stop {{ metric: {}, patience: {}, falling: {} }}", text(&s.metric), s.patience, s.falling)
 }
 
-fn weights(w: &Weights) -> String {
+/// What a `weights` item says.
+pub fn weights(w: &Weights) -> String {
     let rename = list(w.rename.iter().map(|(a, b)| format!("({}, {})", text(a), text(b))));
     format!(
-        "Weights {{ name: {}, file: {}, missing: {}, ignore: {}, rename: {rename} }}",
+        "Weights {{ name: {}, file: {}, missing: {}, ignore: {}, rename: {rename}, dtype: {} }}",
         text(&w.name),
         text(&w.file),
         texts(&w.missing),
-        texts(&w.ignore)
+        texts(&w.ignore),
+        optional(w.dtype.map(|dtype| format!("DType::{dtype:?}")))
     )
 }
 
