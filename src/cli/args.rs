@@ -88,6 +88,23 @@ pub fn grad() -> Command {
         .arg(threads())
 }
 
+/// Weights in another format.
+pub fn convert() -> Command {
+    Command::new("convert")
+        .about("Write the weights of any file that dlc reads as safetensors, or list them")
+        .after_help(
+            "Read are safetensors and its index of several files, NumPy's .npz, PyTorch's .pth, .pt and .bin, and GGUF;\n\
+             what a file is, its content says. Nothing in a file is run.",
+        )
+        .arg(path("IN", "The file").required(true))
+        .arg(path("OUT", "The safetensors file to write").required_unless_present("list"))
+        .arg(
+            option("dtype", "TYPE", "Write real numbers as f32, f16 or bf16 [default: as they are; quantised ones as f32]")
+                .value_parser(["f32", "f16", "bf16"]),
+        )
+        .arg(flag("list", "Only print types, shapes and names").conflicts_with_all(["OUT", "dtype"]))
+}
+
 /// The prelude's items.
 pub fn doc() -> Command {
     Command::new("doc")

@@ -15,6 +15,8 @@ mod run;
 mod train;
 mod weights;
 
+mod convert;
+
 mod doc;
 mod fmt;
 
@@ -27,13 +29,14 @@ use std::process::ExitCode;
 type Row = (fn() -> Command, fn(&ArgMatches, bool) -> Outcome);
 
 /// Every command, in the order in which help shows them.
-const COMMANDS: [Row; 8] = [
+const COMMANDS: [Row; 9] = [
     (args::new, new::main),
     (args::check, check::main),
     (args::compile, compile::main),
     (args::train, train::main),
     (args::run, run::main),
     (args::grad, grad::main),
+    (args::convert, convert::main),
     (args::doc, doc::main),
     (args::fmt, fmt::main),
 ];

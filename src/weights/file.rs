@@ -23,6 +23,7 @@ pub struct TensorFile {
     /// Each with the number of its file.
     tensors: BTreeMap<String, (usize, Entry)>,
     about: BTreeMap<String, String>,
+    notes: Vec<String>,
 }
 
 /// A format.
@@ -84,6 +85,7 @@ impl TensorFile {
             files: Vec::new(),
             tensors: BTreeMap::new(),
             about: BTreeMap::new(),
+            notes: Vec::new(),
         };
         if file.format == Format::Index {
             file.open_shards(&bytes, open)?;
@@ -109,6 +111,7 @@ impl TensorFile {
             }
         }
         self.about.extend(listing.about);
+        self.notes.extend(listing.notes);
         self.files.push((path.to_owned(), bytes));
         Ok(())
     }
@@ -195,6 +198,11 @@ impl TensorFile {
             cannot_use(name, &self.files[*file].0, &why)
         };
         Some(entry.elements.read_as().ok_or_else(not_read).map(|dtype| (dtype, entry.shape.as_slice())))
+    }
+
+    /// How it was read, where there was a choice.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// What the file says about itself.

@@ -18,6 +18,8 @@ pub struct Listing {
     pub tensors: Vec<(String, Entry)>,
     /// What the file says about itself.
     pub about: BTreeMap<String, String>,
+    /// How it was read, where there was a choice.
+    pub notes: Vec<String>,
 }
 
 /// A tensor of a file.

@@ -4,6 +4,8 @@ pub mod element;
 pub mod file;
 pub mod names;
 
+pub mod convert;
+
 mod blocks;
 mod bytes;
 mod listing;
@@ -17,7 +19,7 @@ mod shards;
 mod torch;
 
 pub use listing::cast;
-pub use safetensors::write;
+pub use safetensors::{Planned, write, write_each};
 
 use crate::error::Result;
 use crate::files::write_whole;

@@ -4,7 +4,7 @@
 //! have the length that its shape asks for. (Metadata is checked by the crate; the sum of all lengths here, since there it
 //! can overflow, and names that are there twice, of which the crate sees the last.)
 
-use super::element::Elements;
+use super::element::{Elements, count};
 use super::listing::{Bad, Entry, Listing};
 use dlc_runtime::tensor::{DType, Tensor};
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
@@ -86,21 +86,50 @@ impl<'de> Deserialize<'de> for Names {
     }
 }
 
+/// A tensor that is to be written.
+#[derive(Clone, Debug)]
+pub struct Planned<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// The type of its elements.
+    pub dtype: DType,
+    /// Its shape.
+    pub shape: &'a [usize],
+}
+
+impl Planned<'_> {
+    fn bytes(&self) -> io::Result<usize> {
+        let bytes = count(self.shape).and_then(|count| count.checked_mul(self.dtype.bytes()));
+        bytes.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, format!("`{}` is too large", self.name)))
+    }
+}
+
 /// Writes a safetensors file with these tensors and what it says about itself. They keep their order within each size of
 /// element; wider elements come first, so that all are aligned.
 pub fn write(out: &mut dyn Write, tensors: &[(&str, &Tensor)], about: &BTreeMap<String, String>) -> io::Result<()> {
-    let mut order: Vec<&(&str, &Tensor)> = tensors.iter().collect();
-    order.sort_by_key(|(_, tensor)| std::cmp::Reverse(tensor.dtype().bytes()));
+    let planned: Vec<Planned> =
+        tensors.iter().map(|(name, tensor)| Planned { name, dtype: tensor.dtype(), shape: tensor.shape() }).collect();
+    let bytes = |number: usize, out: &mut dyn Write| out.write_all(tensors[number].1.bytes());
+    write_each(out, &planned, about, bytes)
+}
+
+/// As [`write`], where `fill` writes the elements of the tensor with that number: one is in memory at a time.
+pub fn write_each(
+    out: &mut dyn Write,
+    tensors: &[Planned],
+    about: &BTreeMap<String, String>,
+    mut fill: impl FnMut(usize, &mut dyn Write) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut order: Vec<usize> = (0..tensors.len()).collect();
+    order.sort_by_key(|number| std::cmp::Reverse(tensors[*number].dtype.bytes()));
     let mut end = 0;
     let mut places = Vec::with_capacity(order.len());
-    for (name, tensor) in &order {
+    for tensor in order.iter().map(|number| &tensors[*number]) {
         let start = end;
-        end += tensor.bytes().len();
-        let dtype = stored_as(tensor.dtype());
-        places.push((
-            (*name).to_owned(),
-            TensorInfo { dtype, shape: tensor.shape().to_vec(), data_offsets: (start, end) },
-        ));
+        end += tensor.bytes()?;
+        let info =
+            TensorInfo { dtype: stored_as(tensor.dtype), shape: tensor.shape.to_vec(), data_offsets: (start, end) };
+        places.push((tensor.name.to_owned(), info));
     }
     let metadata =
         Metadata::new(None, places).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error.to_string()))?;
@@ -114,10 +143,7 @@ pub fn write(out: &mut dyn Write, tensors: &[(&str, &Tensor)], about: &BTreeMap<
     json.resize(json.len().next_multiple_of(LENGTH), b' ');
     out.write_all(&(json.len() as u64).to_le_bytes())?;
     out.write_all(&json)?;
-    for (_, tensor) in order {
-        out.write_all(tensor.bytes())?;
-    }
-    Ok(())
+    order.into_iter().try_for_each(|number| fill(number, out))
 }
 
 /// The name that files have for a type of elements.

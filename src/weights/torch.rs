@@ -103,7 +103,7 @@ fn weights(values: &Values, records: &Records) -> Result<Listing, Bad> {
     let mut listing = Listing::default();
     let (dict, path) = dictionary(values)?;
     if !path.is_empty() {
-        listing.about.insert("inside".into(), path.join("."));
+        listing.notes.push(format!("its weights are those under `{}`", path.join(".")));
     }
     let mut others = Vec::new();
     for (key, value) in dict {
@@ -118,7 +118,7 @@ fn weights(values: &Values, records: &Records) -> Result<Listing, Bad> {
         }
     }
     if !others.is_empty() {
-        listing.about.insert("no tensors".into(), others.join(", "));
+        listing.notes.push(format!("no tensors, and left out: `{}`", others.join("`, `")));
     }
     Ok(listing)
 }

@@ -49,7 +49,7 @@ fn every_format_is_read_as_its_own_library_reads_it() {
 fn files_say_what_else_is_in_them() {
     let about = |name: &str, key: &str| open(name).about().get(key).cloned().unwrap_or_default();
     assert_eq!(about("packed.npz", "note"), "a note, ünïcode");
-    assert_eq!(about("nested.pth", "inside"), "state_dict");
+    assert_eq!(open("nested.pth").notes(), ["its weights are those under `state_dict`"]);
     assert_eq!(about("quantized.gguf", "general.architecture"), "llama");
     assert_eq!(about("quantized.gguf", "llama.block_count"), "1");
     assert_eq!(about("sharded/model.safetensors.index.json", "total_size"), "1");

@@ -3,6 +3,7 @@
 mod assets;
 mod cli;
 mod commands;
+mod convert;
 mod data;
 mod engines;
 mod files;
