@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 
 /// The folders of assets, and the names by which `examples/fetch` gets them.
-const NAMES: [(&str, &str); 12] = [
+pub const NAMES: [(&str, &str); 13] = [
     ("all-MiniLM-L6-v2", "minilm"),
     ("smollm2-135m-gguf", "smollm2"),
     ("glassllm", "glassllm"),
     ("efficientnet-lite0", "effnet"),
     ("digit-recognizer-cnn", "digitcnn"),
+    ("mnist5k", "mnist5k"),
     ("mnist", "mnist"),
     ("sentiment-hutto2014", "movies"),
     ("shakespeare", "shakespeare"),
@@ -27,7 +28,7 @@ pub fn asset(path: &str) -> Option<PathBuf> {
     if file.exists() {
         return Some(file);
     }
-    let name = NAMES.iter().find(|(folder, _)| path.starts_with(folder)).map_or("--all", |(_, name)| name);
+    let name = NAMES.iter().find(|(folder, _)| Path::new(path).starts_with(folder)).map_or("--all", |(_, name)| name);
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
     // Straight to the terminal: what a passing test prints is held back.
     let message = format!("skipped: {test}: {path} is not there; get it with `examples/fetch {name}`\n");

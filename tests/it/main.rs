@@ -6,6 +6,7 @@ mod commands;
 mod convert;
 mod data;
 mod engines;
+mod fetch;
 mod files;
 mod formats;
 mod house;
