@@ -1,5 +1,6 @@
 //! The tests of the package `dlc`: data and weights files, training, and the command line through its binary.
 
+mod archive;
 mod assets;
 mod cli;
 mod commands;
@@ -9,9 +10,11 @@ mod engines;
 mod fetch;
 mod files;
 mod formats;
+mod hostile;
 mod house;
 mod loading;
 mod manual;
+mod memory;
 mod models;
 mod mutants;
 mod safetensors;

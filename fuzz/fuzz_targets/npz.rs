@@ -1,0 +1,6 @@
+//! NumPy's archives of arrays.
+#![no_main]
+
+use dlc_fuzz::tensors;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| tensors(bytes));

@@ -1,0 +1,6 @@
+//! PyTorch's archives.
+#![no_main]
+
+use dlc_fuzz::tensors;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| tensors(bytes));

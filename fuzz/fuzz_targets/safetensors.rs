@@ -1,0 +1,6 @@
+//! Safetensors: a length, a header of JSON, elements.
+#![no_main]
+
+use dlc_fuzz::tensors;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| tensors(bytes));
