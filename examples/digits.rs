@@ -25,7 +25,7 @@ fn main() -> dlc::Result<()> {
         paths: vec!["data/digits.csv.gz".into()],
         args: vec![("pixels".into(), Arg::Int(64)), ("label".into(), Arg::Int(1))],
     };
-    let digits = data::read(&source, &examples, None)?.select(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    let digits = data::read(&source, &examples, None)?.select(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9])?;
     let pixels = digits.get("pixels").map_or(Vec::new(), Tensor::to_f32_vec);
     let pixels = Tensor::from_f32(vec![10, 64], pixels.iter().map(|x| x / 16.0).collect())?;
     let logits = net.run(&pixels)?.to_f32_vec();

@@ -7,7 +7,10 @@ pub use dlc_plan::plan::{
     RowOp, Step, Store, Weight,
 };
 pub use dlc_plan::random::bits;
-pub use dlc_plan::recipe::{Arg, Batch, Data, Length, Model, Part, Recipe, Share, Source, SourceKind, Stop, Weights};
+pub use dlc_plan::recipe::{
+    Arg, Batch, Data, EncodedRows, Encoder, Encoding, Length, Model, Part, Recipe, Share, Source, SourceKind, Stop,
+    Weights,
+};
 pub use dlc_plan::{DType, Host, HostVar, Kernel, Plan, Prim, Size};
 pub use dlc_runtime::call::{Call, Code, code};
 pub use dlc_runtime::lanes::ops::*;

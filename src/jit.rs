@@ -7,7 +7,7 @@ use crate::network::Network;
 use dlc_compiler::back::clif;
 use dlc_compiler::check::{Loaded, Loader};
 use dlc_compiler::emit::Folder;
-use dlc_compiler::lower::{Files, SourceColumn};
+use dlc_compiler::lower::{Cells, Files, SourceColumn};
 use dlc_plan::Plan;
 use dlc_plan::recipe::{Recipe, Source};
 use dlc_runtime::{Engine, Kernels};
@@ -40,7 +40,16 @@ impl Loader for Beside {
 impl Files for Beside {
     fn columns(&mut self, source: &Source) -> std::result::Result<Vec<SourceColumn>, String> {
         let columns = schema::columns(source, &self.folder).map_err(|error| error.message)?;
-        let column = |schema::Column { name, dtype, row }| SourceColumn { name, dtype, row };
+        let column = |schema::Column { name, dtype, row, texts }| SourceColumn {
+            name,
+            dtype,
+            row,
+            cells: match texts {
+                schema::Texts::Never => Cells::Numbers,
+                schema::Texts::Always => Cells::Texts,
+                schema::Texts::AsUsed => Cells::Either,
+            },
+        };
         Ok(columns.into_iter().map(column).collect())
     }
 }

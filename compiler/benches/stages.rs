@@ -6,7 +6,7 @@
 use criterion::{BatchSize, Criterion};
 use dlc_compiler::back::{clif, rust};
 use dlc_compiler::check::{Checker, Loaded, Loader};
-use dlc_compiler::lower::{self, Files, Lowered, SourceColumn};
+use dlc_compiler::lower::{self, Cells, Files, Lowered, SourceColumn};
 use dlc_compiler::passes::{self, BEFORE_GRADIENTS, PASSES};
 use dlc_compiler::pipeline::{self, Goal, Request};
 use dlc_compiler::plan::plan;
@@ -37,7 +37,12 @@ impl Loader for Columns {
 
 impl Files for Columns {
     fn columns(&mut self, _: &Source) -> Result<Vec<SourceColumn>, String> {
-        let column = |name: &str, dtype, row: &[usize]| SourceColumn { name: name.into(), dtype, row: row.to_vec() };
+        let column = |name: &str, dtype, row: &[usize]| SourceColumn {
+            name: name.into(),
+            dtype,
+            row: row.to_vec(),
+            cells: Cells::Numbers,
+        };
         match self {
             Columns::Deep => Ok(vec![column("x", DType::F32, &[8]), column("label", DType::I64, &[])]),
             Columns::Digits => Ok(vec![column("pixels", DType::F32, &[64]), column("label", DType::F32, &[])]),

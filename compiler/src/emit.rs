@@ -5,7 +5,7 @@
 
 use crate::back::rust::{Face, emit};
 use crate::check::{Checker, Loaded, Loader};
-use crate::lower::{Files, SourceColumn, Target, targets};
+use crate::lower::{Cells, Files, SourceColumn, Target, targets};
 use crate::pipeline::{Compiled, Findings, Goal, Request, compile};
 use dlc_grammar::{Diagnostic, Sources};
 use dlc_plan::DType;
@@ -57,9 +57,7 @@ impl Files for Folder {
         let paths: Vec<PathBuf> = source.paths.iter().map(|p| self.root.join(p)).collect();
         match (source.kind, paths.as_slice()) {
             (SourceKind::Safetensors, [path]) => safetensors_columns(path),
-            (SourceKind::Safetensors | SourceKind::Csv | SourceKind::Idx, _) => {
-                Err(format!("the columns of {} are not known inside of a crate", source.paths.join(" and ")))
-            }
+            _ => Err(format!("the columns of {} are not known inside of a crate", source.paths.join(" and "))),
         }
     }
 }
@@ -92,7 +90,8 @@ fn safetensors_columns(path: &Path) -> Result<Vec<SourceColumn>, String> {
             Dtype::BOOL => DType::Bool,
             other => return Err(bad(format!("the elements of `{name}` are {other}"))),
         };
-        columns.push(SourceColumn { name, dtype, row: info.shape.get(1..).unwrap_or_default().to_vec() });
+        let row = info.shape.get(1..).unwrap_or_default().to_vec();
+        columns.push(SourceColumn { name, dtype, row, cells: Cells::Numbers });
     }
     columns.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(columns)

@@ -6,6 +6,7 @@
 //! - `statistics` takes all rows of the training split, once, and gives what `columns` takes besides a batch's own rows;
 //! - `columns` takes some rows of the source's columns and gives the columns of a batch under their names; where there is
 //!   none, the source's columns are the batch;
+//! - `augment` takes the same and gives the same, for a batch that is trained on; where there is none, `columns` does;
 //! - `accumulate` takes a batch, gives `loss`, and leaves the gradients in their store; states of the model get their next
 //!   values;
 //! - `update` changes the weights by the gradients in their store. The two make a step;
@@ -92,6 +93,53 @@ pub struct Data {
     pub shuffle: bool,
     /// Whether a last batch that is not full is left out.
     pub drop_last: bool,
+    /// The columns of ids that are made of the source's texts before anything is computed.
+    pub encodings: Vec<Encoding>,
+}
+
+/// Ids made of texts: columns beside those of the source, which the entries take under the names that are given here.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Encoding {
+    /// The column of texts, or two whose texts belong together in pairs; or the column that has ids already.
+    pub of: Vec<String>,
+    /// How texts become ids.
+    pub by: Encoder,
+    /// The most ids that a row has; what is more is cut off.
+    pub max: Option<u64>,
+    /// Whether the tokenizer's own marks, such as those of beginning and end, are added.
+    pub special: bool,
+    /// What a row is.
+    pub rows: EncodedRows,
+    /// The size that the ids of a row are counted by: encodings that share it are padded to the same length.
+    pub length: String,
+    /// The names of the columns: of rows of their own, ids, then a mask with 1 where an id is real, then which text of a
+    /// pair an id belongs to; of windows, ids, then the ids that follow each of them.
+    pub columns: Vec<String>,
+}
+
+/// How texts become ids.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Encoder {
+    /// By a `tokenizer.json`, relative to the spec's folder.
+    File(String),
+    /// Each character is one id: its place among those of this alphabet, or else of all that the samples have, in order.
+    Characters(Option<String>),
+    /// They are ids already.
+    Ids,
+}
+
+/// What a row of ids is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EncodedRows {
+    /// The ids of one row of the source, padded to so many, or to the longest row of a batch.
+    Padded(Option<u64>),
+    /// So many ids of all rows of the source one after the other, beginning so many after the window before.
+    Windows {
+        /// How many ids.
+        length: u64,
+        /// How much later the next window begins.
+        stride: u64,
+    },
 }
 
 /// A file, or several, with the columns of samples.
@@ -111,10 +159,22 @@ pub enum SourceKind {
     /// Comma-separated values, perhaps gzipped. The first line names the columns, or, where there are named arguments,
     /// they do: in order, each with the number of values it takes from a line.
     Csv,
+    /// The same with tabs; a quotation mark is a letter like any other unless `quote = true`.
+    Tsv,
+    /// A JSON object in each line, perhaps gzipped: its members are the columns, `a.b` those of a member.
+    Jsonl,
+    /// Lines of text, perhaps gzipped: the column `text`.
+    Text,
     /// Tensors; each is a column with its rows along axis 0.
     Safetensors,
     /// A file of images and one of labels in MNIST's format, perhaps gzipped: columns `pixels` and `label`.
     Idx,
+    /// CIFAR's binary files, or a folder of them: columns `pixels` and `label`.
+    Cifar,
+    /// A folder of pictures, in a folder for each class: columns `pixels` and `label`.
+    Images,
+    /// Ids one after the other, all of one type: the column `tokens`.
+    Tokens,
 }
 
 /// The value of a source's named argument.
@@ -176,10 +236,36 @@ pub struct Weights {
     pub dtype: Option<DType>,
 }
 
+/// The longest side of a picture.
+const LONGEST_SIDE: usize = 1 << 15;
+
+impl Source {
+    /// The height and width that its pictures are given, if it says one.
+    pub fn picture_size(&self) -> Option<(usize, usize)> {
+        let side = |wanted: &str| {
+            let found = self.args.iter().rev().find(|(name, _)| name == wanted || name == "size")?;
+            match found.1 {
+                Arg::Int(n) => usize::try_from(n).ok().filter(|n| (1..=LONGEST_SIDE).contains(n)),
+                Arg::Float(_) | Arg::Bool(_) | Arg::Text(_) => None,
+            }
+        };
+        Some((side("height")?, side("width")?))
+    }
+}
+
 impl SourceKind {
     /// Every kind with its name in the language.
-    pub const ALL: [(SourceKind, &'static str); 3] =
-        [(SourceKind::Csv, "csv"), (SourceKind::Safetensors, "safetensors"), (SourceKind::Idx, "idx")];
+    pub const ALL: [(SourceKind, &'static str); 9] = [
+        (SourceKind::Csv, "csv"),
+        (SourceKind::Tsv, "tsv"),
+        (SourceKind::Jsonl, "jsonl"),
+        (SourceKind::Text, "text"),
+        (SourceKind::Safetensors, "safetensors"),
+        (SourceKind::Idx, "idx"),
+        (SourceKind::Cifar, "cifar"),
+        (SourceKind::Images, "images"),
+        (SourceKind::Tokens, "tokens"),
+    ];
 
     /// The name in the language.
     pub fn name(self) -> &'static str {

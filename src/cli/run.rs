@@ -87,7 +87,7 @@ fn read_inputs(machine: &dyn Machine, entry: &str, path: &Path) -> Result<Named>
     let read = |port: &dlc_plan::plan::Port| {
         let tensor = file.read(&port.name).expect("the names were compared")?;
         let cannot = |error| Error::file(code::BAD_INPUT, format!("`{}` of {}: {error}", port.name, path.display()));
-        Ok((port.name.clone(), cast(&tensor, port.dtype).map_err(cannot)?))
+        Ok((port.name.clone(), cast(tensor, port.dtype).map_err(cannot)?))
     };
     ports.iter().map(read).collect()
 }

@@ -1,22 +1,19 @@
-//! Comma-separated values, perhaps gzipped. Takes files, gives columns of numbers.
+//! Tables: values separated by commas or tabs, perhaps gzipped. Takes files, gives columns of numbers or texts.
 //!
 //! The first line names the columns. Where the source has named arguments (`csv("f.csv", pixels = 64, label = 1)`), there is
 //! no such line: they name the columns in order, each with the number of values that it takes from a row. Rows that cannot
 //! be read are all named, up to a limit, with their place, what was found and what was expected.
 
-use super::{Columns, Wanted};
+use super::bad_rows::{BadRows, shown};
+use super::texts::Texts;
+use super::{As, Columns, Wanted};
 use crate::error::{Error, Result, code};
 use csv::{ByteRecord, ReaderBuilder};
 use dlc_plan::DType;
-use dlc_plan::recipe::Arg;
+use dlc_plan::recipe::{Arg, Source, SourceKind};
 use dlc_runtime::tensor::Tensor;
 use std::io::{BufRead, Read};
 use std::path::{Path, PathBuf};
-
-/// How many bad rows are shown.
-const MOST_SHOWN: usize = 10;
-/// How many letters of a bad value are shown.
-const MOST_LETTERS: usize = 24;
 
 /// A column that is being read.
 struct Column {
@@ -42,37 +39,74 @@ enum Values {
     },
     /// Real numbers.
     Real(Vec<f32>),
+    /// Texts.
+    Texts(Texts),
+}
+
+/// What a column has come to.
+enum Finished {
+    Numbers(Tensor),
+    Texts(Texts),
+}
+
+/// How a table is written.
+#[derive(Clone, Copy)]
+struct Format {
+    separator: u8,
+    /// Whether values may stand in quotation marks; else these are letters like any other.
+    quotes: bool,
+    /// Whether there are named arguments, which stand for the line of names.
+    has_names: bool,
+}
+
+impl Format {
+    fn of(kind: SourceKind, args: &[(String, Arg)]) -> Format {
+        let is_tsv = kind == SourceKind::Tsv;
+        let quote = args.iter().any(|(name, arg)| name == "quote" && *arg == Arg::Bool(true));
+        let has_names = widths(args).next().is_none();
+        Format { separator: if is_tsv { b'\t' } else { b',' }, quotes: !is_tsv || quote, has_names }
+    }
+}
+
+/// The arguments that name columns; the others are settings.
+fn widths(args: &[(String, Arg)]) -> impl Iterator<Item = &(String, Arg)> {
+    args.iter().filter(|(_, arg)| !matches!(arg, Arg::Bool(_)))
 }
 
 /// A value that cannot be used, and what was expected.
 type BadValue = (usize, &'static str);
 
-/// The rows that could not be read.
-#[derive(Default)]
-struct BadRows {
-    shown: Vec<String>,
-    count: usize,
-    first_line: bool,
-}
-
 /// Reads files with the same columns, one after the other.
-pub fn read(paths: &[PathBuf], args: &[(String, Arg)], wanted: Option<&[Wanted]>) -> Result<Columns> {
-    let mut columns = named_by(args)?;
+pub fn read(source: &Source, paths: &[PathBuf], wanted: Option<&[Wanted]>) -> Result<Columns> {
+    let mut columns = named_by(&source.args)?;
+    let format = Format::of(source.kind, &source.args);
     let mut bad = BadRows::default();
     for path in paths {
-        read_file(path, args.is_empty(), &mut columns, wanted, &mut bad)?;
+        read_file(path, format, &mut columns, wanted, &mut bad)?;
     }
-    if bad.count > 0 {
-        return Err(bad.error(paths, args.is_empty()));
+    if !bad.is_empty() {
+        let named_in_vain = bad.has_first_line() && !format.has_names;
+        let error = bad.error(paths);
+        let help = "if the first line names the columns, leave the widths out: `csv(\"..\")`";
+        return Err(if named_in_vain { error.help(help) } else { error });
     }
-    Columns::new(columns.into_iter().filter_map(Column::finish).collect())
+    let (mut numbers, mut texts) = (Vec::new(), Vec::new());
+    for column in columns {
+        match column.finish() {
+            None => {}
+            Some((name, Finished::Numbers(tensor))) => numbers.push((name, tensor)),
+            Some((name, Finished::Texts(column))) => texts.push((name, column)),
+        }
+    }
+    Columns::with_texts(numbers, texts)
 }
 
 /// The names of the columns and how many values each takes from a row, from the arguments or the first file's first line.
-pub fn names(paths: &[PathBuf], args: &[(String, Arg)]) -> Result<Vec<(String, usize)>> {
-    let mut columns = named_by(args)?;
-    if let (Some(path), true) = (paths.first(), args.is_empty()) {
-        let mut reader = open(path)?;
+pub fn names(source: &Source, paths: &[PathBuf]) -> Result<Vec<(String, usize)>> {
+    let mut columns = named_by(&source.args)?;
+    let format = Format::of(source.kind, &source.args);
+    if let (Some(path), true) = (paths.first(), format.has_names) {
+        let mut reader = open(path, format)?;
         let mut row = ByteRecord::new();
         first_line(&mut reader, &mut row, path)?;
         names_of(&row, path, &mut columns)?;
@@ -84,7 +118,7 @@ pub fn names(paths: &[PathBuf], args: &[(String, Arg)]) -> Result<Vec<(String, u
 fn named_by(args: &[(String, Arg)]) -> Result<Vec<Column>> {
     let mut columns: Vec<Column> = Vec::new();
     let mut first = 0_usize;
-    for (name, arg) in args {
+    for (name, arg) in widths(args) {
         let Some(width) = as_width(arg) else {
             let message = format!("column `{name}` takes a whole number of values, 1 or more; this is {arg:?}");
             return Err(Error::spec(code::NO_COLUMN, message));
@@ -107,15 +141,15 @@ fn as_width(arg: &Arg) -> Option<usize> {
 
 fn read_file(
     path: &Path,
-    has_names: bool,
+    format: Format,
     columns: &mut Vec<Column>,
     wanted: Option<&[Wanted]>,
     bad: &mut BadRows,
 ) -> Result<()> {
-    let mut reader = open(path)?;
+    let mut reader = open(path, format)?;
     let mut row = ByteRecord::new();
     let new = columns.iter().all(|column| matches!(column.values, Values::Skipped));
-    if has_names {
+    if format.has_names {
         first_line(&mut reader, &mut row, path)?;
         names_of(&row, path, columns)?;
     }
@@ -141,8 +175,10 @@ fn read_file(
     Ok(())
 }
 
-fn open(path: &Path) -> Result<csv::Reader<Box<dyn BufRead>>> {
-    Ok(ReaderBuilder::new().has_headers(false).flexible(true).from_reader(super::open(path)?))
+fn open(path: &Path, format: Format) -> Result<csv::Reader<Box<dyn BufRead>>> {
+    let mut builder = ReaderBuilder::new();
+    builder.has_headers(false).flexible(true).delimiter(format.separator).quoting(format.quotes);
+    Ok(builder.from_reader(super::open(path)?))
 }
 
 fn first_line(reader: &mut csv::Reader<impl Read>, row: &mut ByteRecord, path: &Path) -> Result<()> {
@@ -190,18 +226,18 @@ impl Column {
         self.values = match wanted.map(|wanted| wanted.iter().find(|wanted| wanted.name == self.name)) {
             None => whole(false, true),
             Some(None) => Values::Skipped,
-            Some(Some(Wanted { dtype: None, .. })) => whole(false, false),
-            Some(Some(Wanted { dtype: Some(dtype), .. })) => match dtype {
-                DType::F32 | DType::F16 | DType::BF16 => Values::Real(Vec::new()),
-                DType::I64 | DType::I32 | DType::U8 | DType::Bool => whole(true, false),
+            Some(Some(Wanted { as_, .. })) => match as_ {
+                As::Texts | As::Documents => Values::Texts(Texts::default()),
+                As::Numbers(None) => whole(false, false),
+                As::Numbers(Some(DType::F32 | DType::F16 | DType::BF16)) => Values::Real(Vec::new()),
+                As::Numbers(Some(DType::I64 | DType::I32 | DType::U8 | DType::Bool)) => whole(true, false),
             },
         };
     }
 
     /// Takes its values from a row.
     fn push(&mut self, row: &ByteRecord) -> std::result::Result<(), BadValue> {
-        (self.first..self.first + self.width)
-            .try_for_each(|at| self.values.push(row[at].trim_ascii()).map_err(|kind| (at, kind)))
+        (self.first..self.first + self.width).try_for_each(|at| self.values.push(&row[at]).map_err(|kind| (at, kind)))
     }
 
     /// Which value of a row, for people.
@@ -213,7 +249,7 @@ impl Column {
     }
 
     /// The column with its name; none if it was skipped.
-    fn finish(self) -> Option<(String, Tensor)> {
+    fn finish(self) -> Option<(String, Finished)> {
         let shape = |values: usize| match self.width {
             1 => vec![values],
             width => vec![values / width, width],
@@ -222,16 +258,20 @@ impl Column {
             Values::Skipped => return None,
             Values::Whole { values, .. } => Tensor::from_slice(&shape(values.len()), &values),
             Values::Real(values) => Tensor::from_slice(&shape(values.len()), &values),
+            Values::Texts(texts) => return Some((self.name, Finished::Texts(texts))),
         };
-        Some((self.name, tensor.expect("every row gave as many values as the shape says")))
+        Some((self.name, Finished::Numbers(tensor.expect("every row gave as many values as the shape says"))))
     }
 }
 
 impl Values {
     /// Takes a value, or says what was expected.
     fn push(&mut self, text: &[u8]) -> std::result::Result<(), &'static str> {
+        let cell = text;
+        let text = cell.trim_ascii();
         match self {
             Values::Skipped => Ok(()),
+            Values::Texts(texts) => texts.push(cell).map_err(|_| "text in UTF-8"),
             Values::Real(values) => {
                 values.push(real(text).ok_or("a number")?);
                 Ok(())
@@ -268,41 +308,4 @@ fn whole(text: &[u8]) -> Option<i64> {
 /// A finite number: a value that says `nan` or `inf` stands for one that is not there.
 fn real(text: &[u8]) -> Option<f32> {
     std::str::from_utf8(text).ok()?.parse().ok().filter(|value: &f32| value.is_finite())
-}
-
-/// A value as it is in the file, or the start of it.
-fn shown(value: &[u8]) -> String {
-    let text = String::from_utf8_lossy(value);
-    match text.chars().count() {
-        0 => "nothing".to_owned(),
-        n if n > MOST_LETTERS => format!("`{}..`", text.chars().take(MOST_LETTERS).collect::<String>()),
-        _ => format!("`{text}`"),
-    }
-}
-
-impl BadRows {
-    fn add(&mut self, line: u64, what: impl FnOnce() -> String) {
-        self.count += 1;
-        self.first_line |= line == 1;
-        if self.shown.len() < MOST_SHOWN {
-            self.shown.push(what());
-        }
-    }
-
-    fn error(mut self, paths: &[PathBuf], has_names: bool) -> Error {
-        let mut error = if self.count == 1 {
-            Error::file(code::BAD_ROWS, self.shown.remove(0))
-        } else {
-            let more = self.count - self.shown.len();
-            if more > 0 {
-                self.shown.push(format!("and {more} more"));
-            }
-            let message = format!("{} rows of {} cannot be read", self.count, super::names(paths));
-            Error::file(code::BAD_ROWS, message).note(self.shown.join("\n"))
-        };
-        if self.first_line && !has_names {
-            error = error.help("if the first line names the columns, leave the widths out: `csv(\"..\")`");
-        }
-        error
-    }
 }

@@ -1,8 +1,18 @@
 //! Samples in files. Takes a source of a `data` item, gives its columns: tensors with a row for each sample, along axis 0.
 
+mod bad_rows;
+mod cifar;
 mod csv;
 mod idx;
+#[cfg(feature = "images")]
+pub mod images;
+mod jsonl;
 mod tensors;
+pub mod texts;
+mod tokens;
+
+mod encode;
+pub mod samples;
 
 pub mod batches;
 pub mod schema;
@@ -14,11 +24,20 @@ use dlc_runtime::tensor::{DType, Tensor, TensorError};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
+use texts::Texts;
 
-/// Columns of samples: tensors with the same number of rows along axis 0.
+/// Columns of samples: tensors with the same number of rows along axis 0, and texts or pictures that will become some.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Columns {
     columns: Vec<(String, Tensor)>,
+    texts: Vec<(String, Texts)>,
+    /// Ids one after the other, in which there are no rows yet.
+    stream: Option<Vec<u32>>,
+    /// Pictures that have not been decoded.
+    #[cfg(feature = "images")]
+    pictures: Option<(String, images::Pictures)>,
+    /// The names of the classes, where folders are classes.
+    classes: Vec<String>,
     rows: usize,
 }
 
@@ -27,8 +46,19 @@ pub struct Columns {
 pub struct Wanted {
     /// Its name.
     pub name: String,
-    /// The type that its elements shall have; none for what the file suggests.
-    pub dtype: Option<dlc_plan::DType>,
+    /// What it shall be.
+    pub as_: As,
+}
+
+/// What a column shall be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum As {
+    /// Numbers of that type; without one, of what the file suggests.
+    Numbers(Option<dlc_plan::DType>),
+    /// Texts, a row each.
+    Texts,
+    /// Texts that go on from row to row: where a file's rows are its lines, all of it is one.
+    Documents,
 }
 
 impl Columns {
@@ -50,7 +80,26 @@ impl Columns {
             }
         }
         let rows = rows.map_or(0, |(_, rows)| rows);
-        Ok(Columns { columns, rows })
+        Ok(Columns { columns, rows, ..Columns::default() })
+    }
+
+    /// Columns of numbers and of texts with the same number of rows.
+    pub fn with_texts(columns: Vec<(String, Tensor)>, texts: Vec<(String, Texts)>) -> Result<Columns> {
+        let numbers = Columns::new(columns)?;
+        let rows = numbers.columns.first().map(|_| numbers.rows).or(texts.first().map(|(_, texts)| texts.len()));
+        let rows = rows.unwrap_or(0);
+        match texts.iter().find(|(_, texts)| texts.len() != rows) {
+            None => Ok(Columns { texts, rows, ..numbers }),
+            Some((name, texts)) => {
+                let message = format!("`{name}` has {} rows, and other columns have {rows}", texts.len());
+                Err(Error::file(code::NO_COLUMN, message))
+            }
+        }
+    }
+
+    /// The texts of that name.
+    pub fn texts(&self, name: &str) -> Option<&Texts> {
+        self.texts.iter().find(|(known, _)| known == name).map(|(_, texts)| texts)
     }
 
     /// The number of samples.
@@ -73,10 +122,19 @@ impl Columns {
         self.columns.iter().find(|(known, _)| known == name).map(|(_, tensor)| tensor)
     }
 
-    /// The columns of some rows, in the order given.
-    pub fn select(&self, rows: &[u32]) -> Columns {
+    /// The tensors of some rows, in the order given; pictures are decoded.
+    ///
+    /// # Errors
+    /// When a picture is not sound.
+    pub fn select(&self, rows: &[u32]) -> Result<Columns> {
         let select = |(name, tensor): &(String, Tensor)| (name.clone(), select_rows(tensor, rows));
-        Columns { columns: self.columns.iter().map(select).collect(), rows: rows.len() }
+        #[allow(unused_mut, reason = "only pictures add to them")]
+        let mut columns: Vec<(String, Tensor)> = self.columns.iter().map(select).collect();
+        #[cfg(feature = "images")]
+        if let Some((name, pictures)) = &self.pictures {
+            columns.push((name.clone(), pictures.select(rows)?));
+        }
+        Ok(Columns { columns, rows: rows.len(), ..Columns::default() })
     }
 }
 
@@ -96,11 +154,24 @@ fn select_rows(tensor: &Tensor, rows: &[u32]) -> Tensor {
 /// Reads the columns of a source whose files are relative to `folder`. With `wanted`, only those columns, in that order
 /// and with those types of elements; without, all that are numbers.
 pub fn read(source: &Source, folder: &Path, wanted: Option<&[Wanted]>) -> Result<Columns> {
+    read_like(source, folder, wanted, None)
+}
+
+/// As [`read`]; classes are numbered as in `like`.
+pub fn read_like(source: &Source, folder: &Path, wanted: Option<&[Wanted]>, like: Option<&Columns>) -> Result<Columns> {
     let paths: Vec<PathBuf> = source.paths.iter().map(|path| folder.join(path)).collect();
     let columns = match source.kind {
-        SourceKind::Csv => csv::read(&paths, &source.args, wanted)?,
+        SourceKind::Csv | SourceKind::Tsv => csv::read(source, &paths, wanted)?,
+        SourceKind::Jsonl => jsonl::read(&paths, wanted)?,
+        SourceKind::Text => texts::read(&paths, wanted)?,
         SourceKind::Safetensors => tensors::read(&paths, wanted)?,
         SourceKind::Idx => idx::read(&paths, wanted)?,
+        SourceKind::Cifar => cifar::read(&paths, wanted)?,
+        SourceKind::Images => pictures(source, &paths, wanted, like)?,
+        SourceKind::Tokens => {
+            expect_names(wanted, [tokens::NAME].into_iter(), &paths)?;
+            Columns { stream: Some(tokens::read(&paths, &source.args)?), ..Columns::default() }
+        }
     };
     let columns = match wanted {
         Some(wanted) => convert(columns, wanted, &paths)?,
@@ -112,21 +183,39 @@ pub fn read(source: &Source, folder: &Path, wanted: Option<&[Wanted]>) -> Result
     }
 }
 
+#[cfg(feature = "images")]
+fn pictures(source: &Source, paths: &[PathBuf], wanted: Option<&[Wanted]>, like: Option<&Columns>) -> Result<Columns> {
+    images::read(source, paths, wanted, like.map(|like| like.classes.as_slice()))
+}
+
+#[cfg(not(feature = "images"))]
+fn pictures(_: &Source, _: &[PathBuf], _: Option<&[Wanted]>, _: Option<&Columns>) -> Result<Columns> {
+    let error = Error::run(code::CANNOT_RUN, "this program was built without readers of pictures");
+    Err(error.help("`dlc = { version = \"..\", default-features = false, features = [\"images\"] }`"))
+}
+
 /// The wanted columns in the wanted types.
-fn convert(columns: Columns, wanted: &[Wanted], paths: &[PathBuf]) -> Result<Columns> {
+fn convert(mut columns: Columns, wanted: &[Wanted], paths: &[PathBuf]) -> Result<Columns> {
     let mut found = Vec::with_capacity(wanted.len());
-    for Wanted { name, dtype } in wanted {
-        let tensor = columns.get(name).expect("readers check that what is wanted is there");
-        let tensor = match dtype {
-            Some(dtype) => cast(tensor, *dtype).map_err(|error| {
+    for Wanted { name, as_ } in wanted {
+        // What is no tensor yet has no type to convert.
+        let Some(at) = columns.columns.iter().position(|(known, _)| known == name) else { continue };
+        let tensor = columns.columns.swap_remove(at).1;
+        let tensor = match as_ {
+            As::Numbers(Some(dtype)) => cast(tensor, *dtype).map_err(|error| {
                 let message = format!("column `{name}` of {} cannot be {dtype}: {error}", names(paths));
                 Error::file(code::NO_COLUMN, message)
             })?,
-            None => tensor.clone(),
+            As::Numbers(None) => tensor,
+            As::Texts | As::Documents => {
+                let message = format!("column `{name}` of {} has numbers, expected texts", names(paths));
+                return Err(Error::file(code::NO_COLUMN, message));
+            }
         };
         found.push((name.clone(), tensor));
     }
-    Columns::new(found)
+    columns.columns = found;
+    Ok(columns)
 }
 
 /// Checks that every wanted column is among the known ones.
@@ -146,10 +235,10 @@ fn expect_names<'a>(wanted: Option<&[Wanted]>, known: impl Iterator<Item = &'a s
 }
 
 /// The same numbers in another type. Integers and truths become real numbers; real numbers never become integers.
-pub fn cast(tensor: &Tensor, dtype: dlc_plan::DType) -> std::result::Result<Tensor, TensorError> {
+pub fn cast(tensor: Tensor, dtype: dlc_plan::DType) -> std::result::Result<Tensor, TensorError> {
     let target = DType::from(dtype);
     if tensor.dtype() == target {
-        return Ok(tensor.clone());
+        return Ok(tensor);
     }
     let shape = tensor.shape();
     match dtype {
@@ -168,6 +257,19 @@ pub fn cast(tensor: &Tensor, dtype: dlc_plan::DType) -> std::result::Result<Tens
 
 fn names(paths: &[PathBuf]) -> String {
     paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" and ")
+}
+
+/// The names in a folder, in order. Those that are no text are left out.
+fn names_in(folder: &Path) -> Result<Vec<String>> {
+    let cannot = |error: std::io::Error| Error::reading(folder, &error);
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(cannot)? {
+        if let Ok(name) = entry.map_err(cannot)?.file_name().into_string() {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names)
 }
 
 /// A file's bytes in order; what is gzipped, whatever it is called, comes unpacked.

@@ -6,6 +6,7 @@
 use crate::error::{Error, Result, code};
 use dlc_plan::random;
 use dlc_plan::recipe::{Part, Share};
+use std::ops::Range;
 
 /// The numbers `0..count` in an order that depends on the seed, the site and the round only.
 pub fn permutation(count: u32, seed: u64, site: &str, round: u32) -> Vec<u32> {
@@ -21,13 +22,16 @@ pub fn permutation(count: u32, seed: u64, site: &str, round: u32) -> Vec<u32> {
     order
 }
 
+/// The rows of each part.
+pub type Parts = Vec<(Part, Vec<u32>)>;
+
 /// The rows of each part, as the split of a `data` item called `name` shares `rows` out. Without shares, all rows are
 /// trained on; rows that no share speaks of go to training if it has no share of its own.
-pub fn shares(name: &str, rows: u32, split: &[(Part, Share)]) -> Result<Vec<(Part, Vec<u32>)>> {
+pub fn shares(name: &str, rows: u32, split: &[(Part, Share)]) -> Result<Parts> {
     if split.is_empty() {
         return Ok(vec![(Part::Train, (0..rows).collect())]);
     }
-    let counts = counts(name, rows, split)?;
+    let counts = counts(name, u64::from(rows), split)?;
     let order = permutation(rows, 0, &format!("split of {name}"), 0);
     let mut rest = order.as_slice();
     let mut parts = Vec::new();
@@ -42,9 +46,41 @@ pub fn shares(name: &str, rows: u32, split: &[(Part, Share)]) -> Result<Vec<(Par
     Ok(parts)
 }
 
+/// The ids of each part, in order and not at random: first those that are trained on. `ids_of` says how many ids so many
+/// rows take.
+pub fn in_order(
+    name: &str,
+    ids: usize,
+    split: &[(Part, Share)],
+    ids_of: impl Fn(usize) -> usize,
+) -> Result<Vec<(Part, Range<usize>)>> {
+    let in_ids = |(part, share): &(Part, Share)| {
+        let share = match *share {
+            Share::Rows(rows) => Share::Rows(ids_of(usize::try_from(rows).unwrap_or(usize::MAX)) as u64),
+            Share::Fraction(fraction) => Share::Fraction(fraction),
+        };
+        (*part, share)
+    };
+    let split: Vec<(Part, Share)> = split.iter().map(in_ids).collect();
+    let counts = counts(name, ids as u64, &split)?;
+    let mut parts: Vec<(Part, usize)> =
+        split.iter().zip(counts).map(|((part, _), count)| (*part, count as usize)).collect();
+    if !parts.iter().any(|(part, _)| *part == Part::Train) {
+        let held_out: usize = parts.iter().map(|(_, count)| *count).sum();
+        parts.insert(0, (Part::Train, ids - held_out));
+    }
+    let mut start = 0;
+    let range = |(part, count): (Part, usize)| {
+        start += count;
+        (part, start - count..start)
+    };
+    Ok(parts.into_iter().map(range).collect())
+}
+
 /// How many rows each share is. Fractions are of all rows; they are rounded so that shares which add up to 1 leave no row
 /// over.
-fn counts(name: &str, rows: u32, split: &[(Part, Share)]) -> Result<Vec<u32>> {
+fn counts(name: &str, rows: u64, split: &[(Part, Share)]) -> Result<Vec<u64>> {
+    let all = rows as f64;
     let bad = |why: String| Error::file(code::BAD_SPLIT, format!("the split of `{name}` does not fit: {why}"));
     let (mut fractions, mut given) = (0.0_f64, 0_u64);
     let mut counts = Vec::with_capacity(split.len());
@@ -52,10 +88,10 @@ fn counts(name: &str, rows: u32, split: &[(Part, Share)]) -> Result<Vec<u32>> {
         let count = match *share {
             Share::Rows(count) => count,
             Share::Fraction(fraction) if (0.0..=1.0).contains(&fraction) => {
-                let before = (fractions * f64::from(rows)).round();
+                let before = (fractions * all).round();
                 fractions += fraction;
                 // Rounding the sums and not the terms; a sum of decimals may miss 1 by a little.
-                ((fractions * f64::from(rows)).round() - before) as u64
+                ((fractions * all).round() - before) as u64
             }
             Share::Fraction(fraction) => {
                 return Err(bad(format!("`{} = {fraction}` is not a fraction from 0 to 1", part.name())));
@@ -64,8 +100,8 @@ fn counts(name: &str, rows: u32, split: &[(Part, Share)]) -> Result<Vec<u32>> {
         given = given.saturating_add(count);
         counts.push(count);
     }
-    if given > u64::from(rows) {
+    if given > rows {
         return Err(bad(format!("it asks for {given} rows, and there are {rows}")));
     }
-    Ok(counts.into_iter().map(|count| u32::try_from(count).expect("no share is more than all rows")).collect())
+    Ok(counts)
 }

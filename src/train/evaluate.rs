@@ -9,16 +9,21 @@ use dlc_runtime::tensor::Tensor;
 
 /// The metrics of a part, in the order of the spec; none where the plan has no metrics or the part no rows.
 pub fn evaluate(machine: &mut dyn Machine, feed: &Feed, rows: &Rows, size: usize) -> Result<Vec<(String, f64)>> {
-    if machine.ports("evaluate").is_none() || rows.numbers.is_empty() {
+    let Some((asked, _)) = machine.ports("evaluate").filter(|_| !rows.numbers.is_empty()) else {
         return Ok(Vec::new());
-    }
+    };
+    let wanted: Vec<String> = asked.iter().map(|port| port.name.clone()).collect();
+    // What is joined has rows of one length; otherwise each batch is as long as it must be.
+    let joins = asked.iter().flat_map(|port| port.shape.iter().skip(1)).any(|axis| !axis.dims().is_empty());
+    let longest = joins.then(|| feed.lengths(rows, &rows.numbers));
     let state = HostState::default();
     let size = if is_by_rows(machine) { size.max(1) } else { rows.numbers.len() };
     let mut whole: Vec<(String, Vec<Tensor>)> = Vec::new();
     for numbers in rows.numbers.chunks(size) {
-        let batch = feed.batch(machine, rows, numbers)?;
+        let lengths = longest.clone().unwrap_or_else(|| feed.lengths(rows, numbers));
+        let batch = feed.batch(machine, rows, numbers, &lengths)?;
         let outputs = batch.run(machine, "forward", &state)?;
-        for (name, tensor) in outputs.into_iter().chain(batch.columns) {
+        for (name, tensor) in outputs.into_iter().chain(batch.columns).filter(|(name, _)| wanted.contains(name)) {
             match whole.iter_mut().find(|(known, _)| *known == name) {
                 Some((_, parts)) => parts.push(tensor),
                 None => whole.push((name, vec![tensor])),

@@ -1,19 +1,18 @@
 //! What a training is fed with: takes the samples of a `data` item, gives a model the columns that its entries ask for.
 
-use crate::data::{Columns, Wanted, read};
+use crate::data::samples::{Reader, Samples};
+use crate::data::{As, Columns, Wanted};
 use crate::error::{Error, Result, code};
 use crate::machine::{Machine, Named};
 use dlc_plan::HostState;
-use dlc_plan::recipe::{Data, Part, Source};
+use dlc_plan::recipe::{Data, Part};
 use dlc_runtime::Error as RunError;
 use dlc_runtime::tensor::Tensor;
 use std::path::Path;
 
-use crate::data::split::shares;
-
 /// Samples, and the parts of them that are trained on, watched and tested with.
 pub struct Feed {
-    sources: Vec<Columns>,
+    sources: Vec<Samples>,
     parts: Vec<(Part, Rows)>,
     /// What `statistics` gave.
     statistics: Named,
@@ -38,18 +37,17 @@ pub struct Batch<'a> {
 impl Feed {
     /// Reads the samples whose files are relative to `folder`, and shares them out. `machine` says which columns it needs.
     pub fn open(machine: &mut dyn Machine, data: &Data, folder: &Path) -> Result<Feed> {
-        let wanted = wanted(machine);
-        let open = |source: &Source| read(source, folder, Some(&wanted));
-        let all = open(&data.source)?;
+        let mut reader = Reader::new(folder, &data.encodings, wanted(machine));
+        let mut all = reader.read(&data.source)?;
         let mut parts: Vec<(Part, Rows)> = Vec::new();
-        for (part, numbers) in shares(&data.name, count(&all), &data.split)? {
+        for (part, numbers) in all.share(data)? {
             parts.push((part, Rows { source: 0, numbers }));
         }
         let mut sources = vec![all];
         for (part, source) in [(Part::Valid, &data.valid), (Part::Test, &data.test)] {
             if let Some(source) = source {
-                let own = open(source)?;
-                parts.push((part, Rows { source: sources.len(), numbers: (0..count(&own)).collect() }));
+                let own = reader.read(source)?;
+                parts.push((part, Rows { source: sources.len(), numbers: (0..own.rows()).collect() }));
                 sources.push(own);
             }
         }
@@ -63,7 +61,8 @@ impl Feed {
         let Some((inputs, _)) = machine.ports("statistics") else { return Ok(()) };
         let names: Vec<String> = inputs.iter().map(|port| port.name.clone()).collect();
         let Some(rows) = self.part(Part::Train) else { return Ok(()) };
-        let columns = self.sources[rows.source].select(&rows.numbers);
+        let samples = &self.sources[rows.source];
+        let columns = samples.select(&rows.numbers, &samples.lengths(&rows.numbers))?;
         let inputs: Vec<(&str, &Tensor)> = columns.iter().filter(|(name, _)| names.iter().any(|n| n == name)).collect();
         let found = machine.run("statistics", &HostState::default(), &inputs)?;
         self.statistics = found;
@@ -75,17 +74,63 @@ impl Feed {
         self.parts.iter().find(|(known, _)| *known == part).map(|(_, rows)| rows)
     }
 
-    /// The columns of some rows of the source that `of` belongs to.
-    pub fn batch<'a>(&self, machine: &mut dyn Machine, of: &Rows, numbers: &'a [u32]) -> Result<Batch<'a>> {
+    /// How long the rows of unequal length are among some of a part, each kind of them by itself.
+    pub fn lengths(&self, of: &Rows, numbers: &[u32]) -> Vec<usize> {
+        self.sources[of.source].lengths(numbers)
+    }
+
+    /// The columns of some rows of the source that `of` belongs to, as they are without training, with rows filled up to the
+    /// lengths given.
+    pub fn batch<'a>(
+        &self,
+        machine: &mut dyn Machine,
+        of: &Rows,
+        numbers: &'a [u32],
+        lengths: &[usize],
+    ) -> Result<Batch<'a>> {
+        let raw = self.raw(of, numbers, lengths)?;
+        self.made(
+            machine,
+            "columns",
+            &HostState::default(),
+            Batch { source: of.source, numbers, columns: Vec::new() },
+            raw,
+        )
+    }
+
+    /// What some rows have in their files, with rows of unequal length filled up.
+    pub fn raw(&self, of: &Rows, numbers: &[u32], lengths: &[usize]) -> Result<Columns> {
+        self.sources[of.source].select(numbers, lengths)
+    }
+
+    /// The columns of rows that are trained on.
+    pub fn training_batch<'a>(
+        &self,
+        machine: &mut dyn Machine,
+        of: &Rows,
+        numbers: &'a [u32],
+        raw: Columns,
+        state: &HostState,
+    ) -> Result<Batch<'a>> {
+        let entry = if machine.ports("augment").is_some() { "augment" } else { "columns" };
+        self.made(machine, entry, state, Batch { source: of.source, numbers, columns: Vec::new() }, raw)
+    }
+
+    fn made<'a>(
+        &self,
+        machine: &mut dyn Machine,
+        entry: &str,
+        state: &HostState,
+        mut batch: Batch<'a>,
+        raw: Columns,
+    ) -> Result<Batch<'a>> {
         let mut columns: Named = Named::new();
-        let raw = self.sources[of.source].select(numbers);
-        let mut batch = Batch { source: of.source, numbers, columns: Vec::new() };
-        if let Some((ports, _)) = machine.ports("columns") {
+        if let Some((ports, _)) = machine.ports(entry) {
             let given = |name: &str| raw.get(name).or_else(|| find(&self.statistics, name));
             let inputs: Vec<(String, &Tensor)> =
                 ports.iter().filter_map(|port| Some((port.name.clone(), given(&port.name)?))).collect();
             let inputs: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (name.as_str(), *tensor)).collect();
-            let made = machine.run("columns", &HostState::default(), &inputs);
+            let made = machine.run(entry, state, &inputs);
             columns = made.map_err(|error| batch.explain(error))?;
         }
         for (name, tensor) in raw.into_named() {
@@ -168,15 +213,15 @@ fn wanted(machine: &dyn Machine) -> Vec<Wanted> {
         (if outputs { outs } else { ins }).iter().map(|port| (port.name.clone(), port.dtype)).collect()
     };
     let made = |entry: &str| -> Vec<String> { names(entry, true).into_iter().map(|(name, _)| name).collect() };
-    let given = [made("statistics"), made("columns"), made("forward")].concat();
+    let given = [made("statistics"), made("columns"), made("augment"), made("forward")].concat();
     let mut wanted: Vec<Wanted> = Vec::new();
     let mut add = |name: String, dtype| {
         if !wanted.iter().any(|known| known.name == name) {
-            wanted.push(Wanted { name, dtype: Some(dtype) });
+            wanted.push(Wanted { name, as_: As::Numbers(Some(dtype)) });
         }
     };
     let statistics = made("statistics");
-    for (name, dtype) in names("statistics", false).into_iter().chain(names("columns", false)) {
+    for (name, dtype) in ["statistics", "columns", "augment"].iter().flat_map(|entry| names(entry, false)) {
         if !statistics.contains(&name) {
             add(name, dtype);
         }
@@ -189,10 +234,6 @@ fn wanted(machine: &dyn Machine) -> Vec<Wanted> {
         }
     }
     wanted
-}
-
-fn count(columns: &Columns) -> u32 {
-    u32::try_from(columns.rows()).expect("readers take no more rows")
 }
 
 /// There is nothing to train on.

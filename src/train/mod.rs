@@ -225,8 +225,9 @@ impl Run<'_> {
         if window.batches == 0 && entry == "accumulate" {
             self.machine.forget_gradients();
         }
-        let batch = self.feed.batch(self.machine, self.rows, numbers)?;
         self.state.first_sample = window.rows;
+        let raw = self.feed.raw(self.rows, numbers, &self.feed.lengths(self.rows, numbers))?;
+        let batch = self.feed.training_batch(self.machine, self.rows, numbers, raw, &self.state)?;
         let outputs = batch.run(self.machine, entry, &self.state)?;
         let loss = evaluate::loss(&outputs)?;
         if !loss.is_finite() {

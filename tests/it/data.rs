@@ -4,7 +4,7 @@ use crate::scratch::Scratch;
 use dlc::data::batches::{Batches, Position};
 use dlc::data::schema::{Column, columns};
 use dlc::data::split::{permutation, shares};
-use dlc::data::{Columns, Wanted, read};
+use dlc::data::{As, Columns, Wanted, read};
 use dlc::error::Kind;
 use dlc::{DType, Error, Tensor};
 use dlc_plan::recipe::{Arg, Batch, Data, Part, Share, Source, SourceKind};
@@ -19,7 +19,7 @@ fn source(kind: SourceKind, paths: &[&str], args: &[(&str, i64)]) -> Source {
 }
 
 fn wanted(names: &[(&str, Option<dlc_plan::DType>)]) -> Vec<Wanted> {
-    names.iter().map(|(name, dtype)| Wanted { name: (*name).to_owned(), dtype: *dtype }).collect()
+    names.iter().map(|(name, dtype)| Wanted { name: (*name).to_owned(), as_: As::Numbers(*dtype) }).collect()
 }
 
 /// Reads a csv file with this text; `F` stands for its path in what an error says.
@@ -216,7 +216,7 @@ fn tensors_are_columns() {
     assert_eq!(column(&columns, "ids").view::<i64>().expect("whole"), [7, 8]);
     assert_eq!(columns.get("x"), None);
     assert_eq!(
-        open("a", None).expect("it is sound").select(&[1, 1, 0]).get("x"),
+        open("a", None).expect("it is sound").select(&[1, 1, 0]).expect("they are there").get("x"),
         Some(&Tensor::from_f32(vec![3, 2], vec![3.0, 4.0, 3.0, 4.0, 1.0, 2.0]).expect("six numbers"))
     );
     assert_eq!(open("b", None).expect_err("no rows").message, "`scalar` is a single number; a column has rows");
@@ -278,7 +278,17 @@ fn shares_take_every_row_once() {
 
 fn data(batch: Batch, shuffle: bool, drop_last: bool) -> Data {
     let source = source(SourceKind::Csv, &[], &[]);
-    Data { name: "d".into(), source, valid: None, test: None, split: Vec::new(), batch, shuffle, drop_last }
+    Data {
+        name: "d".into(),
+        source,
+        valid: None,
+        test: None,
+        split: Vec::new(),
+        batch,
+        shuffle,
+        drop_last,
+        encodings: Vec::new(),
+    }
 }
 
 fn epoch(batches: &mut Batches) -> Vec<Vec<u32>> {

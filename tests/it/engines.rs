@@ -6,7 +6,7 @@ use dlc::weights::file::TensorFile;
 use dlc::{Network, Tensor};
 use dlc_compiler::back::clif;
 use dlc_compiler::check::{Loaded, Loader};
-use dlc_compiler::lower::{Files, SourceColumn};
+use dlc_compiler::lower::{Cells, Files, SourceColumn};
 use dlc_compiler::pipeline::{Compiled, Goal, Request, compile};
 use dlc_runtime::pool::Pool;
 use dlc_runtime::{Engine, Kernels};
@@ -44,7 +44,12 @@ impl Loader for Columns {
 
 impl Files for Columns {
     fn columns(&mut self, _: &dlc_plan::recipe::Source) -> Result<Vec<SourceColumn>, String> {
-        let column = |name: &str, dtype, row: &[usize]| SourceColumn { name: name.into(), dtype, row: row.to_vec() };
+        let column = |name: &str, dtype, row: &[usize]| SourceColumn {
+            name: name.into(),
+            dtype,
+            row: row.to_vec(),
+            cells: Cells::Numbers,
+        };
         Ok(vec![column("x", dlc_plan::DType::F32, &[8]), column("label", dlc_plan::DType::I64, &[])])
     }
 }

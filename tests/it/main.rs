@@ -19,6 +19,8 @@ mod models;
 mod mutants;
 mod safetensors;
 mod scratch;
+mod sources;
+mod texts;
 mod toy;
 mod train;
 mod weights;

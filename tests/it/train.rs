@@ -26,6 +26,7 @@ fn recipe(path: String) -> Recipe {
         batch: Batch::Rows(4),
         shuffle: true,
         drop_last: false,
+        encodings: Vec::new(),
     };
     Recipe {
         name: "fit".into(),

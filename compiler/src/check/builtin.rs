@@ -5,6 +5,7 @@
 use super::Checker;
 use super::load::FnItem;
 use super::num;
+use super::raw::Encode;
 use super::reduce::Reduction;
 use super::value::{Axis, AxisArgs, Func, Given, Num, NumVal, Tag, Target, Tensor, Val};
 use crate::program::{Op, Ty, Value};
@@ -38,7 +39,7 @@ enum Kind {
     Iota,
     Positions,
     Bernoulli,
-    /// Numbers of [0, 1) for the elements of a weight.
+    /// Numbers of [0, 1): for the elements of a weight, or along axes.
     Rand,
     Cached,
     Numel,
@@ -56,6 +57,8 @@ enum Kind {
     TopK,
     /// Each element plus all before it along an axis.
     RunningSum,
+    /// What only the host does, before anything is computed.
+    Encode(Encode),
     /// Known, but of a later version.
     Later,
 }
@@ -65,7 +68,7 @@ const fn row(name: &'static str, kind: Kind) -> Builtin {
 }
 
 /// All but the scalar primitives and the casts, which have tables of their own.
-const ROWS: [Builtin; 29] = [
+const ROWS: [Builtin; 32] = [
     row("max", Kind::Either(Prim::Max, Reduction::Max)),
     row("min", Kind::Either(Prim::Min, Reduction::Min)),
     row("sum", Kind::Reduce(Reduction::Sum)),
@@ -93,6 +96,9 @@ const ROWS: [Builtin; 29] = [
     row("sort", Kind::Sort),
     row("top_k", Kind::TopK),
     row("cumsum", Kind::RunningSum),
+    row("tokenize", Kind::Encode(Encode::Tokenize)),
+    row("characters", Kind::Encode(Encode::Characters)),
+    row("windows", Kind::Encode(Encode::Windows)),
     row("top_p", Kind::Later),
     row("sample", Kind::Later),
 ];
@@ -127,8 +133,13 @@ impl Builtin {
             Kind::Scalar(_) | Kind::Cast(_) | Kind::Stop | Kind::Concat | Kind::Stack | Kind::Split | Kind::Pad => None,
             Kind::Iota | Kind::Positions | Kind::Bernoulli | Kind::Rand | Kind::Cached | Kind::Numel => None,
             Kind::MadeBy | Kind::Advise | Kind::Within | Kind::Later | Kind::Statistic | Kind::Stored => None,
-            Kind::Sort | Kind::TopK | Kind::RunningSum => None,
+            Kind::Sort | Kind::TopK | Kind::RunningSum | Kind::Encode(_) => None,
         }
+    }
+
+    /// Whether it says what is to be made of texts, which the host does.
+    pub(crate) fn encodes(&self) -> bool {
+        matches!(self.kind, Kind::Encode(_))
     }
 
     /// Whether it works on each element, or on what `..` stands for, so that elements of an equation are fine.
@@ -150,11 +161,12 @@ impl Builtin {
             Kind::Split | Kind::Bernoulli | Kind::TopK => (true, 2..=2),
             Kind::Within => (false, 2..=3),
             Kind::Pad => (true, 3..=3),
-            Kind::Rand => (false, 0..=0),
+            Kind::Rand => (true, 0..=1),
             Kind::Positions => (false, 1..=2),
             Kind::Cached => (true, 1..=1),
             Kind::MadeBy => (false, 2..=2),
             Kind::Advise => (false, 2..=3),
+            Kind::Encode(_) => (false, 0..=usize::MAX),
             Kind::Later => (true, 0..=usize::MAX),
         }
     }
@@ -170,6 +182,9 @@ impl Checker {
     }
 
     fn call_builtin(&mut self, b: &Builtin, axes: Option<&AxisArgs>, args: Vec<Given>, span: Span) -> Val {
+        if let (Kind::Encode(what), None) = (b.kind, axes) {
+            return self.encode(what, b, args, span);
+        }
         if let Some((name, at)) = args.iter().find_map(|a| a.name.clone()) {
             let message = format!("`{}` has no parameter `{name}`", b.name);
             return self.error(Diagnostic::error("E0105", at, message).help("its arguments have no names"));
@@ -197,6 +212,11 @@ impl Checker {
         if whole && self.refuse_lanes(&format!("`{}`", b.name), args.iter().map(|a| &a.val), span) {
             return Val::Poison;
         }
+        self.applied(b, axes, args, span)
+    }
+
+    /// A primitive on arguments of which it takes as many.
+    fn applied(&mut self, b: &Builtin, axes: Option<&AxisArgs>, args: Vec<Given>, span: Span) -> Val {
         match b.kind {
             Kind::Scalar(p) => self.primitive(p, b.name, span, args.into_iter().map(|a| (a.val, a.span)).collect()),
             Kind::Either(p, _) if args.len() == 2 => match axes {
@@ -217,7 +237,7 @@ impl Checker {
             Kind::Iota => self.iota(&args[0]),
             Kind::Positions => self.positions(&args),
             Kind::Bernoulli => self.bernoulli(axes, &args, span),
-            Kind::Rand => self.rand(span),
+            Kind::Rand => self.rand(axes, &args, span),
             Kind::Cached => args.into_iter().next().expect("it has one argument").val,
             Kind::Numel => self.numel(&args[0]),
             Kind::Statistic => self.statistic(&args[0], span),
@@ -227,6 +247,7 @@ impl Checker {
             Kind::Sort => self.sort(axes, &args, span),
             Kind::TopK => self.top_k(axes, &args, span),
             Kind::RunningSum => self.running_sum(axes, &args[0], span),
+            Kind::Encode(what) => self.encode(what, b, args, span),
             Kind::Later => {
                 let message = format!("`{}` comes with a later version", b.name);
                 self.error(Diagnostic::error("E0114", span, message))
@@ -493,6 +514,28 @@ impl Checker {
             let message = format!("a probability is a number, got {}", self.show(&args[1].val));
             return self.error(Diagnostic::error("E0112", args[1].span, message));
         };
+        self.draw(&t, &picked, Some(q), span)
+    }
+
+    /// Numbers of [0, 1), drawn along the axes in brackets and repeated along the others; without brackets and argument,
+    /// one for each element of the weight whose first value is being worked out.
+    fn rand(&mut self, axes: Option<&AxisArgs>, args: &[Given], span: Span) -> Val {
+        match (axes, args) {
+            (None, []) => self.first_rand(span),
+            (Some(_), [x]) => {
+                let Some(t) = self.tensor_arg("rand", x) else { return Val::Poison };
+                let Some(picked) = self.pick_all(&t, axes, "rand") else { return Val::Poison };
+                self.draw(&t, &picked, None, span)
+            }
+            _ => {
+                let message = "`rand` needs the axes along which it draws, and of what: `rand[0](x)`";
+                self.error(Diagnostic::error("E0306", span, message))
+            }
+        }
+    }
+
+    /// Random numbers along some axes of a tensor; with a probability, ones where they are below it and zeros elsewhere.
+    fn draw(&mut self, t: &Tensor, picked: &[usize], q: Option<&Num>, span: Span) -> Val {
         if !self.may_draw(span) {
             return Val::Poison;
         }
@@ -502,9 +545,14 @@ impl Checker {
         let site = self.site();
         let site = self.use_(&site);
         let random = self.b().node(Op::Random, vec![site], Ty { dtype: DType::F32, shape: drawn });
-        let q = self.as_value(&Val::Num(q.clone()), DType::F32);
-        let hit = self.b().zip(Prim::Lt, &[random, q]);
-        let mut v = self.b().cast(hit, if t.dtype.is_float() { t.dtype } else { DType::F32 });
+        let mut v = match q {
+            Some(q) => {
+                let q = self.as_value(&Val::Num(q.clone()), DType::F32);
+                let hit = self.b().zip(Prim::Lt, &[random, q]);
+                self.b().cast(hit, if t.dtype.is_float() { t.dtype } else { DType::F32 })
+            }
+            None => random,
+        };
         for i in (real..2).rev() {
             v = self.b().split(v, i, &[]);
         }

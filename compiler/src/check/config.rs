@@ -109,11 +109,11 @@ impl Checker {
     }
 
     /// `rand()`: numbers of [0, 1), one for each element of the weight.
-    pub(super) fn rand(&mut self, span: Span) -> Val {
+    pub(super) fn first_rand(&mut self, span: Span) -> Val {
         let Some(first) = self.first.clone() else {
-            let message = "`rand` is for first values of weights";
-            return self
-                .error(Diagnostic::error("E0116", span, message).help("`bernoulli[..](x, q)` draws in a model"));
+            let message = "`rand()` is for first values of weights";
+            let help = "`rand[0](x)` and `bernoulli[..](x, q)` draw along the axes of a tensor";
+            return self.error(Diagnostic::error("E0116", span, message).help(help));
         };
         if !self.may_draw(span) {
             return Val::Poison;

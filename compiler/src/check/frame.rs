@@ -335,6 +335,11 @@ impl Checker {
         self.slot_tensor(slot, Vec::new())
     }
 
+    /// From here on, what draws random numbers outside of all members does so under this name.
+    pub(crate) fn draw_under(&mut self, name: String) {
+        self.frame().site_prefix = name.into();
+    }
+
     /// Whether random numbers may be drawn here; reports it if not.
     pub(super) fn may_draw(&mut self, span: Span) -> bool {
         let refused = self.root().no_draws;

@@ -42,6 +42,8 @@ pub(super) fn value(v: &Val, key: &mut Vec<u8>) {
             count(t.lanes(), key);
             t.axes.iter().for_each(|a| size(&a.size, key));
         }
+        // Only a data item's columns have them, which are nobody's argument.
+        Val::Raw(raw) => text(&format!("{raw:?}"), key),
         Val::Func(f) => {
             key.push(9);
             func(f, key);

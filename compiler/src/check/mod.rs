@@ -27,6 +27,7 @@ mod net;
 mod num;
 mod ops;
 mod ranges;
+mod raw;
 mod rearrange;
 mod reduce;
 mod repeat;
@@ -47,6 +48,7 @@ pub use load::{ConfigItem, ConstItem, FnItem, Found, ItemRef, Loaded, Loader, Mo
 pub use model::{EntryFn, Input, ModelFn};
 pub use net::Instance;
 pub(crate) use num::to_host;
+pub use raw::Raw;
 pub(crate) use require::names_in;
 pub use scope::{Kind, Owner, Scope, Var};
 pub use value::{Axis, AxisArgs, AxisSel, Ctor, Func, Given, Layer, Num, NumVal, Tag, Target, Tensor, Val};

@@ -112,7 +112,7 @@ fn collect_names(e: &Expr, found: &mut Vec<(String, Span)>) {
             all(&[otherwise]);
         }
         ExprKind::Call { callee, args } => {
-            all(&[callee]);
+            all(&[without_axes(callee)]);
             args.iter().for_each(|a| all(&[&a.value]));
         }
         ExprKind::Index { base, items } => {
@@ -132,9 +132,17 @@ fn collect_names(e: &Expr, found: &mut Vec<(String, Span)>) {
             all(&[input]);
             for stage in stages {
                 if let dlc_grammar::ast::StageKind::Expr(e) = &stage.what {
-                    all(&[e]);
+                    all(&[without_axes(e)]);
                 }
             }
         }
+    }
+}
+
+/// What is called, without the axes in its brackets: `mean` of `mean[-1, keep]`.
+fn without_axes(callee: &Expr) -> &Expr {
+    match &callee.kind {
+        ExprKind::Index { base, .. } => base,
+        _ => callee,
     }
 }

@@ -4,6 +4,7 @@
 //! function being built, with a tag for each axis that says what the user calls it.
 
 use super::load::{FnItem, NetItem};
+use super::raw::Raw;
 use crate::program::Value;
 use dlc_grammar::Span;
 use dlc_plan::{DType, Host, Size};
@@ -30,6 +31,8 @@ pub enum Val {
     Tuple(Rc<[Val]>),
     /// A tensor.
     Tensor(Tensor),
+    /// A column that is no tensor.
+    Raw(Raw),
     /// A function, perhaps with its axes bound.
     Func(Func),
     /// A block, model or optimizer.
@@ -279,6 +282,8 @@ impl Val {
             Val::List(_) => "a list",
             Val::Tuple(_) => "several results",
             Val::Tensor(_) | Val::Stored { .. } => "a tensor",
+            Val::Raw(Raw::Texts(_)) => "a column of texts",
+            Val::Raw(Raw::Ids(_)) => "ids that have no name yet",
             Val::Func(_) => "a function",
             Val::Net(_) | Val::Ctor(_) => "a layer without a name",
             Val::Layer(_) => "a layer",

@@ -3,11 +3,12 @@
 
 use super::item::{self, Reading};
 use super::schema::{self, Entries};
+use super::sources;
 use crate::check::{Checker, Given, Loader, Num, NumVal, Scope, Val};
-use dlc_grammar::ast::{Arg as AstArg, Expr, ExprKind, Ident};
-use dlc_grammar::{Diagnostic, Span, nearest};
+use dlc_grammar::ast::{Expr, ExprKind, Ident};
+use dlc_grammar::{Diagnostic, Span};
 use dlc_plan::DType;
-use dlc_plan::recipe::{self, Arg, Batch, Part, Share, Source, SourceKind};
+use dlc_plan::recipe::{self, Batch, Part, Share, Source};
 
 /// Finds what a spec speaks of besides its text.
 pub trait Files: Loader {
@@ -26,6 +27,21 @@ pub struct SourceColumn {
     pub dtype: DType,
     /// The shape of one sample's part: none for a number.
     pub row: Vec<usize>,
+    /// What its cells are.
+    pub cells: Cells,
+}
+
+/// What the cells of a column are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cells {
+    /// Numbers, of the column's type and shape.
+    Numbers,
+    /// Texts.
+    Texts,
+    /// Ids one after the other.
+    Ids,
+    /// Numbers or texts, as they are used: a table's cells may be read as either.
+    Either,
 }
 
 /// What is known of the columns of a source.
@@ -33,8 +49,8 @@ pub struct SourceColumn {
 pub enum Columns {
     /// All there is to know.
     Known(Vec<SourceColumn>),
-    /// Only that each is a number: a table whose first line has not been read.
-    Numbers,
+    /// Only that there are some, of numbers or texts: a table whose first line has not been read.
+    Unnamed,
     /// Nothing, and why.
     Unknown(String),
 }
@@ -51,6 +67,8 @@ pub struct Data {
     pub source_span: Span,
     /// The columns that it defines, with their expressions; none where the source's columns are the batch.
     pub columns: Vec<(Vec<Ident>, Expr)>,
+    /// What becomes of columns in training.
+    pub augment: Vec<(Vec<Ident>, Expr)>,
 }
 
 impl Data {
@@ -58,20 +76,17 @@ impl Data {
     pub fn unknown(&self) -> Option<(Span, String)> {
         match &self.source {
             Columns::Unknown(why) => Some((self.source_span, why.clone())),
-            Columns::Known(_) | Columns::Numbers => None,
+            Columns::Known(_) | Columns::Unnamed => None,
         }
     }
 }
-
-/// Source kinds that are still to come.
-const LATER: [&str; 6] = ["tsv", "jsonl", "text", "cifar", "npz", "tokens"];
 
 /// Reads a `data` item.
 pub fn read(ck: &mut Checker, files: &mut dyn Files, it: Reading) -> Option<Data> {
     let item = it.item.clone();
     let owner = it.owner(&schema::DATA);
     let found = item::checked(ck, owner, &item.ast.entries);
-    let source_of = |ck: &mut Checker, key| found.value(key).map(|e| source(ck, e, &it.scope));
+    let source_of = |ck: &mut Checker, key| found.value(key).map(|e| sources::read(ck, e, &it.scope));
     let (main, valid, test) = (source_of(ck, "source"), source_of(ck, "valid"), source_of(ck, "test"));
     if main.is_none() {
         ck.report(schema::missing(owner, "source"));
@@ -87,7 +102,7 @@ pub fn read(ck: &mut Checker, files: &mut dyn Files, it: Reading) -> Option<Data
     };
     let mut flag = |key| found.value(key).map_or(Some(false), |e| item::flag(ck, key, e, &it.scope));
     let (shuffle, drop_last) = (flag("shuffle"), flag("drop_last"));
-    let columns = columns(ck, &found);
+    let (mut columns, augment) = (section(ck, &found, "columns"), section(ck, &found, "augment"));
     let known = |source: Option<Option<Source>>| source.map_or(Some(None), |s| s.map(Some));
     let source = main??;
     let recipe = recipe::Data {
@@ -99,71 +114,14 @@ pub fn read(ck: &mut Checker, files: &mut dyn Files, it: Reading) -> Option<Data
         batch: batch?,
         shuffle: shuffle?,
         drop_last: drop_last?,
+        encodings: Vec::new(),
     };
+    if let Some(columns) = &mut columns {
+        sources::join_paths(ck, source.kind, columns, &it.scope);
+    }
     let source_span = found.value("source").map_or(item.ast.name.span, |e| e.span);
-    Some(Data { source: known_columns(files, &source), recipe, source_span, columns: columns?, reading: it })
-}
-
-/// `csv("a.csv", pixels = 64, label = 1)`.
-fn source(ck: &mut Checker, e: &Expr, sc: &Scope) -> Option<Source> {
-    let ExprKind::Call { callee, args } = &e.kind else {
-        let message = "a source is a kind of file and where it is";
-        ck.report(Diagnostic::error("E0507", e.span, message).help("`csv(\"data.csv\")`"));
-        return None;
-    };
-    let kind = source_kind(ck, callee)?;
-    let mut source = Source { kind, paths: Vec::new(), args: Vec::new() };
-    for arg in args {
-        match &arg.name {
-            None => source.paths.push(item::text(ck, "the path of a source", &arg.value, sc)?),
-            Some(name) => source.args.push((name.text.clone(), source_arg(ck, name, arg, sc)?)),
-        }
-    }
-    if source.paths.is_empty() {
-        let message = format!("`{}` needs a path", kind.name());
-        ck.report(Diagnostic::error("E0107", e.span, message));
-        return None;
-    }
-    Some(source)
-}
-
-fn source_kind(ck: &mut Checker, callee: &Expr) -> Option<SourceKind> {
-    let name = ck.text(callee.span).to_string();
-    if let Some(kind) = SourceKind::parse(&name) {
-        return Some(kind);
-    }
-    let d = match LATER.contains(&name.as_str()) {
-        true => Diagnostic::error("E0114", callee.span, format!("`{name}` comes with a later version")),
-        false => {
-            let known: Vec<&str> = SourceKind::ALL.iter().map(|(_, n)| *n).collect();
-            let near = nearest(&name, known.iter().copied());
-            let d = Diagnostic::error("E0102", callee.span, format!("no source is called `{name}`"));
-            if near.is_some() { d.did_you_mean(near) } else { d.help(format!("there is {}", known.join(", "))) }
-        }
-    };
-    ck.report(d);
-    None
-}
-
-fn source_arg(ck: &mut Checker, name: &Ident, arg: &AstArg, sc: &Scope) -> Option<Arg> {
-    if let ExprKind::Name(text) = &arg.value.kind
-        && DType::parse(text).is_some()
-    {
-        return Some(Arg::Text(text.clone()));
-    }
-    match ck.eval(&arg.value, sc) {
-        Val::Num(Num { value: NumVal::Int(n), .. }) => Some(Arg::Int(n)),
-        Val::Num(Num { value: NumVal::Float(x), .. }) => Some(Arg::Float(x)),
-        Val::Bool(b) => Some(Arg::Bool(b)),
-        Val::Str(s) => Some(Arg::Text(s.to_string())),
-        v => {
-            if !v.is_poison() {
-                let message = format!("`{}` is a number, a truth or a text, got {}", name.text, ck.show(&v));
-                ck.report(Diagnostic::error("E0507", arg.value.span, message));
-            }
-            None
-        }
-    }
+    let source = sources::columns(files, &source);
+    Some(Data { source, recipe, source_span, columns: columns?, augment: augment?, reading: it })
 }
 
 /// `split { train = 0.8  valid = 0.2 }`: fractions, or numbers of rows.
@@ -198,31 +156,10 @@ fn split(ck: &mut Checker, found: &Entries, sc: &Scope) -> Option<Vec<(Part, Sha
     Some(shares)
 }
 
-/// The columns that an item defines. Its section has names of the user's own, so no table of keys fits it.
-fn columns(ck: &mut Checker, found: &Entries) -> Option<Vec<(Vec<Ident>, Expr)>> {
-    let Some((_, entries)) = found.section("columns") else { return Some(Vec::new()) };
-    item::definitions(ck, "columns", entries)
-}
-
-/// What is known of a source's columns: from its arguments, or from the files.
-fn known_columns(files: &mut dyn Files, source: &Source) -> Columns {
-    let column = |(name, arg): &(String, Arg)| match arg {
-        Arg::Int(n) if *n >= 1 => {
-            let row = if *n == 1 { Vec::new() } else { vec![*n as usize] };
-            Some(SourceColumn { name: name.clone(), dtype: DType::F32, row })
-        }
-        Arg::Int(_) | Arg::Float(_) | Arg::Bool(_) | Arg::Text(_) => None,
-    };
-    match source.kind {
-        SourceKind::Csv if !source.args.is_empty() => match source.args.iter().map(column).collect() {
-            Some(columns) => Columns::Known(columns),
-            None => Columns::Unknown("a column takes a whole number of values, 1 or more".into()),
-        },
-        SourceKind::Csv => files.columns(source).map_or(Columns::Numbers, Columns::Known),
-        SourceKind::Safetensors | SourceKind::Idx => {
-            files.columns(source).map_or_else(Columns::Unknown, Columns::Known)
-        }
-    }
+/// The columns that a section defines. It has names of the user's own, so no table of keys fits it.
+fn section(ck: &mut Checker, found: &Entries, name: &str) -> Option<Vec<(Vec<Ident>, Expr)>> {
+    let Some((_, entries)) = found.section(name) else { return Some(Vec::new()) };
+    item::definitions(ck, name, entries)
 }
 
 /// The item that `data = digits` names.

@@ -10,6 +10,7 @@ mod item;
 mod schema;
 
 pub mod data;
+mod sources;
 mod train;
 mod weights;
 
@@ -23,6 +24,7 @@ mod init;
 mod loss;
 mod recipe;
 mod share;
+mod texts;
 mod update;
 
 mod choose;
@@ -30,7 +32,7 @@ mod sets;
 mod show;
 
 pub use choose::{Target, choose, targets};
-pub use data::{Files, SourceColumn};
+pub use data::{Cells, Files, SourceColumn};
 pub use index::limits as index_limits;
 pub use sets::{apply as apply_sets, written as with_sets};
 pub use show::show;
@@ -41,12 +43,13 @@ use crate::program::{Program, WeightId};
 use columns::Column;
 use data::{Columns, Data};
 use dlc_grammar::Diagnostic;
-use dlc_plan::recipe::Recipe;
+use dlc_plan::recipe::{Encoding, Recipe};
 use dlc_plan::{Host, recipe as plain};
 use select::Names;
 use share::Shares;
 use std::rc::Rc;
 use stored::Stored;
+use texts::Counted;
 use train::Train;
 
 /// A model, perhaps with a training, as a program.
@@ -141,9 +144,9 @@ type Differing = Vec<(String, Vec<(WeightId, Host)>)>;
 
 /// Adds the entries of a training; gives its recipe, and which settings differ between weights.
 fn training(ck: &mut Checker, stored: &mut Stored, train: &Train, model: &ModelFn) -> Option<(Recipe, Differing)> {
-    let batch = match &train.data {
+    let (batch, encodings) = match &train.data {
         Some(data) => columns_of(ck, data, model)?,
-        None => own_columns(model),
+        None => (own_columns(model), Vec::new()),
     };
     ck.program.operands = train.operands;
     let lossy = batch.as_ref().map(|columns| loss::loss(ck, stored, train, columns).is_some());
@@ -161,7 +164,7 @@ fn training(ck: &mut Checker, stored: &mut Stored, train: &Train, model: &ModelF
     warn_frozen(ck, train, weights.as_ref());
     no_loss_name(ck)?;
     let differing = groups::differing(ck, &overrides?);
-    Some((recipe::recipe(train, model, weights), differing))
+    Some((recipe::recipe(train, model, weights, encodings), differing))
 }
 
 /// Adds the entry `share`, where a step has several micro-batches.
@@ -176,14 +179,25 @@ fn shares(ck: &mut Checker, train: &Train) -> Option<Shares> {
 }
 
 /// The columns of a training's batches; `None` inside where they cannot be known without the files.
-fn columns_of(ck: &mut Checker, data: &Data, model: &ModelFn) -> Option<Option<Vec<Column>>> {
+fn columns_of(ck: &mut Checker, data: &Data, model: &ModelFn) -> Option<(Option<Vec<Column>>, Vec<Encoding>)> {
     if let Columns::Unknown(_) = data.source {
-        return Some(None);
+        return Some((None, Vec::new()));
     }
-    let rows = rows_name(ck, model);
-    let batch = columns::batch(ck, data, &rows)?;
+    let (rows, lengths) = (rows_name(ck, model), lengths(ck, model));
+    let batch = columns::batch(ck, data, &Counted { rows: &rows, lengths: &lengths })?;
     ck.program.entries.extend(batch.entries);
-    Some(Some(batch.columns))
+    Some((Some(batch.columns), batch.encodings))
+}
+
+/// The model's inputs whose rows have a dynamic length, each with what the model calls it.
+fn lengths(ck: &Checker, model: &ModelFn) -> Vec<(String, String)> {
+    let length = |i: &crate::check::Input| {
+        let [_, second, ..] = i.ty.shape.as_slice() else { return None };
+        let [d] = second.dims()[..] else { return None };
+        let name = ck.program.dims[usize::from(d)].clone();
+        (*second == dlc_plan::Size::dim(d)).then(|| (i.name.clone(), name))
+    };
+    model.inputs.iter().filter_map(length).collect()
 }
 
 /// What the model calls the first axis of its inputs: samples are counted by the same size.

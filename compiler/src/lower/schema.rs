@@ -104,7 +104,7 @@ pub const DATA: [Key; 9] = [
     value("test", "test = csv(\"test.csv\")"),
     section("split", "split { train = 0.9  valid = 0.1 }"),
     section("columns", "columns { label = i64(label) }"),
-    later(section("augment", "augment { image = image -> random_flip(0.5) }")),
+    section("augment", "augment { image = image -> random_flip(0.5) }"),
     value("batch", "batch = 32"),
     value("shuffle", "shuffle = true"),
     value("drop_last", "drop_last = true"),

@@ -6,6 +6,7 @@
 /// The files of the prelude: name and text.
 pub const FILES: &[(&str, &str)] = &[
     ("activations.dl", include_str!("activations.dl")),
+    ("augment.dl", include_str!("augment.dl")),
     ("attention.dl", include_str!("attention.dl")),
     ("convolution.dl", include_str!("convolution.dl")),
     ("initializers.dl", include_str!("initializers.dl")),

@@ -158,9 +158,9 @@ fn data_items() {
         ("source = csvv(\"a\")", "E0102 2:10 `csvv`: no source is called `csvv` | help: did you mean `csv`?"),
         (
             "source = parquet(\"a\")",
-            "E0102 2:10 `parquet`: no source is called `parquet` | help: there is csv, safetensors, idx",
+            "E0102 2:10 `parquet`: no source is called `parquet` | help: there is csv, tsv, jsonl, text, safetensors, idx, cifar, images, tokens",
         ),
-        ("source = jsonl(\"a\")", "E0114 2:10 `jsonl`: `jsonl` comes with a later version"),
+        ("source = npz(\"a\")", "E0114 2:10 `npz`: `npz` comes with a later version"),
         (
             "source = \"a.csv\"",
             "E0507 2:10 `\"a.csv\"`: a source is a kind of file and where it is | help: `csv(\"data.csv\")`",
@@ -180,7 +180,6 @@ fn data_items() {
             "E0502 2:28 `rest`: `split` has no key `rest` | help: did you mean `test`?",
         ),
         ("source = csv(\"a\")  shuffle = 1", "E0507 2:30 `1`: `shuffle` is true or false, got 1"),
-        ("source = csv(\"a\")  augment { x = x }", "E0114 2:20 `augment`: `augment` comes with a later version"),
         ("source = csv(\"a\")  columns { a = x  a = label }", "E0506 2:37 `a`: `a` is given twice"),
         ("split { train = 1 }", "E0504 1:6 `d`: `data d` has no `source` | help: `source = csv(\"data.csv\")`"),
     ];
@@ -201,6 +200,11 @@ fn columns_of_a_batch() {
     };
     let cases = [
         ("x = z", "mean(y)", "E0102 3:15 `z`: `a.csv` has no column `z` | help: its columns are x, label"),
+        (
+            "x = x - mean[1, keep](x) + zz",
+            "mean(y)",
+            "E0102 3:38 `zz`: `a.csv` has no column `zz` | help: its columns are x, label",
+        ),
         ("x = labell", "mean(y)", "E0102 3:15 `labell`: `a.csv` has no column `labell` | help: did you mean `label`?"),
         ("x = sum(x)", "mean(y)", "E0509 3:15 `sum(x)`: a column has a row for each sample, got f32[]"),
         ("z = x", "mean(y)", "E0510 2:6 `d`: `M` takes `x`, and `d` has no such column"),

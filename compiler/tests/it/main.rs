@@ -1,6 +1,7 @@
 //! The compiler's tests, in one binary.
 #![expect(clippy::unwrap_used, reason = "a test that unwraps a surprise has failed, as it should")]
 
+mod augment;
 mod check;
 mod config;
 mod equations;
@@ -27,3 +28,4 @@ mod regression;
 
 mod statistics;
 mod support;
+mod texts;

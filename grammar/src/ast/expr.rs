@@ -20,6 +20,46 @@ impl Expr {
     pub fn outer(&self) -> Span {
         self.parens.unwrap_or(self.span)
     }
+
+    /// Visits the expressions that it is directly made of.
+    pub fn each_part_mut(&mut self, visit: &mut dyn FnMut(&mut Expr)) {
+        match &mut self.kind {
+            ExprKind::Number(_) | ExprKind::Str(_) | ExprKind::Bool(_) | ExprKind::None | ExprKind::Name(_) => {}
+            ExprKind::List(items) | ExprKind::Tuple(items) => items.iter_mut().for_each(visit),
+            ExprKind::Unary { operand, .. } => visit(operand),
+            ExprKind::Binary { left, right, .. } => [left, right].into_iter().for_each(|e| visit(e)),
+            ExprKind::If { arms, otherwise } => {
+                for arm in arms {
+                    visit(&mut arm.cond);
+                    visit(&mut arm.value);
+                }
+                visit(otherwise);
+            }
+            ExprKind::Call { callee, args } => {
+                visit(callee);
+                args.iter_mut().for_each(|arg| visit(&mut arg.value));
+            }
+            ExprKind::Index { base, items } => {
+                visit(base);
+                for item in items {
+                    match item {
+                        Index::At(e) => visit(e),
+                        Index::Slice { lo, hi, by, .. } => [lo, hi, by].into_iter().flatten().for_each(&mut *visit),
+                        Index::Rest(_) => {}
+                    }
+                }
+            }
+            ExprKind::Field { base, .. } => visit(base),
+            ExprKind::Pipe { input, stages } => {
+                visit(input);
+                for stage in stages {
+                    if let StageKind::Expr(e) = &mut stage.what {
+                        visit(e);
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// The kinds of expression.

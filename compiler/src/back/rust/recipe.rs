@@ -1,6 +1,6 @@
 //! A recipe as a Rust expression that makes it again.
 
-use dlc_plan::recipe::{Arg, Data, Length, Model, Part, Recipe, Share, Source, Stop, Weights};
+use dlc_plan::recipe::{Arg, Data, Encoder, Encoding, Length, Model, Part, Recipe, Share, Source, Stop, Weights};
 use std::fmt::Write;
 
 /// The function `recipe` that makes the recipe.
@@ -67,7 +67,8 @@ pub fn weights(w: &Weights) -> String {
 fn data(d: &Data) -> String {
     let share = |(part, share): &(Part, Share)| format!("(Part::{part:?}, Share::{share:?})");
     format!(
-        "Data {{ name: {}, source: {}, valid: {}, test: {}, split: {}, batch: Batch::{:?}, shuffle: {}, drop_last: {} }}",
+        "Data {{ name: {}, source: {}, valid: {}, test: {}, split: {}, batch: Batch::{:?}, shuffle: {}, drop_last: {}, \
+         encodings: {} }}",
         text(&d.name),
         source(&d.source),
         optional(d.valid.as_ref().map(source)),
@@ -75,7 +76,25 @@ fn data(d: &Data) -> String {
         list(d.split.iter().map(share)),
         d.batch,
         d.shuffle,
-        d.drop_last
+        d.drop_last,
+        list(d.encodings.iter().map(encoding))
+    )
+}
+
+fn encoding(e: &Encoding) -> String {
+    let by = match &e.by {
+        Encoder::File(path) => format!("Encoder::File({})", text(path)),
+        Encoder::Characters(alphabet) => format!("Encoder::Characters({})", optional(alphabet.as_deref().map(text))),
+        Encoder::Ids => "Encoder::Ids".into(),
+    };
+    format!(
+        "Encoding {{ of: {}, by: {by}, max: {:?}, special: {}, rows: EncodedRows::{:?}, length: {}, columns: {} }}",
+        texts(&e.of),
+        e.max,
+        e.special,
+        e.rows,
+        text(&e.length),
+        texts(&e.columns)
     )
 }
 

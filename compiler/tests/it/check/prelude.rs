@@ -103,6 +103,10 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("dropout", "dropout_drops_elements"),
     ("channel_dropout", "channel_dropout_drops_whole_channels"),
     ("stochastic_depth", "stochastic_depth_drops_whole_samples"),
+    ("random_crop", "crops_are_taken_anywhere"),
+    ("bordered", "crops_are_taken_anywhere"),
+    ("random_below", "crops_are_taken_anywhere"),
+    ("random_flip", "samples_are_mirrored_by_halves"),
     ("gathered", "micro_batches_make_one_batch"),
     ("prepared", "a_step_clips_then_adds_penalties_then_updates_then_shrinks"),
     ("settled", "a_step_clips_then_adds_penalties_then_updates_then_shrinks"),
@@ -163,7 +167,12 @@ fn has_word(text: &str, word: &str) -> bool {
 fn every_item_has_a_case() {
     let cases = cases::all();
     let plain = |name: &str| name.to_lowercase().replace('_', "");
-    let tests = [include_str!("prelude.rs"), include_str!("../lower.rs"), include_str!("../statistics.rs")];
+    let tests = [
+        include_str!("prelude.rs"),
+        include_str!("../augment.rs"),
+        include_str!("../lower.rs"),
+        include_str!("../statistics.rs"),
+    ];
     let items = items();
     for (name, _) in &items {
         let about =

@@ -1,7 +1,7 @@
 //! Specs of the project and of tests, compiled.
 
 use dlc_compiler::check::{Loaded, Loader};
-use dlc_compiler::lower::{Files, SourceColumn};
+use dlc_compiler::lower::{Cells, Files, SourceColumn};
 use dlc_compiler::pipeline::{self, Compiled, Findings, Goal, Request, Stage};
 use dlc_plan::DType;
 use dlc_plan::recipe::Source;
@@ -22,6 +22,7 @@ impl Files for Columns {
             name: name.to_string(),
             dtype: *dtype,
             row: row.clone(),
+            cells: Cells::Numbers,
         };
         match self.0.is_empty() {
             true => Err("there is no file".into()),

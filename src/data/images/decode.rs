@@ -1,0 +1,139 @@
+//! PNG and JPEG. Takes the bytes of a file, gives red, green and blue in 8 bits; what is transparent is shown as if it were
+//! not, and grey is three times the same.
+
+use std::io::Cursor;
+use zune_jpeg::JpegDecoder;
+use zune_jpeg::zune_core::bytestream::ZCursor;
+use zune_jpeg::zune_core::colorspace::ColorSpace;
+use zune_jpeg::zune_core::options::DecoderOptions;
+
+/// More pixels than any picture to learn from has; what a file says of itself must not make us take all memory.
+const MOST_PIXELS: usize = 1 << 27;
+/// The longest side, likewise.
+const LONGEST_SIDE: usize = 1 << 15;
+
+const PNG: &[u8] = b"\x89PNG\r\n\x1A\n";
+const JPEG: &[u8] = b"\xFF\xD8\xFF";
+
+/// A decoded picture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Picture {
+    /// Pixels from top to bottom.
+    pub height: usize,
+    /// Pixels from left to right.
+    pub width: usize,
+    /// Red, green and blue of each pixel, row after row.
+    pub rgb: Vec<u8>,
+}
+
+/// Decodes a file.
+///
+/// # Errors
+/// What is wrong with it, in one line.
+pub fn decode(bytes: &[u8]) -> Result<Picture, String> {
+    match Kind::of(bytes)? {
+        Kind::Png => png(bytes),
+        Kind::Jpeg => jpeg(bytes),
+    }
+}
+
+/// The height and width that a file says it has.
+///
+/// # Errors
+/// What is wrong with its beginning, in one line.
+pub fn size_of(bytes: &[u8]) -> Result<(usize, usize), String> {
+    match Kind::of(bytes)? {
+        Kind::Png => png_reader(bytes).and_then(|reader| png_size(&reader)),
+        Kind::Jpeg => jpeg_size(&mut jpeg_decoder(bytes)),
+    }
+}
+
+enum Kind {
+    Png,
+    Jpeg,
+}
+
+impl Kind {
+    fn of(bytes: &[u8]) -> Result<Kind, String> {
+        match bytes {
+            _ if bytes.starts_with(PNG) => Ok(Kind::Png),
+            _ if bytes.starts_with(JPEG) => Ok(Kind::Jpeg),
+            _ => Err(format!("it begins with {:02x?}, which is neither PNG nor JPEG", &bytes[..bytes.len().min(4)])),
+        }
+    }
+}
+
+fn checked(height: usize, width: usize) -> Result<(usize, usize), String> {
+    let sides = [height, width];
+    let fine = sides.iter().all(|side| (1..=LONGEST_SIDE).contains(side)) && height * width <= MOST_PIXELS;
+    if fine { Ok((height, width)) } else { Err(format!("it says that it is {height} high and {width} wide")) }
+}
+
+type PngReader<'a> = png::Reader<Cursor<&'a [u8]>>;
+
+fn png_reader(bytes: &[u8]) -> Result<PngReader<'_>, String> {
+    let mut decoder = png::Decoder::new(Cursor::new(bytes));
+    decoder.set_transformations(png::Transformations::normalize_to_color8());
+    decoder.set_limits(png::Limits { bytes: 16 * MOST_PIXELS });
+    decoder.read_info().map_err(|error| error.to_string())
+}
+
+fn png_size(reader: &PngReader) -> Result<(usize, usize), String> {
+    let info = reader.info();
+    checked(info.height as usize, info.width as usize)
+}
+
+fn png(bytes: &[u8]) -> Result<Picture, String> {
+    let mut reader = png_reader(bytes)?;
+    let (height, width) = png_size(&reader)?;
+    let length = reader.output_buffer_size().ok_or("it is too large for memory")?;
+    let mut raw = vec![0; length];
+    let frame = reader.next_frame(&mut raw).map_err(|error| error.to_string())?;
+    if (frame.height as usize, frame.width as usize) != (height, width) {
+        return Err("its first frame is only a part of it".to_owned());
+    }
+    let channels = frame.color_type.samples();
+    let pixels = raw[..frame.buffer_size()].chunks_exact(channels);
+    let rgb: Vec<u8> = match frame.color_type {
+        png::ColorType::Grayscale | png::ColorType::GrayscaleAlpha => pixels.flat_map(|pixel| [pixel[0]; 3]).collect(),
+        png::ColorType::Rgb | png::ColorType::Rgba => pixels.flat_map(|pixel| [pixel[0], pixel[1], pixel[2]]).collect(),
+        png::ColorType::Indexed => return Err("its palette is missing".to_owned()),
+    };
+    finished(height, width, rgb)
+}
+
+fn finished(height: usize, width: usize, rgb: Vec<u8>) -> Result<Picture, String> {
+    match rgb.len() == 3 * height * width {
+        true => Ok(Picture { height, width, rgb }),
+        false => Err(format!("it has {} pixels, expected {height} times {width}", rgb.len() / 3)),
+    }
+}
+
+type Jpeg<'a> = JpegDecoder<ZCursor<&'a [u8]>>;
+
+fn jpeg_decoder(bytes: &[u8]) -> Jpeg<'_> {
+    let options = DecoderOptions::default()
+        .set_strict_mode(true)
+        .set_max_height(LONGEST_SIDE)
+        .set_max_width(LONGEST_SIDE)
+        .jpeg_set_out_colorspace(ColorSpace::RGB);
+    JpegDecoder::new_with_options(ZCursor::new(bytes), options)
+}
+
+fn jpeg_size(decoder: &mut Jpeg) -> Result<(usize, usize), String> {
+    decoder.decode_headers().map_err(|error| error.to_string())?;
+    let (width, height) = decoder.dimensions().ok_or("it does not say how large it is")?;
+    checked(height, width)
+}
+
+fn jpeg(bytes: &[u8]) -> Result<Picture, String> {
+    let mut decoder = jpeg_decoder(bytes);
+    let (height, width) = jpeg_size(&mut decoder)?;
+    let raw = decoder.decode().map_err(|error| error.to_string())?;
+    let rgb = match raw.len() == height * width {
+        // The decoder leaves grey as it is.
+        true => raw.iter().flat_map(|grey| [*grey; 3]).collect(),
+        false => raw,
+    };
+    finished(height, width, rgb)
+}
