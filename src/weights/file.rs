@@ -14,6 +14,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+/// Rules are held against every part of a name, so that a very long one would take very long.
+const LONGEST_NAME: usize = 4096;
+
 /// An open file of tensors; an index with its shards counts as one.
 pub struct TensorFile {
     path: PathBuf,
@@ -100,6 +103,12 @@ impl TensorFile {
     fn add(&mut self, path: &Path, bytes: Bytes, listing: Listing) -> Result<()> {
         let number = self.files.len();
         for (name, entry) in listing.tensors {
+            if name.len() > LONGEST_NAME {
+                let start: String = name.chars().take(20).collect();
+                let why =
+                    format!("a name that begins with `{start}` has {} bytes; {LONGEST_NAME} are allowed", name.len());
+                return Err(refused(path, Some(self.format), why.into()));
+            }
             let bad = |why: String| refused(path, Some(self.format), Bad::from(format!("`{name}`: {why}")));
             entry.check().map_err(bad)?;
             match self.tensors.get(&name) {

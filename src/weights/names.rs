@@ -12,6 +12,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 /// How many lines of each kind a table has before it says how many more there are. What differs by a number alone, as the
 /// layers of a stack do, is one line.
 const MOST_LINES: usize = 40;
+/// With more pairs of an absent and an unused name than this, no one looks for names that are near.
+const MOST_PAIRS: usize = 10_000_000;
 /// How many names a sentence has.
 const MOST_NAMES: usize = 12;
 
@@ -170,7 +172,10 @@ impl Trouble<'_> {
             let message = format!("0 of {} names found in {shown}", self.slots.len());
             let error = Error::file(code::NO_WEIGHT_FOUND, message);
             return Err(match self.prefix_rule() {
-                Some((all, rule)) => error.help(format!("{all} would with `{rule}`")),
+                Some((count, rule)) if count == self.slots.len() => {
+                    error.help(format!("all {count} would with `{rule}`"))
+                }
+                Some((count, rule)) => self.table(error.help(format!("{count} would with `{rule}`"))),
                 None => self.table(error),
             });
         }
@@ -238,6 +243,9 @@ impl Trouble<'_> {
 
     /// The unused tensor of the same shape whose name ends most like a weight's.
     fn near(&self, slot: &Slot) -> Option<&str> {
+        if self.absent.len().saturating_mul(self.unused.len()) > MOST_PAIRS {
+            return None;
+        }
         let alike = |name: &str| {
             let ends = name.bytes().rev().zip(slot.name.bytes().rev()).take_while(|(a, b)| a == b).count();
             let starts = name.bytes().zip(slot.name.bytes()).take_while(|(a, b)| a == b).count();
@@ -255,6 +263,9 @@ impl Trouble<'_> {
         let mut shown: Vec<String> = Vec::new();
         for &number in &self.absent {
             let name = self.slots[number].name.as_str();
+            if shown.iter().any(|shown| shown.strip_suffix('*').is_some_and(|module| name.starts_with(module))) {
+                continue;
+            }
             let ends = name.match_indices('.').map(|(at, _)| &name[..=at]);
             let module = ends.into_iter().find(|module| {
                 let mut inside = self.slots.iter().filter(|slot| slot.name.starts_with(module));
@@ -269,7 +280,7 @@ impl Trouble<'_> {
     }
 
     /// A renaming that only takes a prefix away or adds one, if it makes names fit: how many, and the rule.
-    fn prefix_rule(&self) -> Option<(String, String)> {
+    fn prefix_rule(&self) -> Option<(usize, String)> {
         let ours: BTreeSet<&str> = self.slots.iter().map(|slot| slot.name.as_str()).collect();
         let mut counts: BTreeMap<(String, String), usize> = BTreeMap::new();
         for name in self.named.values() {
@@ -283,8 +294,7 @@ impl Trouble<'_> {
             }
         }
         let ((from, to), count) = counts.into_iter().max_by_key(|(_, count)| *count)?;
-        let all = if count == ours.len() { format!("all {count}") } else { count.to_string() };
-        Some((all, format!("rename \"{from}\" => \"{to}\"")))
+        Some((count, format!("rename \"{from}\" => \"{to}\"")))
     }
 }
 

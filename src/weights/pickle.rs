@@ -52,7 +52,7 @@ pub enum Known {
     Size,
     /// `torch.device`.
     Device,
-    /// `torch._utils._rebuild_tensor_v2`.
+    /// `torch._utils._rebuild_tensor_v2`, and the one before it.
     Tensor,
     /// `torch._utils._rebuild_tensor_v3`, which is told the type of elements.
     TypedTensor,
@@ -119,7 +119,7 @@ impl Known {
             ("collections", "OrderedDict") => Some(Known::Dict),
             ("torch", "Size") => Some(Known::Size),
             ("torch", "device") => Some(Known::Device),
-            ("torch._utils", "_rebuild_tensor_v2") => Some(Known::Tensor),
+            ("torch._utils", "_rebuild_tensor_v2" | "_rebuild_tensor") => Some(Known::Tensor),
             ("torch._utils", "_rebuild_tensor_v3") => Some(Known::TypedTensor),
             ("torch._utils", "_rebuild_parameter") => Some(Known::Parameter),
             ("torch.storage", "UntypedStorage") => Some(Known::Storage(Elements::Plain(DType::U8))),

@@ -1,6 +1,8 @@
 //! Files of tensors of every format: what PyTorch, NumPy and gguf read in them, dlc reads too, bit by bit.
 
+use crate::archive::{described, npy, stored, zip};
 use crate::assets::asset;
+use crate::scratch::Scratch;
 use dlc::weights::file::{Format, TensorFile};
 use dlc::{DType, Tensor};
 use std::path::PathBuf;
@@ -43,6 +45,21 @@ fn every_format_is_read_as_its_own_library_reads_it() {
         }
     }
     assert_eq!(compared, expected.names().count());
+}
+
+#[test]
+fn an_index_names_files_of_any_format() {
+    let dir = Scratch::new();
+    let names =
+        ["0.weight", "0.bias", "1.weight", "1.bias", "1.running_mean", "1.running_var", "1.num_batches_tracked"];
+    let map: Vec<String> = names.iter().map(|name| format!("\"{name}\": \"pytorch_model.bin\"")).collect();
+    let index = format!("{{\"weight_map\": {{{}, \"a\": \"w.npz\"}}}}", map.join(", "));
+    let path = dir.file("pytorch_model.bin.index.json", index);
+    std::fs::copy(golden("nested.pth"), dir.path("pytorch_model.bin")).expect("it can be copied");
+    dir.file("w.npz", zip(&[stored("a.npy", &npy(&described("<i2", "(2,)"), &[1, 0, 2, 0]))]));
+    let file = TensorFile::open(&path).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(read(&file, "0.weight"), read(&open("nested.pth"), "0.weight"));
+    assert_eq!(read(&file, "a").to_i32_vec(), Ok(vec![1, 2]));
 }
 
 #[test]

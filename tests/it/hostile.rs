@@ -370,6 +370,13 @@ fn indices_that_lie_are_refused() {
 }
 
 #[test]
+fn names_may_not_be_endless() {
+    let array = npy(&described("<f4", "(2,)"), &f32s(2));
+    let long = zip(&[stored(&format!("{}.npy", "a.".repeat(5000)), &array)]);
+    refused(vec![("name", long, "a name that begins with `a.a.a.a.a.a.a.a.a.a.` has 10000 bytes; 4096 are allowed")]);
+}
+
+#[test]
 fn a_header_of_ten_gigabytes_is_not_believed() {
     let bytes = [&10_000_000_000_u64.to_le_bytes()[..], b"{}"].concat();
     refused(vec![("header", bytes, "its header should have 10000000000 bytes, and 2 follow: it is cut short")]);

@@ -101,6 +101,37 @@ fn run_takes_the_file_of_the_spec_or_another() {
 }
 
 #[test]
+fn a_training_begins_with_the_file_by_the_rules() {
+    let dir = Scratch::new();
+    let training = "
+data rows { source = safetensors(\"rows.safetensors\")  batch = 2 }
+train fit(first = torch) {
+  model = Net()
+  data = rows
+  weights = torch
+  loss = mse(y, t)
+  optimizer = SGD(lr = 0.1)
+  freeze \"**\"
+  unfreeze \"norm.bias\"
+  epochs = 1
+}
+";
+    let training = training.replace("(first = torch)", "");
+    dir.file("net.dl", SPEC.replace("  rename \"1.*\"", "  ignore \"nothing\"\n  rename \"1.*\"") + &training);
+    std::fs::copy(golden("nested.pth"), dir.path("nested.pth")).unwrap();
+    write(&dir.path("rows.safetensors"), &[("x", x()), ("t", Tensor::from_f32(vec![2, 2], vec![0.0; 4]).unwrap())]);
+    let ended = dlc(&dir.path(""), &["train", "net.dl", "--out", "run"]);
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    assert!(ended.err.contains("warning: `ignore \"nothing\"` matches nothing in nested.pth"), "{}", ended.err);
+    let (old, new) = (golden("nested.pth"), dir.path("run/model.safetensors"));
+    let (old, new) = (TensorFile::open(&old).unwrap(), TensorFile::open(&new).unwrap());
+    let of = |file: &TensorFile, name: &str| file.read(name).unwrap().unwrap();
+    assert_eq!(of(&new, "fc.weight"), of(&old, "0.weight"));
+    assert_eq!(of(&new, "norm.weight"), of(&old, "1.weight"));
+    assert_ne!(of(&new, "norm.bias"), of(&old, "1.bias"));
+}
+
+#[test]
 fn everything_that_does_not_fit_is_told_at_the_line_that_names_the_file() {
     let dir = Scratch::new();
     dir.file("net.dl", SPEC.replace("  rename \"1.*\" => \"norm.*\"\n", ""));

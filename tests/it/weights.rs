@@ -62,6 +62,13 @@ fn an_alias_may_be_absent_and_must_be_equal() {
     assert!(found(&[("head.weight", &[2]), ("emb.weight", &[2])]).is_ok());
     let error = found(&[("head.weight", &[3]), ("emb.weight", &[2])]).expect_err("they differ");
     assert_eq!(error.message, "`emb.weight` and `head.weight` are one weight here and differ in W");
+    // Equal shapes are not enough.
+    let dir = Scratch::new();
+    let path = dir.path("w.safetensors");
+    let [one, two] = [1.0, 2.0].map(|last| Tensor::from_f32(vec![2], vec![0.0, last]).expect("two numbers"));
+    dlc::weights::save(&path, &[("emb.weight", &one), ("head.weight", &two)], &BTreeMap::new()).expect("it is written");
+    let error = assign(&slots, &TensorFile::open(&path).expect("it is sound"), &Weights::default());
+    assert_eq!(error.expect_err("they differ").code, "E0602");
 }
 
 #[test]
