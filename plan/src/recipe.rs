@@ -167,6 +167,8 @@ pub enum SourceKind {
     Text,
     /// Tensors; each is a column with its rows along axis 0.
     Safetensors,
+    /// Arrays of NumPy, likewise.
+    Npz,
     /// A file of images and one of labels in MNIST's format, perhaps gzipped: columns `pixels` and `label`.
     Idx,
     /// CIFAR's binary files, or a folder of them: columns `pixels` and `label`.
@@ -255,12 +257,13 @@ impl Source {
 
 impl SourceKind {
     /// Every kind with its name in the language.
-    pub const ALL: [(SourceKind, &'static str); 9] = [
+    pub const ALL: [(SourceKind, &'static str); 10] = [
         (SourceKind::Csv, "csv"),
         (SourceKind::Tsv, "tsv"),
         (SourceKind::Jsonl, "jsonl"),
         (SourceKind::Text, "text"),
         (SourceKind::Safetensors, "safetensors"),
+        (SourceKind::Npz, "npz"),
         (SourceKind::Idx, "idx"),
         (SourceKind::Cifar, "cifar"),
         (SourceKind::Images, "images"),

@@ -164,7 +164,7 @@ pub fn read_like(source: &Source, folder: &Path, wanted: Option<&[Wanted]>, like
         SourceKind::Csv | SourceKind::Tsv => csv::read(source, &paths, wanted)?,
         SourceKind::Jsonl => jsonl::read(&paths, wanted)?,
         SourceKind::Text => texts::read(&paths, wanted)?,
-        SourceKind::Safetensors => tensors::read(&paths, wanted)?,
+        SourceKind::Safetensors | SourceKind::Npz => tensors::read(source.kind, &paths, wanted)?,
         SourceKind::Idx => idx::read(&paths, wanted)?,
         SourceKind::Cifar => cifar::read(&paths, wanted)?,
         SourceKind::Images => pictures(source, &paths, wanted, like)?,

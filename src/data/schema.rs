@@ -1,9 +1,8 @@
 //! What columns a source has, as far as its files say at their beginnings: names, types, the shape of a row. A spec is
 //! checked against this before anything is read.
 
-use super::{csv, idx, jsonl};
-use crate::error::{Error, Result, code};
-use crate::weights::file::TensorFile;
+use super::{csv, idx, jsonl, tensors};
+use crate::error::Result;
 use dlc_plan::DType;
 use dlc_plan::recipe::{Source, SourceKind};
 use dlc_runtime::tensor;
@@ -65,12 +64,8 @@ pub fn columns(source: &Source, folder: &Path) -> Result<Vec<Column>> {
             };
             Ok(idx::headers(&paths)?.into_iter().map(column).collect())
         }
-        SourceKind::Safetensors => {
-            let [path] = paths.as_slice() else {
-                let message = format!("`safetensors` takes one file; these are {}", paths.len());
-                return Err(Error::spec(code::NO_COLUMN, message));
-            };
-            let file = TensorFile::open(path)?;
+        SourceKind::Safetensors | SourceKind::Npz => {
+            let file = tensors::open(source.kind, &paths)?;
             let mut columns = Vec::new();
             for name in file.names() {
                 let (dtype, shape) = file.ty(name).expect("the name is one of the file's")?;
@@ -94,6 +89,7 @@ fn picture_columns(paths: &[PathBuf]) -> Result<Vec<Column>> {
 
 #[cfg(not(feature = "images"))]
 fn picture_columns(_: &[PathBuf]) -> Result<Vec<Column>> {
+    use crate::error::{Error, code};
     Err(Error::run(code::CANNOT_RUN, "this program was built without readers of pictures"))
 }
 

@@ -18,6 +18,7 @@ mod memory;
 mod models;
 mod mutants;
 mod safetensors;
+mod samples;
 mod scratch;
 mod sources;
 mod texts;

@@ -317,6 +317,60 @@ fn no_picture_is_too_odd() {
     }
 }
 
+/// A kind of file, a sound one, and what is asked of it.
+type Kind<'a> = (SourceKind, &'a [u8], &'a [(&'a str, As)]);
+
+/// Whatever is done to a file's bytes, it is read or refused.
+#[test]
+fn no_file_is_too_odd() {
+    let dir = Scratch::new();
+    let idx = [&[0, 0, 8, 2, 0, 0, 0, 2, 0, 0, 0, 2][..], &[1, 2, 3, 4]].concat();
+    let files: [Kind; 6] = [
+        (SourceKind::Csv, b"a,b\n1,x\n2,\"y\nz\"\n", &[("a", REAL), ("b", As::Texts)]),
+        (SourceKind::Tsv, b"a\tb\n1\tx\n2\ty\n", &[("a", WHOLE)]),
+        (SourceKind::Jsonl, b"{\"a\": {\"b\": [1, 2]}, \"c\": \"x\"}\n{\"a\": {\"b\": [3, 4]}}\n", &[("a.b", REAL)]),
+        (SourceKind::Text, "eins\nzwei Übel\n".as_bytes(), &[("text", As::Texts)]),
+        (SourceKind::Idx, &idx, &[("pixels", REAL)]),
+        (SourceKind::Tokens, &[1, 0, 2, 0, 3, 0], &[]),
+    ];
+    for (kind, sound, asked) in files {
+        let asked = wanted(asked);
+        let source = source(kind, &["f"], &[]);
+        let open = |bytes: &[u8]| {
+            dir.file("f", bytes);
+            let _ = columns(&source, &dir.path(""));
+            read(&source, &dir.path(""), Some(&asked))
+        };
+        let rows = open(sound).expect("it is sound").rows();
+        for at in 0..sound.len() {
+            for change in [0x00, 0xFF, sound[at] ^ 0x01, sound[at] ^ 0x80, b'"', b'\n'] {
+                let mut odd = sound.to_vec();
+                odd[at] = change;
+                if let Ok(columns) = open(&odd) {
+                    assert!(
+                        columns.rows() <= 10 * (rows + 1),
+                        "{kind:?}: {} rows of {} bytes",
+                        columns.rows(),
+                        odd.len()
+                    );
+                }
+            }
+            let _ = open(&sound[..at]);
+        }
+    }
+}
+
+#[test]
+fn arrays_of_numpy_are_columns() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/weights");
+    let source = source(SourceKind::Npz, &["stored.npz"], &[]);
+    let known = columns(&source, &folder).expect("it is sound");
+    let name =
+        known.iter().find(|c| !c.row.is_empty() && c.dtype == dlc_plan::DType::F32).expect("a matrix").name.clone();
+    let read = read(&source, &folder, Some(&wanted(&[(&name, REAL)]))).expect("it is sound");
+    assert_eq!(tensor(&read, &name).shape()[1..], known.iter().find(|c| c.name == name).expect("it is there").row);
+}
+
 #[test]
 fn classes_that_are_held_out_are_those_that_are_trained_on() {
     use dlc::data::read_like;

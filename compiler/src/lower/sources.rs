@@ -9,9 +9,6 @@ use dlc_grammar::{Diagnostic, nearest};
 use dlc_plan::DType;
 use dlc_plan::recipe::{Arg, Source, SourceKind};
 
-/// Source kinds that are still to come.
-const LATER: [&str; 1] = ["npz"];
-
 /// Reads a source.
 pub fn read(ck: &mut Checker, e: &Expr, sc: &Scope) -> Option<Source> {
     let ExprKind::Call { callee, args } = &e.kind else {
@@ -44,16 +41,10 @@ fn kind(ck: &mut Checker, callee: &Expr) -> Option<SourceKind> {
     if let Some(kind) = SourceKind::parse(&name) {
         return Some(kind);
     }
-    let d = match LATER.contains(&name.as_str()) {
-        true => Diagnostic::error("E0114", callee.span, format!("`{name}` comes with a later version")),
-        false => {
-            let known: Vec<&str> = SourceKind::ALL.iter().map(|(_, n)| *n).collect();
-            let near = nearest(&name, known.iter().copied());
-            let d = Diagnostic::error("E0102", callee.span, format!("no source is called `{name}`"));
-            if near.is_some() { d.did_you_mean(near) } else { d.help(format!("there is {}", known.join(", "))) }
-        }
-    };
-    ck.report(d);
+    let known: Vec<&str> = SourceKind::ALL.iter().map(|(_, n)| *n).collect();
+    let near = nearest(&name, known.iter().copied());
+    let d = Diagnostic::error("E0102", callee.span, format!("no source is called `{name}`"));
+    ck.report(if near.is_some() { d.did_you_mean(near) } else { d.help(format!("there is {}", known.join(", "))) });
     None
 }
 
@@ -88,9 +79,12 @@ fn fits(ck: &mut Checker, kind: SourceKind, name: &Ident, value: &Arg, arg: &Ast
         SourceKind::Tsv => (&["quote"], true),
         SourceKind::Images => (&["size", "height", "width", "fit"], false),
         SourceKind::Tokens => (&["dtype"], false),
-        SourceKind::Jsonl | SourceKind::Text | SourceKind::Safetensors | SourceKind::Idx | SourceKind::Cifar => {
-            (&[], false)
-        }
+        SourceKind::Jsonl
+        | SourceKind::Text
+        | SourceKind::Safetensors
+        | SourceKind::Npz
+        | SourceKind::Idx
+        | SourceKind::Cifar => (&[], false),
     };
     let wants = match (name.text.as_str(), value) {
         (n, _) if !columns && !known.contains(&n) => {
@@ -152,7 +146,7 @@ pub fn columns(files: &mut dyn Files, source: &Source) -> Columns {
             }
             None => files.columns(source).map_or_else(Columns::Unknown, Columns::Known),
         },
-        SourceKind::Safetensors | SourceKind::Idx => {
+        SourceKind::Safetensors | SourceKind::Npz | SourceKind::Idx => {
             files.columns(source).map_or_else(Columns::Unknown, Columns::Known)
         }
     }

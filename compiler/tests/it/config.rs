@@ -158,9 +158,8 @@ fn data_items() {
         ("source = csvv(\"a\")", "E0102 2:10 `csvv`: no source is called `csvv` | help: did you mean `csv`?"),
         (
             "source = parquet(\"a\")",
-            "E0102 2:10 `parquet`: no source is called `parquet` | help: there is csv, tsv, jsonl, text, safetensors, idx, cifar, images, tokens",
+            "E0102 2:10 `parquet`: no source is called `parquet` | help: there is csv, tsv, jsonl, text, safetensors, npz, idx, cifar, images, tokens",
         ),
-        ("source = npz(\"a\")", "E0114 2:10 `npz`: `npz` comes with a later version"),
         (
             "source = \"a.csv\"",
             "E0507 2:10 `\"a.csv\"`: a source is a kind of file and where it is | help: `csv(\"data.csv\")`",

@@ -1,0 +1,126 @@
+"""The twins of two examples in PyTorch: the same model, data, optimizer and number of steps. The order of samples and the first
+values are each one's own, so losses are near and not equal.
+
+    python benches/twins.py gpt_char [--assets FOLDER] [--steps N]     # needs torch and transformers
+    python benches/twins.py mnist_cnn [--assets FOLDER] [--epochs N]
+
+Prints what `dlc train examples/gpt_char.dl` and `dlc train examples/mnist_cnn.dl` report.
+"""
+
+import argparse
+import math
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def optimizer(model, no_decay, lr, **settings):
+    groups = {True: [], False: []}
+    for name, weight in model.named_parameters():
+        groups[no_decay(name)].append(weight)
+    decay = settings.pop("weight_decay")
+    return torch.optim.AdamW(
+        [{"params": groups[False], "weight_decay": decay}, {"params": groups[True], "weight_decay": 0}], lr=lr, **settings
+    )
+
+
+def schedule(step, steps, floor):
+    return min((step + 1) / 100, 1) * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * step / steps)))
+
+
+def gpt_char(assets, steps):
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    text = (assets / "shakespeare/all_gut.txt").read_text()
+    alphabet = {c: i for i, c in enumerate(sorted(set(text)))}
+    ids = torch.tensor([alphabet[c] for c in text])
+    length, held_out = 64, 500 * 64 + 1
+    train = ids[: round(0.9 * len(ids))]
+    valid = ids[len(train) : len(train) + held_out]
+    config = GPT2Config(
+        vocab_size=84, n_positions=64, n_embd=128, n_layer=4, n_head=4, resid_pdrop=0, embd_pdrop=0, attn_pdrop=0
+    )
+    model = GPT2LMHeadModel(config)
+    tune = optimizer(model, lambda n: n.endswith(".bias") or ".ln_" in n, 1e-3, betas=(0.9, 0.99), weight_decay=0.1)
+
+    def loss_of(ids, starts):
+        x = torch.stack([ids[s : s + length] for s in starts])
+        y = torch.stack([ids[s + 1 : s + length + 1] for s in starts])
+        return F.cross_entropy(model(x).logits.flatten(0, 1), y.flatten())
+
+    order = torch.randperm((len(train) - 1 - length) // length + 1)
+    total = 0.0
+    for step in range(steps):
+        for group in tune.param_groups:
+            group["lr"] = 1e-3 * schedule(step, steps, 0.1)
+        loss = loss_of(train, order[16 * step : 16 * step + 16] * length)
+        tune.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        tune.step()
+        total += loss.item()
+        if (step + 1) % 100 == 0:
+            print(f"step {step + 1}/{steps}  loss {total / 100:.4f}", flush=True)
+            total = 0.0
+    model.eval()
+    with torch.no_grad():
+        print(f"held out: loss {loss_of(valid, range(0, 500 * length, length)).item():.4f}")
+
+
+class Cnn(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(1, 16, 3, padding=1), nn.Conv2d(16, 32, 3, padding=1)
+        self.fc1, self.fc2 = nn.Linear(32 * 7 * 7, 128), nn.Linear(128, 10)
+
+    def forward(self, x):
+        x = F.max_pool2d(F.relu(self.conv1(x)), 2)
+        x = F.max_pool2d(F.relu(self.conv2(x)), 2)
+        return self.fc2(F.dropout(F.relu(self.fc1(x.flatten(1))), 0.3, self.training))
+
+
+def digits(assets, name):
+    images = torch.frombuffer(bytearray((assets / f"mnist/{name}-images-idx3-ubyte").read_bytes()), dtype=torch.uint8)[16:]
+    labels = torch.frombuffer(bytearray((assets / f"mnist/{name}-labels-idx1-ubyte").read_bytes()), dtype=torch.uint8)[8:]
+    return ((images.reshape(-1, 1, 28, 28).float() / 255 - 0.1307) / 0.3081), labels.long()
+
+
+def mnist_cnn(assets, epochs):
+    (x, y), (held_x, held_y) = digits(assets, "train"), digits(assets, "t10k")
+    model = Cnn()
+    tune = optimizer(model, lambda n: False, 2e-3, weight_decay=0.01)
+    per_epoch = math.ceil(len(x) / 64)
+    step = 0
+    for epoch in range(epochs):
+        model.train()
+        order, total = torch.randperm(len(x)), 0.0
+        for rows in order.split(64):
+            for group in tune.param_groups:
+                group["lr"] = 2e-3 * schedule(step, epochs * per_epoch, 0)
+            loss = F.cross_entropy(model(x[rows]), y[rows])
+            tune.zero_grad()
+            loss.backward()
+            tune.step()
+            total += loss.item() * len(rows)
+            step += 1
+        model.eval()
+        with torch.no_grad():
+            accuracy = (model(held_x).argmax(1) == held_y).float().mean().item()
+        print(f"epoch {epoch + 1}/{epochs}  loss {total / len(x):.4f}  accuracy {accuracy:.4f}", flush=True)
+
+
+if __name__ == "__main__":
+    args = argparse.ArgumentParser()
+    args.add_argument("example", choices=["gpt_char", "mnist_cnn"])
+    args.add_argument("--assets", type=Path, default=ROOT / "target/assets")
+    args.add_argument("--steps", type=int, default=1500)
+    args.add_argument("--epochs", type=int, default=4)
+    given = args.parse_args()
+    if given.example == "gpt_char":
+        gpt_char(given.assets, given.steps)
+    else:
+        mnist_cnn(given.assets, given.epochs)
