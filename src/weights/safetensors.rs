@@ -113,7 +113,7 @@ pub fn write(out: &mut dyn Write, tensors: &[(&str, &Tensor)], about: &BTreeMap<
     write_each(out, &planned, about, bytes)
 }
 
-/// As [`write`], where `fill` writes the elements of the tensor with that number: one is in memory at a time.
+/// As [`write()`], where `fill` writes the elements of the tensor with that number: one is in memory at a time.
 pub fn write_each(
     out: &mut dyn Write,
     tensors: &[Planned],
