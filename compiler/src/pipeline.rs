@@ -130,10 +130,10 @@ const EACH: bool = cfg!(debug_assertions);
 fn planned(mut program: Program, by_name: bool, watch: &mut Watch) -> Result<(Program, Plan), PassError> {
     let mut each = |pass, p: &Program, _| watch(Stage::Pass(pass), &|| print::program(p));
     passes::run(&mut program, BEFORE_GRADIENTS, EACH, &mut each)?;
-    grad::entries(&mut program);
+    grad::entries(&mut program, by_name);
     passes::round_operands(&mut program);
     watch(Stage::Grad, &|| print::program(&program));
-    let mut fast = passes::part(&program, |e| by_name || e.name != "grad");
+    let mut fast = passes::reached_part(&program);
     let facts =
         passes::run(&mut fast, PASSES, EACH, &mut |pass, p, _| watch(Stage::Pass(pass), &|| print::program(p)))?;
     let plan = plan::plan(&fast, &facts);

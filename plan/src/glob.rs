@@ -31,8 +31,7 @@ impl Glob {
 
     /// Whether it covers a name: it matches the name itself, or a module that the name is under.
     pub fn covers(&self, name: &str) -> bool {
-        let parts: Vec<&str> = name.split('.').collect();
-        (1..=parts.len()).any(|n| self.captures(&parts[..n]).is_some())
+        self.choices.iter().any(|choice| covers(choice, name))
     }
 
     /// Whether it matches the whole name.
@@ -68,6 +67,39 @@ pub fn rename(name: &str, from: &str, to: &str) -> Result<Option<String>, String
     Ok(Some(segments.join(".")))
 }
 
+/// Whether one way of choosing matches a name, or a module that it is under.
+fn covers(pattern: &[String], name: &str) -> bool {
+    // Where in the pattern a match of the segments so far can have come to; going on from `**` may mean going past it.
+    let mut at = vec![0];
+    for part in name.split('.') {
+        let mut next = Vec::new();
+        let mut reach = |i: usize| {
+            if !next.contains(&i) {
+                next.push(i)
+            }
+        };
+        while let Some(i) = at.pop() {
+            match pattern.get(i).map(String::as_str) {
+                // All of it has matched: this is a name under what it names.
+                None => return true,
+                Some("**") => {
+                    reach(i);
+                    at.push(i + 1);
+                }
+                Some(segment) if is_segment(segment, part) => reach(i + 1),
+                Some(_) => {}
+            }
+        }
+        at = next;
+    }
+    at.iter().any(|i| pattern[*i..].iter().all(|segment| segment == "**"))
+}
+
+/// Whether a segment of a pattern matches.
+fn is_segment(pattern: &str, text: &str) -> bool {
+    if pattern.contains('*') { capture_segment(pattern, text).is_some() } else { pattern == text }
+}
+
 /// The captures of one way of choosing, if it matches. A wildcard takes as little as it can.
 fn capture(pattern: &[String], parts: &[&str]) -> Option<Captures> {
     // reach[i][j]: whether pattern[i..] matches parts[j..]. Filled from the end, so time is the product of the lengths.
@@ -78,7 +110,7 @@ fn capture(pattern: &[String], parts: &[&str]) -> Option<Captures> {
         for j in (0..=cols).rev() {
             reach[i][j] = match (pattern[i].as_str(), j < cols) {
                 ("**", inside) => reach[i + 1][j] || (inside && reach[i][j + 1]),
-                (segment, true) => reach[i + 1][j + 1] && capture_segment(segment, parts[j]).is_some(),
+                (segment, true) => reach[i + 1][j + 1] && is_segment(segment, parts[j]),
                 (_, false) => false,
             };
         }

@@ -39,7 +39,7 @@ pub struct Weight {
     pub dtype: DType,
     /// Which store it lives in.
     pub store: Store,
-    /// Its first element's number in that store; a multiple of 16.
+    /// Its first element's number in that store: a multiple of 16, or the end of the weight before it.
     pub offset: usize,
 }
 
@@ -152,7 +152,8 @@ pub enum Place {
         /// The last step that uses it.
         last: u32,
     },
-    /// A weight, or what belongs to it in another store of the same layout.
+    /// A weight, or what belongs to it in another store of the same layout; and, where the buffer is longer than the weight,
+    /// those that lie behind it.
     Weight {
         /// The store: that of the weight, or `Grads` or `State` for a trained one.
         store: Store,

@@ -3,9 +3,9 @@
 
 use crate::machine::{Machine, Named};
 use dlc_compiler::program::interp::{self, first_unsound, run_entry};
-use dlc_compiler::program::{Entry, Program, Role, Ty, WeightId};
+use dlc_compiler::program::{Entry, Param, Program, Role, Ty, WeightId};
 use dlc_plan::plan::{Port, Store, Weight};
-use dlc_plan::{DType, HostState};
+use dlc_plan::{DType, HostState, Size};
 use dlc_runtime::Error;
 use dlc_runtime::tensor::Tensor;
 
@@ -77,7 +77,11 @@ impl Machine for Interp {
         for ((role, value), dtype) in entry.outputs.iter().zip(results).zip(dtypes) {
             match role {
                 Role::Named(output) | Role::Index(output, _) => named.push((output.clone(), write(&value, dtype)?)),
-                Role::Weight(WeightId(number)) => self.values[*number as usize] = value,
+                Role::Weight(row) => {
+                    for (WeightId(number), value) in row.iter().zip(value.unstack(row.len())) {
+                        self.values[*number as usize] = value;
+                    }
+                }
                 Role::Grad(_) | Role::Trained | Role::Grads | Role::State(_) => {}
             }
         }
@@ -127,17 +131,28 @@ impl Interp {
 
     /// What an entry takes: the inputs, and weights.
     fn args(&self, entry: &Entry, inputs: &[(&str, &Tensor)]) -> Result<Vec<interp::Tensor>, Error> {
-        let arg = |role: &Role| match role {
+        let params = &self.program.function(entry.function).params;
+        let arg = |(role, param): (&Role, &Param)| match role {
             Role::Named(input) | Role::Index(input, _) => {
                 let given = inputs.iter().find(|(name, _)| name == input).map(|(_, tensor)| *tensor);
                 read(given.ok_or_else(|| Error::NoInput { name: input.clone(), entry: entry.name.clone() })?)
             }
-            Role::Weight(WeightId(number)) => Ok(self.values[*number as usize].clone()),
-            Role::Grad(_) | Role::Trained | Role::Grads | Role::State(_) => {
+            Role::Weight(row) => {
+                let each = row.iter().map(|WeightId(number)| self.values[*number as usize].clone());
+                Ok(interp::Tensor::stack(each.collect(), &param.ty))
+            }
+            // Nothing has been added up so far.
+            Role::Grad(_) => {
+                let each = |size: &Size| size.known().and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
+                let shape: Vec<usize> = param.ty.shape.iter().map(each).collect();
+                let zeros = vec![0.0; shape.iter().product()];
+                Ok(interp::Tensor::new(shape, zeros))
+            }
+            Role::Trained | Role::Grads | Role::State(_) => {
                 Err(refused(format!("`{}` is for machine code: the interpreter keeps no gradients", entry.name)))
             }
         };
-        entry.inputs.iter().map(arg).collect()
+        entry.inputs.iter().zip(params).map(arg).collect()
     }
 
     fn number(&self, name: &str) -> Result<usize, Error> {

@@ -122,7 +122,7 @@ impl Watch for Show {
                 return Some(format!("weight `{}` is not finite", weight.name));
             }
         }
-        let place = Interp::new(self.program.take()?).first_unsound("grad", machine, state, batch)?;
+        let place = Interp::new(self.program.take()?).first_unsound("accumulate", machine, state, batch)?;
         Some(format!("the first non-finite value is {place}"))
     }
 

@@ -53,6 +53,7 @@ impl Checker {
         let (fan_in, fan_out) = fans(decl);
         let before = self.first.replace(First { shape: decl.ty.shape.clone(), fan_in, fan_out });
         self.open_root("first value");
+        self.root().each_alone = true;
         let v = self.eval_value(&init.value, &init.scope);
         let value = self.fitted(v, &decl.ty, init.value.span);
         self.first = before;

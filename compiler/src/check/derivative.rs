@@ -2,10 +2,11 @@
 
 use super::Checker;
 use super::call::{Names, Unnamed, translate};
-use super::frame::{Guard, finish};
+use super::frame::Guard;
 use super::key;
 use super::load::FnItem;
 use super::scope::{Kind, Scope};
+use super::stacks::finish;
 use super::stmt::Flow;
 use super::types::match_dims;
 use super::value::{Axis, Given, Tag, Tensor, Val};
@@ -99,7 +100,7 @@ impl Checker {
         let value = self.use_(&result);
         let frame = self.frames.pop().expect("it was opened above");
         let guards = frame.root.expect("it was opened as a root").guards;
-        let mut function = finish(frame.builder, &[value]);
+        let (mut function, _) = finish(frame.builder, &frame.stacks, &[value]);
         let gradient = self.gradient_fn(f, axes, bound, span, derivative)?;
         function.derivative = Some(gradient);
         let function = self.add_function(function);
@@ -204,7 +205,7 @@ impl Checker {
             results.push(self.gradient_of(g, t, derivative)?);
         }
         let frame = self.frames.pop().expect("it was opened above");
-        Some(self.add_function(finish(frame.builder, &results)))
+        Some(self.add_function(finish(frame.builder, &frame.stacks, &results).0))
     }
 
     /// A gradient with its parameter's type.

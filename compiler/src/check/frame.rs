@@ -2,15 +2,16 @@
 //!
 //! A root frame is a net, a function with a derivative, or an entry: it holds the slots, that is the weights and random
 //! sites that the function takes as parameters. An iteration's frame reads what is outside of it through captures, which
-//! become parameters too. Parameters are made when they are first needed and moved to the front at the end.
+//! become parameters too. Parameters are made when they are first needed and moved to the front at the end; what a loop
+//! takes from iteration to iteration goes into stacks (`stacks.rs`).
 
 use super::Checker;
+use super::stacks::{self, SlotParam, Stacks};
 use super::value::{Axis, Tag, Tensor, Val};
 use crate::program::build::Builder;
 use crate::program::{FnId, Function, Op, Param, Ty, Value};
 use dlc_grammar::Span;
 use dlc_grammar::ast::{Expr, NetKind};
-use dlc_plan::random::site_hash;
 use dlc_plan::{DType, Host};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -24,6 +25,8 @@ pub(super) struct Frame {
     pub builder: Builder,
     /// What only a root has.
     pub root: Option<Box<Root>>,
+    /// The parameters that have gone into stacks.
+    pub stacks: Stacks,
     /// An iteration's captures: values of the frame around it, in the order of this frame's parameters.
     pub captures: Vec<Value>,
     /// Which parameter of this frame stands for which value of the frame around it.
@@ -51,10 +54,15 @@ pub(super) struct Reduced {
 /// What a root frame has besides its nodes.
 #[derive(Default)]
 pub(super) struct Root {
-    /// The weights and random sites, in the order of the parameters after the inputs.
+    /// The weights and random sites.
     pub slots: Vec<Slot>,
-    /// The parameter of each slot.
-    pub slot_values: Vec<Value>,
+    /// What each slot stands for, unless it came as part of a stack that nobody has looked into yet.
+    pub slot_values: Vec<Option<Value>>,
+    /// What the parameters after the inputs are, in the order in which they were made; those that have gone into a
+    /// stack, and the random sites of an entry, are none in the end.
+    pub params: Vec<(SlotParam, Value)>,
+    /// Whether each slot is to be a parameter by itself.
+    pub each_alone: bool,
     /// The layers by label.
     pub layers: HashMap<Rc<str>, LayerState>,
     /// Every label and weight declared here, and where.
@@ -77,7 +85,7 @@ pub(super) struct Root {
     pub entry: bool,
 }
 
-/// A weight, or a place where random numbers are drawn, as a function's parameter.
+/// A weight, or a place where random numbers are drawn: a function's parameter, or part of one.
 #[derive(Clone, Debug)]
 pub struct Slot {
     /// Its name below the function's own member: a weight's is dotted; a site's is the member that draws.
@@ -165,6 +173,8 @@ pub(super) struct Used {
 pub(super) struct Finished {
     pub function: Function,
     pub root: Root,
+    /// What the parameters after the inputs are.
+    pub params: Vec<SlotParam>,
     /// The states that have a new value, by slot; extra results in this order.
     pub updated: Vec<usize>,
 }
@@ -193,6 +203,7 @@ impl Checker {
             id,
             builder: Builder::new(name),
             root,
+            stacks: Stacks::default(),
             captures: Vec::new(),
             seen: HashMap::new(),
             states: Vec::new(),
@@ -265,18 +276,21 @@ impl Checker {
         let mut value = t.value;
         for i in home + 1..=top {
             assert!(self.frames[i].root.is_none(), "a function reads no tensor of its caller's");
-            value = match self.frames[i].seen.get(&value) {
-                Some(mine) => *mine,
-                None => {
-                    let name = self.name_of(i - 1, value);
-                    let mine = self.parameter_of(i, name, ty.clone());
-                    self.frames[i].seen.insert(value, mine);
-                    self.frames[i].captures.push(value);
-                    mine
-                }
-            };
+            value = self.capture(i, value, &ty);
         }
         value
+    }
+
+    /// The parameter of an iteration's frame that stands for a value of the frame around it.
+    pub(super) fn capture(&mut self, frame: usize, value: Value, ty: &Ty) -> Value {
+        if let Some(mine) = self.frames[frame].seen.get(&value) {
+            return *mine;
+        }
+        let name = self.name_of(frame - 1, value);
+        let mine = self.parameter_of(frame, name, ty.clone());
+        self.frames[frame].seen.insert(value, mine);
+        self.frames[frame].captures.push(value);
+        mine
     }
 
     /// What people call a value, where it has a name.
@@ -290,35 +304,34 @@ impl Checker {
 
     /// The present value of a slot of the innermost root: a state's new one where it has been changed. Axes
     /// without a tag have none.
-    pub(super) fn slot_tensor(&self, slot: usize, tags: Vec<Option<Tag>>) -> Tensor {
+    pub(super) fn slot_tensor(&mut self, slot: usize, tags: Vec<Option<Tag>>) -> Tensor {
         let root = self.root_index();
         let changed = self.frames[root..].iter().rev().find_map(|f| f.states.iter().rev().find(|(s, _)| *s == slot));
         if let Some((_, t)) = changed {
             return t.clone();
         }
+        let value = self.slot_value(root, slot);
         let frame = &self.frames[root];
         let data = frame.root.as_ref().expect("the index is a root's");
         let ty = &data.slots[slot].decl.ty;
         let tag = |i: usize| tags.get(i).cloned().flatten();
         let axes = ty.shape.iter().enumerate().map(|(i, size)| Axis { size: size.clone(), tag: tag(i) }).collect();
-        Tensor { frame: frame.id, value: data.slot_values[slot], dtype: ty.dtype, axes }
+        Tensor { frame: frame.id, value, dtype: ty.dtype, axes }
     }
 
-    /// Adds a slot to the innermost root.
+    /// Adds a slot to the innermost root, with a parameter of its own.
     pub(super) fn add_slot(&mut self, slot: Slot) -> usize {
-        let i = self.root_index();
-        let entry = self.root().entry;
-        let value = match slot.decl.kind {
-            SlotKind::Site(n) if entry => {
-                let hash = site_hash(&slot.path, n) as i32;
-                self.frames[i].builder.constant(DType::I32, f64::from(hash))
-            }
-            SlotKind::Site(n) => self.parameter_of(i, format!("{}#{n}", slot.path), slot.decl.ty.clone()),
-            SlotKind::Param | SlotKind::State => self.parameter_of(i, slot.path.to_string(), slot.decl.ty.clone()),
-        };
-        let root = self.frames[i].root.as_mut().expect("the index is a root's");
+        let number = self.push_slot(slot);
+        let root = self.root_index();
+        self.slot_param(root, SlotParam::One(number));
+        number
+    }
+
+    /// Adds a slot to the innermost root that is going to have a parameter, or to be part of one.
+    pub(super) fn push_slot(&mut self, slot: Slot) -> usize {
+        let root = self.root();
         root.slots.push(slot);
-        root.slot_values.push(value);
+        root.slot_values.push(None);
         root.slots.len() - 1
     }
 
@@ -366,9 +379,16 @@ impl Checker {
         states.sort_by_key(|(slot, _)| *slot);
         results.extend(states.iter().map(|(_, t)| self.use_(t)));
         let frame = self.frames.pop().expect("the frame that ends was begun");
-        let root = *frame.root.expect("a root ends");
+        let mut root = *frame.root.expect("a root ends");
         let updated = states.iter().map(|(slot, _)| *slot).collect();
-        Finished { function: finish(frame.builder, &results), root, updated }
+        let number = |v: &Value| match frame.builder.f.nodes[v.node as usize].op {
+            Op::Param(p) => Some(p as usize),
+            _ => None,
+        };
+        let params: Vec<_> = root.params.drain(..).filter_map(|(param, v)| Some((param, number(&v)?))).collect();
+        let (function, kept) = stacks::finish(frame.builder, &frame.stacks, &results);
+        let params = params.into_iter().filter(|(_, p)| kept[*p]).map(|(param, _)| param).collect();
+        Finished { function, root, params, updated }
     }
 
     /// Gives up the innermost frame.
@@ -379,40 +399,5 @@ impl Checker {
     /// Adds a function to the program.
     pub(super) fn add_function(&mut self, f: Function) -> FnId {
         self.program.add(f)
-    }
-}
-
-/// The function with its parameters in front and without the nodes that nothing needs.
-pub(super) fn finish(builder: Builder, results: &[Value]) -> Function {
-    let f = builder.f;
-    let mut needed: Vec<bool> = f.nodes.iter().map(|n| matches!(n.op, Op::Param(_))).collect();
-    results.iter().for_each(|v| needed[v.node as usize] = true);
-    for i in (0..f.nodes.len()).rev().filter(|i| !matches!(f.nodes[*i].op, Op::Param(_))) {
-        if needed[i] {
-            f.nodes[i].args.iter().for_each(|v| needed[v.node as usize] = true);
-        }
-    }
-    let mut place = vec![u32::MAX; f.nodes.len()];
-    let mut next = f.params.len() as u32;
-    for (i, n) in f.nodes.iter().enumerate() {
-        match n.op {
-            Op::Param(p) => place[i] = p,
-            _ if needed[i] => {
-                place[i] = next;
-                next += 1;
-            }
-            _ => {}
-        }
-    }
-    let moved = |v: &Value| Value { node: place[v.node as usize], port: v.port };
-    let mut nodes: Vec<Option<crate::program::Node>> = (0..next).map(|_| None).collect();
-    for (i, mut n) in f.nodes.into_iter().enumerate().filter(|(i, _)| needed[*i]) {
-        n.args.iter_mut().for_each(|v| *v = moved(v));
-        nodes[place[i] as usize] = Some(n);
-    }
-    Function {
-        nodes: nodes.into_iter().map(|n| n.expect("every place is taken")).collect(),
-        results: results.iter().map(moved).collect(),
-        ..Function { name: f.name, params: f.params, derivative: f.derivative, ..Function::default() }
     }
 }

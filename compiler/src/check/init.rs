@@ -2,6 +2,7 @@
 
 use super::Checker;
 use super::frame::{Decl, Slot, SlotKind};
+use super::stacks::SlotParam;
 use crate::program::{Function, Node, Op, Value, View};
 use dlc_grammar::{Diagnostic, nearest};
 use dlc_plan::Prim;
@@ -92,13 +93,14 @@ fn near_segment<'a>(wrote: &str, segments: &[&'a str]) -> Option<&'a str> {
 }
 
 /// Notes for each weight with two axes that a product reads which axis is summed over: that is its fan-in.
-pub(super) fn find_summed(f: &Function, slots: &mut [Slot]) {
-    let first = f.params.len() - slots.len();
+pub(super) fn find_summed(f: &Function, params: &[SlotParam], slots: &mut [Slot]) {
+    let first = f.params.len() - params.len();
     for node in &f.nodes {
         let Op::Contract(c) = &node.op else { continue };
         for (arg, labels) in node.args.iter().zip([&c.a, &c.b]) {
             let Some((param, axes)) = source(f, *arg) else { continue };
-            let Some(slot) = param.checked_sub(first).and_then(|i| slots.get_mut(i)) else { continue };
+            let Some(SlotParam::One(slot)) = param.checked_sub(first).map(|i| &params[i]) else { continue };
+            let slot = &mut slots[*slot];
             if axes.len() != 2 || slot.decl.summed.is_some() || !is_weight(slot) {
                 continue;
             }

@@ -34,6 +34,7 @@ mod repeat;
 mod require;
 mod rows;
 mod scope;
+mod stacks;
 mod stmt;
 mod sums;
 mod types;
@@ -51,6 +52,7 @@ pub(crate) use num::to_host;
 pub use raw::Raw;
 pub(crate) use require::names_in;
 pub use scope::{Kind, Owner, Scope, Var};
+pub use stacks::SlotParam;
 pub use value::{Axis, AxisArgs, AxisSel, Ctor, Func, Given, Layer, Num, NumVal, Tag, Target, Tensor, Val};
 
 use crate::prelude;

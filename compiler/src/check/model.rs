@@ -7,6 +7,7 @@ use super::init::is_weight;
 use super::load::NetItem;
 use super::require::names_in;
 use super::scope::{Kind, Owner, Scope};
+use super::stacks::SlotParam;
 use super::value::{Axis, Ctor, Given, Num, Tag, Tensor, Val};
 use crate::program::{FnId, Ty};
 use dlc_grammar::ast::{BinaryOp, Dim, Expr, ExprKind, Param};
@@ -33,8 +34,10 @@ pub struct ModelFn {
 pub struct EntryFn {
     /// The function.
     pub function: FnId,
-    /// The weights, under their full names, in the order of the parameters after the inputs.
+    /// The weights, under their full names.
     pub slots: Vec<Slot>,
+    /// What the parameters after the inputs are.
+    pub params: Vec<SlotParam>,
     /// The states whose new values follow the outputs, by slot.
     pub updated: Vec<usize>,
     /// Conditions on dynamic sizes.
@@ -85,6 +88,7 @@ impl Checker {
             done.root.slots.iter().scan(0, |n, s| Some(std::mem::replace(n, *n + usize::from(is_weight(s))))).collect();
         EntryFn {
             function: self.add_function(done.function),
+            params: done.params.iter().map(|p| p.renumbered(|s| place[s])).collect(),
             updated: done.updated.iter().map(|s| place[*s]).collect(),
             guards: done.root.guards,
             aliases: done.root.aliases.into_iter().map(|(n, s, at)| (n, place[s], at)).collect(),

@@ -13,6 +13,7 @@ use super::init;
 use super::key;
 use super::load::NetItem;
 use super::scope::{Kind, Owner, Scope};
+use super::stacks::SlotParam;
 use super::stmt::Flow;
 use super::value::{Ctor, Given, Layer, Tag, Tensor, Val};
 use crate::program::{FnId, Ty, Value};
@@ -30,6 +31,8 @@ pub struct Instance {
     pub result_tys: Vec<Ty>,
     /// Its weights and random sites.
     pub slots: Vec<Slot>,
+    /// What the parameters after the inputs are.
+    pub params: Vec<SlotParam>,
     /// The states that it changes, by slot.
     pub updated: Vec<usize>,
     /// Conditions on dynamic sizes.
@@ -190,20 +193,30 @@ impl Checker {
 
     /// A slot of the innermost root for each slot of an instance, with the label in front.
     fn new_slots(&mut self, instance: &Rc<Instance>, label: &str) -> Vec<usize> {
-        instance.slots.iter().map(|s| self.new_slot(s, label)).collect()
+        let slots: Vec<usize> = instance.slots.iter().map(|s| self.new_slot(s, label)).collect();
+        self.new_params(instance, &slots, |_| true);
+        slots
+    }
+
+    /// A parameter of the innermost root for each parameter of an instance that is so wanted; `slots` are this root's.
+    fn new_params(&mut self, instance: &Rc<Instance>, slots: &[usize], wanted: impl Fn(&Slot) -> bool) {
+        let root = self.root_index();
+        for param in instance.params.iter().filter(|p| wanted(&instance.slots[p.first()])) {
+            self.slot_param(root, param.renumbered(|s| slots[s]));
+        }
     }
 
     fn new_slot(&mut self, slot: &Slot, label: &str) -> usize {
         let path = join(label, &slot.path);
         let SlotKind::Site(_) = slot.decl.kind else {
-            return self.add_slot(Slot { path, decl: slot.decl.clone() });
+            return self.push_slot(Slot { path, decl: slot.decl.clone() });
         };
         let ordinal = self.root().ordinals.entry(path.clone()).or_insert(0);
         let kind = SlotKind::Site(*ordinal);
         *ordinal += 1;
         let decl =
             if slot.decl.kind == kind { slot.decl.clone() } else { Rc::new(Decl { kind, ..(*slot.decl).clone() }) };
-        self.add_slot(Slot { path, decl })
+        self.push_slot(Slot { path, decl })
     }
 
     /// The slots of a layer that is used again: the same weights, and random sites of its own.
@@ -243,6 +256,7 @@ impl Checker {
                 }
             }
         }
+        self.new_params(instance, &slots, |s| !init::is_weight(s));
         Some(slots)
     }
 
@@ -263,8 +277,11 @@ impl Checker {
                 args.push(self.use_(t));
             }
         }
-        for slot in slots {
-            let t = self.slot_tensor(*slot, Vec::new());
+        for param in &instance.params {
+            let t = match param {
+                SlotParam::One(slot) => self.slot_tensor(slots[*slot], Vec::new()),
+                SlotParam::Stack(_) => self.stack_tensor(&param.renumbered(|s| slots[s])),
+            };
             args.push(self.use_(&t));
         }
         for guard in &instance.guards {
@@ -398,13 +415,14 @@ impl Checker {
         });
         let mut done = self.close_root(&result);
         let result_tys = done.function.result_tys();
-        init::find_summed(&done.function, &mut done.root.slots);
+        init::find_summed(&done.function, &done.params, &mut done.root.slots);
         let function = self.add_function(done.function);
         Some(Instance {
             function,
             result: template,
             result_tys,
             slots: done.root.slots,
+            params: done.params,
             updated: done.updated,
             guards: done.root.guards,
             aliases: done.root.aliases,

@@ -1,13 +1,13 @@
 //! `repeat`: each iteration becomes a function, and consecutive iterations that are one function become one loop.
 //!
 //! What an iteration reads from around it is captured, what it rebinds are its results. Between two neighbours, a capture
-//! that is the earlier one's result is carried, one that is the same value for both is invariant, and one that differs
-//! (weights, random sites) is a row of the loop's table. While iterations are being collected, their results are pending:
+//! that is the earlier one's result is carried, one that is the same value for both is invariant, and of those that differ
+//! the loop takes a stack (weights, random sites) or, where there is none, a row of its table. While iterations are being collected, their results are pending:
 //! stand-ins that only later iterations capture.
 
 use super::Checker;
-use super::frame::finish;
 use super::scope::{Kind, Scope, Var};
+use super::stacks::finish;
 use super::value::{Tensor, Val};
 use crate::program::{FnId, Function, Node, Op, Repeat, Ty, Value};
 use dlc_grammar::Span;
@@ -135,10 +135,11 @@ impl Checker {
             self.set_state(*slot, pending(t, first_state + k as u32));
         }
         let member = member_of(&frame.labels, index);
-        let mut function = finish(frame.builder, &results);
+        let (mut function, kept) = finish(frame.builder, &frame.stacks, &results);
         name_from_within(&mut function, &member);
         self.frame().labels.extend(frame.labels);
-        done.push(Iteration { function, captures: frame.captures, member, span });
+        let captures = frame.captures.into_iter().zip(kept).filter(|(_, kept)| *kept).map(|(v, _)| v).collect();
+        done.push(Iteration { function, captures, member, span });
         rebound
     }
 
@@ -199,7 +200,7 @@ impl Checker {
         let of = |want: fn(&Part) -> bool| -> Vec<usize> { (0..parts.len()).filter(|j| want(&parts[*j])).collect() };
         let carried = of(|p| matches!(p, Part::Carried(_)));
         let invariant = of(|p| matches!(p, Part::Invariant));
-        let rows = of(|p| matches!(p, Part::Row));
+        let differing = of(|p| matches!(p, Part::Row));
         let carried_results: Vec<u32> = carried
             .iter()
             .map(|j| match parts[*j] {
@@ -213,10 +214,22 @@ impl Checker {
         for j in carried.iter().chain(&invariant) {
             args.push(resolve(first.captures[*j], results));
         }
-        for j in &rows {
-            args.extend(group.iter().map(|it| resolve(it.captures[*j], results)));
+        let (mut stacks, mut rows, mut cells) = (Vec::new(), Vec::new(), Vec::new());
+        for j in &differing {
+            let own: Vec<Value> = group.iter().map(|it| resolve(it.captures[*j], results)).collect();
+            match self.stack_of(self.frames.len() - 1, &own) {
+                Some(whole) => {
+                    stacks.push(*j);
+                    args.push(whole);
+                }
+                None => {
+                    rows.push(*j);
+                    cells.extend(own);
+                }
+            }
         }
-        let order: Vec<usize> = carried.iter().chain(&invariant).chain(&rows).copied().collect();
+        args.extend(cells);
+        let order: Vec<usize> = carried.iter().chain(&invariant).chain(&stacks).chain(&rows).copied().collect();
         let result_order: Vec<u32> = carried_results.iter().chain(&others).copied().collect();
         let mut body = reordered(&first.function, &order, &result_order);
         body.name = common_name(group);
@@ -227,7 +240,7 @@ impl Checker {
             reverse: false,
             carried: carried.len(),
             invariant: invariant.len(),
-            stacks: 0,
+            stacks: stacks.len(),
             rows: rows.len(),
             stacked: 0,
             row_results: others.len(),

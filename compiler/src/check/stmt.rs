@@ -165,7 +165,7 @@ impl Checker {
         let root = self.root_index();
         let frame = &self.frames[root];
         let data = frame.root.as_ref().expect("the index is a root's");
-        let slot = data.slot_values.iter().position(|v| *v == t.value && t.frame == frame.id);
+        let slot = data.slot_values.iter().position(|v| *v == Some(t.value) && t.frame == frame.id);
         let Some(slot) = slot else {
             let message = format!("`{}:` names a layer or a weight, and this is computed", label.path);
             let d = Diagnostic::error("E0112", span, message);

@@ -115,12 +115,26 @@ impl Emit<'_> {
             }
             Node::Random => self.random(node, map),
             Node::Const(x) => self.scalar(n.tys[0].dtype, Host::Const(*x)),
+            Node::Table(all) => self.table(node, all, map),
             Node::Host(h) => self.scalar(n.tys[0].dtype, h.clone()),
             Node::Param(_) => unreachable!("given, not computed"),
             Node::Contract(_) | Node::Scatter | Node::Rows(_) | Node::Call(_) | Node::Repeat(_) | Node::Panels(_) => {
                 unreachable!("a step, not fused")
             }
         }
+    }
+
+    /// An element of a table that no loop takes apart: chosen by its index.
+    fn table(&mut self, node: u32, all: &[f64], map: &Map) -> Val {
+        let ty = self.cx.f.nodes[node as usize].tys[0].clone();
+        let at = self.index(&map.flat(&ty.shape));
+        let mut found = self.scalar(ty.dtype, Host::Const(all.first().copied().unwrap_or(0.0)));
+        for (i, x) in all.iter().enumerate().skip(1) {
+            let (own, here) = (self.scalar(ty.dtype, Host::Const(*x)), self.int(i as i32));
+            let is = self.ins(Instr::IEq, &[at, here]);
+            found = self.choose(&[is, own, found]);
+        }
+        found
     }
 
     /// The number that a value is everywhere, if it is one.

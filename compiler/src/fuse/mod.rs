@@ -30,6 +30,8 @@ pub struct Context<'a> {
     pub f: &'a Function,
     /// Parameters that are scalars of the host, by their number.
     pub hosts: HashMap<u32, Host>,
+    /// Parameters that are tables of such scalars, by their number: the elements in order.
+    pub tables: HashMap<u32, Vec<Host>>,
     /// Views, constants, indices and random numbers that are put into memory because whoever reads them needs that.
     pub copies: Vec<bool>,
     /// The length of the flat stores of trained weights, in an entry that goes over them.
@@ -56,10 +58,12 @@ impl Context<'_> {
     pub fn nature(&self, node: u32) -> Nature {
         match &self.f.nodes[node as usize].op {
             Op::Param(_) => Nature::Given,
-            Op::Const(_) | Op::Host(_) | Op::Iota(_) | Op::Random | Op::View(_) => match self.copies[node as usize] {
-                true => Nature::Fused,
-                false => Nature::Virtual,
-            },
+            Op::Const(_) | Op::Table(_) | Op::Host(_) | Op::Iota(_) | Op::Random | Op::View(_) => {
+                match self.copies[node as usize] {
+                    true => Nature::Fused,
+                    false => Nature::Virtual,
+                }
+            }
             Op::Map(_) | Op::Reduce(..) | Op::Gather | Op::Concat(_) | Op::Stop | Op::Within(_) => Nature::Fused,
             Op::Contract(_) | Op::Scatter | Op::Rows(_) | Op::Call(_) | Op::Repeat(_) | Op::Panels(_) => Nature::Step,
         }
@@ -79,6 +83,15 @@ impl Context<'_> {
             Op::Const(x) => Some(Host::Const(*x)),
             Op::Host(h) => Some(h.clone()),
             Op::Param(p) => self.hosts.get(p).cloned(),
+            _ => None,
+        }
+    }
+
+    /// The scalars of the host that a table's elements are, in order, if it is one.
+    pub fn table(&self, v: Value) -> Option<Vec<Host>> {
+        match &self.f.node(v).op {
+            Op::Table(all) => Some(all.iter().map(|x| Host::Const(*x)).collect()),
+            Op::Param(p) => self.tables.get(p).cloned(),
             _ => None,
         }
     }
@@ -113,6 +126,18 @@ impl Context<'_> {
         whole && self.layout(v).is_some_and(|l| same_order(&l, &self.f.ty(v).shape))
     }
 
+    /// Where a value begins in its root's memory, if it is a piece of that, and the root is there in any case.
+    pub fn piece(&self, v: Value) -> Option<Size> {
+        let root = self.root(v);
+        let there = match self.nature(root.node) {
+            Nature::Given => self.host(root).is_none() && self.table(root).is_none(),
+            Nature::Step => true,
+            Nature::Virtual | Nature::Fused => false,
+        };
+        let layout = self.layout(v).filter(|_| there && root != v)?;
+        same_strides(&layout, &self.f.ty(v).shape).then_some(layout.offset)
+    }
+
     /// Follows free views from a value, read at `map`, to what has to be computed or loaded.
     pub fn resolve(&self, mut v: Value, mut map: Map, extents: &[Size]) -> Resolved {
         while let Some(view) = self.view(v) {
@@ -137,6 +162,11 @@ pub enum Resolved {
 
 /// Whether a layout is the contiguous one, axes of extent 1 aside.
 fn same_order(l: &Layout, shape: &[Size]) -> bool {
+    l.offset.is(0) && same_strides(l, shape)
+}
+
+/// Whether a layout is contiguous from where it begins, axes of extent 1 aside.
+fn same_strides(l: &Layout, shape: &[Size]) -> bool {
     let own = Layout::contiguous(shape);
-    l.offset.is(0) && l.strides.iter().zip(&own.strides).zip(shape).all(|((a, b), s)| s.is(1) || a == b)
+    l.strides.iter().zip(&own.strides).zip(shape).all(|((a, b), s)| s.is(1) || a == b)
 }

@@ -136,6 +136,7 @@ fn costs(cx: &Context, home: &[Option<Home>], stored: &[bool]) -> Vec<u32> {
             Op::Random => 6,
             Op::Gather | Op::Concat(_) => 6,
             Op::Param(_) | Op::Const(_) | Op::Host(_) => 0,
+            Op::Table(all) => all.len() as u32,
             Op::View(_) | Op::Stop | Op::Within(_) => 0,
             Op::Iota(_) => 1,
             Op::Reduce(..)

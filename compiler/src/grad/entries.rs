@@ -4,14 +4,15 @@
 
 use super::accumulate;
 use crate::program::build::Builder;
-use crate::program::{Entry, Program, Role, Value};
+use crate::program::{Entry, Program, Role, Value, WeightId};
 use dlc_plan::{DType, Prim};
 
-/// Puts `accumulate` and `grad` in the place of `loss`; a program without it stays as it is.
-pub fn entries(p: &mut Program) {
+/// Puts `accumulate` in the place of `loss`, and `grad` where gradients are asked for `by_name`; a program without `loss`
+/// stays as it is.
+pub fn entries(p: &mut Program, by_name: bool) {
     let Some(loss) = take(p, "loss") else { return };
     let whole = accumulate(p, &loss, "accumulate");
-    let grad = by_name(p, &loss, &whole);
+    let grad = by_name.then(|| named(p, &loss, &whole));
     let entry = match take(p, "share") {
         Some(share) => {
             let part = accumulate(p, &share, "accumulate");
@@ -19,7 +20,8 @@ pub fn entries(p: &mut Program) {
         }
         None => whole,
     };
-    p.entries.extend([entry, grad]);
+    p.entries.push(entry);
+    p.entries.extend(grad);
 }
 
 fn take(p: &mut Program, name: &str) -> Option<Entry> {
@@ -28,18 +30,36 @@ fn take(p: &mut Program, name: &str) -> Option<Entry> {
 }
 
 /// The gradients under the weights' names, beside the loss.
-fn by_name(p: &mut Program, loss: &Entry, accumulate: &Entry) -> Entry {
+fn named(p: &mut Program, loss: &Entry, accumulate: &Entry) -> Entry {
     let mut function = p.function(accumulate.function).clone();
     function.name = format!("{}.grad", p.function(loss.function).name);
-    let named = accumulate.outputs.iter().zip(&function.results).filter_map(|(role, v)| match role {
-        Role::Named(_) | Role::Index(..) => Some((role.clone(), *v)),
-        Role::Grad(w) => Some((Role::Named(p.weights[w.0 as usize].name.clone()), *v)),
-        // Asking for gradients changes nothing, so states keep their values.
-        Role::Weight(_) | Role::Trained | Role::Grads | Role::State(_) => None,
-    });
-    let (outputs, results) = named.unzip();
-    function.results = results;
-    Entry { name: "grad".into(), function: p.add(function), outputs, ..accumulate.clone() }
+    let name = |w: &WeightId| Role::Named(p.weights[w.0 as usize].name.clone());
+    let found = std::mem::take(&mut function.results);
+    let mut b = Builder { f: function, ..Builder::default() };
+    let (mut outputs, mut results) = (Vec::new(), Vec::new());
+    for (role, v) in accumulate.outputs.iter().zip(found) {
+        match role {
+            Role::Named(_) | Role::Index(..) => {
+                outputs.push(role.clone());
+                results.push(v);
+            }
+            Role::Grad(row) => {
+                outputs.extend(row.iter().map(name));
+                results.extend(each(p, &mut b, row, v));
+            }
+            // Asking for gradients changes nothing, so states keep their values.
+            Role::Weight(_) | Role::Trained | Role::Grads | Role::State(_) => {}
+        }
+    }
+    Entry { name: "grad".into(), function: p.add(b.finish(results)), outputs, ..accumulate.clone() }
+}
+
+/// What a value is for each weight of its row.
+pub(crate) fn each(p: &Program, b: &mut Builder, row: &[WeightId], v: Value) -> Vec<Value> {
+    match b.ty(v).rank() - p.weights[row[0].0 as usize].ty.rank() {
+        0 => vec![v],
+        axes => (0..row.len()).map(|k| b.element(v, axes, k)).collect(),
+    }
 }
 
 /// An entry that adds its gradients to those that are there. Its first result, the loss's own sum, is of no more use.
@@ -49,11 +69,10 @@ fn added(p: &mut Program, entry: Entry) -> Entry {
     let args: Vec<Value> = f.params.iter().map(|q| b.param(q.name.clone(), q.ty.clone())).collect();
     let mut inputs = entry.inputs.clone();
     let mut before = Vec::new();
-    for role in &entry.outputs {
-        let Role::Grad(w) = role else { continue };
-        let w = &p.weights[w.0 as usize];
+    for (role, ty) in entry.outputs.iter().zip(f.result_tys()) {
+        let Role::Grad(row) = role else { continue };
         inputs.push(role.clone());
-        before.push(b.param(format!("{}.grad", w.name), w.ty.with(DType::F32)));
+        before.push(b.param(format!("{}.grad", p.weights[row[0].0 as usize].name), ty.with(DType::F32)));
     }
     let results = b.call(entry.function, args, f.result_tys());
     let mut before = before.into_iter();

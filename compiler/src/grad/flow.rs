@@ -66,9 +66,8 @@ impl Flows {
             vec![(0..n.args.len()).map(passes).collect::<Vec<bool>>()]
         };
         match &n.op {
-            Op::Param(_) | Op::Const(_) | Op::Host(_) | Op::Iota(_) | Op::Random | Op::Stop | Op::Within(_) => {
-                one(&|_| false)
-            }
+            Op::Param(_) | Op::Const(_) | Op::Table(_) | Op::Host(_) | Op::Iota(_) => one(&|_| false),
+            Op::Random | Op::Stop | Op::Within(_) => one(&|_| false),
             Op::Panels(_) => vec![vec![false; n.args.len()]; n.tys.len()],
             Op::Map(prim) => one(&|k| rules::passes(*prim, k)),
             Op::Reduce(..) | Op::View(_) | Op::Contract(_) | Op::Concat(_) => one(&|_| true),

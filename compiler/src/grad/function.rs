@@ -134,7 +134,13 @@ fn forward(
                     node.tys = g.forward.result_tys(&p.function(g.forward.body).result_tys());
                     inner[i] = Some(Inner::Loop(Box::new(g)));
                 }
-                Op::Param(_) | Op::Const(_) | Op::Host(_) | Op::Map(_) | Op::Reduce(..) | Op::View(_) => {}
+                Op::Param(_)
+                | Op::Const(_)
+                | Op::Table(_)
+                | Op::Host(_)
+                | Op::Map(_)
+                | Op::Reduce(..)
+                | Op::View(_) => {}
                 Op::Contract(_)
                 | Op::Gather
                 | Op::Scatter

@@ -29,7 +29,7 @@ enum Cost {
 
 fn cost(op: &Op) -> Cost {
     match op {
-        Op::Const(_) | Op::Host(_) | Op::Iota(_) | Op::Random | Op::Stop | Op::Within(_) => Cost::Light,
+        Op::Const(_) | Op::Table(_) | Op::Host(_) | Op::Iota(_) | Op::Random | Op::Stop | Op::Within(_) => Cost::Light,
         // A slice is smaller than what it is taken from.
         Op::View(View::Slice { .. }) | Op::Concat(_) => Cost::Step,
         Op::View(_) => Cost::Light,

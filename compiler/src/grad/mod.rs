@@ -18,6 +18,7 @@ mod stated;
 mod windows;
 
 pub use accumulate::accumulate;
+pub(crate) use entries::each;
 pub use entries::entries;
 
 use crate::program::{FnId, Program};

@@ -71,6 +71,7 @@ pub(super) fn node(c: &mut Back, inner: &Option<Inner>) {
         | Op::Rows(RowOp::Order { .. })
         | Op::Param(_)
         | Op::Const(_)
+        | Op::Table(_)
         | Op::Host(_)
         | Op::Iota(_)
         | Op::Random

@@ -25,10 +25,11 @@ pub fn entry(
     stored.add(ck, f);
     let inputs = named_inputs(ck, f, inputs);
     let outputs = outputs.iter().map(|n| Role::Named(n.clone()));
+    let (function, weights) = stored.laid_out(ck, f);
     Entry {
         name: name.into(),
-        function: f.function,
-        inputs: inputs.into_iter().chain(stored.roles(f)).collect(),
+        function,
+        inputs: inputs.into_iter().chain(weights.into_iter().map(Role::Weight)).collect(),
         outputs: outputs.chain(stored.updated(f)).collect(),
         guards: f.guards.iter().map(|g| (g.cond.clone(), g.message.clone())).collect(),
     }

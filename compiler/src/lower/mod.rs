@@ -95,6 +95,7 @@ struct Made {
 /// Makes the entries of a target; unless it `needs_files`, what cannot be known without them is left out.
 fn make(ck: &mut Checker, files: &mut dyn Files, target: &Target, needs_files: bool) -> Option<Made> {
     ck.program.weights.clear();
+    ck.program.rows.clear();
     ck.program.states.clear();
     ck.program.entries.clear();
     let mut stored = Stored::default();
@@ -135,7 +136,7 @@ fn forward(ck: &mut Checker, stored: &mut Stored, ctor: &Rc<Ctor>, training: boo
     }
     let mut entry = loss::entry(ck, stored, "forward", &model.entry, &inputs, &outputs);
     entry.outputs.truncate(outputs.len());
-    ck.program.functions[model.entry.function.0 as usize].results.truncate(outputs.len());
+    ck.program.functions[entry.function.0 as usize].results.truncate(outputs.len());
     ck.program.entries.push(entry);
     Some(model)
 }

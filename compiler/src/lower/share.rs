@@ -122,6 +122,7 @@ fn walk(f: &Function, free: &[bool], v: Value, factors: &[Factor], terms: &mut V
         (
             Op::Param(_)
             | Op::Const(_)
+            | Op::Table(_)
             | Op::Host(_)
             | Op::Map(_)
             | Op::Reduce(..)
@@ -158,6 +159,7 @@ fn additive(f: &Function, v: Value) -> bool {
         (
             Op::Param(_)
             | Op::Const(_)
+            | Op::Table(_)
             | Op::Host(_)
             | Op::Map(_)
             | Op::Reduce(..)

@@ -1,8 +1,9 @@
 //! The stored tensors of a program. Takes the functions of entries with the weights they use; gives each weight one number,
 //! under one name, in whatever mode or entry it is used, and the roles of parameters and results.
 
-use crate::check::{Checker, Decl, EntryFn, Slot, SlotKind};
-use crate::program::{Role, Weight, WeightId};
+use crate::check::{Checker, Decl, EntryFn, Slot, SlotKind, SlotParam};
+use crate::program::build::Builder;
+use crate::program::{FnId, Role, Value, Weight, WeightId, WeightRow};
 use dlc_grammar::Diagnostic;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -13,6 +14,8 @@ pub struct Stored {
     /// How each weight was declared.
     pub decls: Vec<Rc<Decl>>,
     ids: HashMap<Rc<str>, WeightId>,
+    /// For each weight in a row, which row it is and where in it.
+    placed: HashMap<WeightId, (usize, usize)>,
 }
 
 impl Stored {
@@ -47,20 +50,73 @@ impl Stored {
         }
     }
 
+    /// Lets the weights that a function takes as a stack lie end to end, so that the stack is there. Gives the function, or,
+    /// where weights lie in another order already, one that takes these apart and puts them together; and what its
+    /// parameters are.
+    pub fn laid_out(&mut self, ck: &mut Checker, entry: &EntryFn) -> (FnId, Vec<WeightRow>) {
+        let rows: Vec<WeightRow> = entry.params.iter().map(|p| self.row(entry, p)).collect();
+        let fits: Vec<bool> = rows.iter().map(|row| self.lay(ck, row)).collect();
+        if fits.iter().all(|fits| *fits) {
+            return (entry.function, rows);
+        }
+        let f = ck.program.function(entry.function);
+        let (params, results) = (f.params.clone(), f.result_tys());
+        let mut b = Builder::new(f.name.clone());
+        let inputs = params.len() - rows.len();
+        let mut takes = Vec::new();
+        let mut args: Vec<Vec<Value>> = Vec::new();
+        for param in &params[..inputs] {
+            args.push(vec![b.param(param.name.clone(), param.ty.clone())]);
+        }
+        for ((param, row), fits) in params[inputs..].iter().zip(rows).zip(&fits) {
+            if *fits {
+                args.push(vec![b.param(param.name.clone(), param.ty.clone())]);
+                takes.push(row);
+                continue;
+            }
+            let weights = row.iter().map(|id| &ck.program.weights[id.0 as usize]);
+            args.push(weights.map(|w| b.param(w.name.clone(), w.ty.clone())).collect());
+            takes.extend(row.iter().map(|id| WeightRow::from([*id])));
+        }
+        let args = args
+            .into_iter()
+            .zip(&params)
+            .map(|(own, param)| if let [v] = own[..] { v } else { b.stack(&own, &param.ty) });
+        let args = args.collect::<Vec<_>>();
+        let gives = b.call(entry.function, args, results);
+        (ck.program.add(b.finish(gives)), takes)
+    }
+
+    /// The weights of a parameter.
+    fn row(&self, entry: &EntryFn, param: &SlotParam) -> WeightRow {
+        param.slots().iter().map(|slot| self.ids[&entry.slots[*slot].path]).collect()
+    }
+
+    /// Whether weights can lie end to end in this order, which they do from now on.
+    fn lay(&mut self, ck: &mut Checker, row: &WeightRow) -> bool {
+        if row.len() == 1 {
+            return true;
+        }
+        let own: Vec<Option<(usize, usize)>> = row.iter().map(|id| self.placed.get(id).copied()).collect();
+        if own.iter().all(Option::is_none) {
+            let number = ck.program.rows.len();
+            self.placed.extend(row.iter().enumerate().map(|(i, id)| (*id, (number, i))));
+            ck.program.rows.push(row.clone());
+            return true;
+        }
+        let next = |w: &[Option<(usize, usize)>]| matches!(w, [Some((a, i)), Some((b, j))] if a == b && i + 1 == *j);
+        own.windows(2).all(next)
+    }
+
     /// All of them, as an entry names those that it uses.
     pub fn slots(&self, ck: &Checker) -> Vec<Slot> {
         let named = ck.program.weights.iter().zip(&self.decls);
         named.map(|(w, decl)| Slot { path: w.name.as_str().into(), decl: decl.clone() }).collect()
     }
 
-    /// The roles of the parameters that follow an entry's inputs.
-    pub fn roles(&self, entry: &EntryFn) -> Vec<Role> {
-        entry.slots.iter().map(|slot| Role::Weight(self.ids[&slot.path])).collect()
-    }
-
     /// The roles of the results that follow an entry's outputs: states with a new value.
     pub fn updated(&self, entry: &EntryFn) -> Vec<Role> {
-        entry.updated.iter().map(|slot| Role::Weight(self.ids[&entry.slots[*slot].path])).collect()
+        entry.updated.iter().map(|slot| Role::weight(self.ids[&entry.slots[*slot].path])).collect()
     }
 }
 

@@ -22,7 +22,7 @@ pub fn entry(
 ) -> Option<Vec<(u16, f64)>> {
     let (ctor, span) = &train.optimizer;
     let ctor = with_groups(ck, ctor, overrides, *span)?;
-    let flat = Ty { dtype: DType::F32, shape: vec![Size::from(ck.program.segments().1 as i64)] };
+    let flat = Ty { dtype: DType::F32, shape: vec![Size::from(ck.program.arena() as i64)] };
     ck.open_entry("update");
     let theta = ck.entry_input("theta", flat.clone(), vec![None]);
     let grad = ck.entry_input("grad", flat.clone(), vec![None]);
@@ -165,7 +165,7 @@ fn foreign(p: &Program, f: FnId) -> Option<Span> {
         Op::Param(_) | Op::Const(_) | Op::Host(_) | Op::Map(_) | Op::Stop | Op::Within(_) | Op::Call(_) => true,
         Op::View(View::Broadcast(axes)) => axes.is_empty(),
         Op::View(_) | Op::Reduce(..) | Op::Contract(_) | Op::Gather | Op::Scatter | Op::Rows(_) => false,
-        Op::Iota(_) | Op::Random | Op::Concat(_) | Op::Repeat(_) | Op::Panels(_) => false,
+        Op::Table(_) | Op::Iota(_) | Op::Random | Op::Concat(_) | Op::Repeat(_) | Op::Panels(_) => false,
     };
     let own = f.nodes.iter().find(|n| !plain(&n.op)).map(|n| n.origin.span);
     own.or_else(|| callees(f).into_iter().find_map(|g| foreign(p, g)))

@@ -70,6 +70,7 @@ pub(super) fn results(p: &Program, n: &Node, args: &[Tags], seen: &mut Seen) -> 
     let all: Vec<&Tags> = args.iter().collect();
     let one = match &n.op {
         Op::Const(_) | Op::Host(_) | Op::Iota(_) | Op::Random => vec![Tag::Free; rank],
+        Op::Table(_) => vec![Tag::Whole; rank],
         Op::Map(prim) => {
             let tags = join_all(rank, &all).ok_or("rows and columns trade places")?;
             seen.exp |= *prim == dlc_plan::Prim::Exp && wide(&tags);
@@ -236,7 +237,7 @@ pub(super) fn argument(n: &Node, k: usize, tags: &[Tag], args: &[Tags]) -> Tags 
         }
         Op::Gather if k == 1 => tags[..args[1].len()].to_vec(),
         Op::Gather => [Tag::Whole].iter().chain(&tags[args[1].len()..]).copied().collect(),
-        Op::Param(_) | Op::Const(_) | Op::Host(_) | Op::Iota(_) | Op::Random => own(),
+        Op::Param(_) | Op::Const(_) | Op::Table(_) | Op::Host(_) | Op::Iota(_) | Op::Random => own(),
         Op::Rows(_) => tags[..tags.len().saturating_sub(1)].iter().chain(own().last()).copied().collect(),
         Op::Scatter | Op::Call(_) | Op::Repeat(_) | Op::Panels(_) => own(),
     }

@@ -7,19 +7,19 @@ use crate::program::verify::callees;
 use crate::program::{Entry, FnId, Function, Op, Program, Repeat, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A program with some of the entries, and the functions that these reach. Stated derivatives have had their effect.
-pub(crate) fn part(p: &Program, keep: impl Fn(&Entry) -> bool) -> Program {
-    let entries: Vec<Entry> = p.entries.iter().filter(|e| keep(e)).cloned().collect();
-    let reached = reached(p, &entries);
+/// A copy of a program, with no functions but those that entries reach. Stated derivatives have had their effect.
+pub(crate) fn reached_part(p: &Program) -> Program {
+    let reached = reached(p, &p.entries);
     let functions = (0..p.functions.len() as u32).map(|i| match reached.contains(&FnId(i)) {
         true => Function { derivative: None, ..p.function(FnId(i)).clone() },
         false => Function::default(),
     });
     let mut part = Program {
         functions: functions.collect(),
-        entries,
+        entries: p.entries.clone(),
         dims: p.dims.clone(),
         weights: p.weights.clone(),
+        rows: p.rows.clone(),
         states: p.states.clone(),
         notes: p.notes.clone(),
         operands: p.operands,

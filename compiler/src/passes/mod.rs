@@ -15,9 +15,10 @@ mod rewrite;
 mod round;
 mod share;
 mod simplify;
+mod split;
 mod views;
 
-pub(crate) use drop::part;
+pub(crate) use drop::reached_part;
 pub(crate) use round::operands as round_operands;
 
 use crate::program::verify::{Facts, VerifyError, verify};
@@ -38,6 +39,8 @@ pub const BEFORE_GRADIENTS: &[Pass] = &[
     // What a function keeps for its gradient is chosen well only where the function is seen whole. Functions whose
     // derivative is stated stay calls, since the statement is about the call.
     Pass { name: "inline-plain", run: inline::plain },
+    // What is trained and what is not are apart, in loops of their own.
+    Pass { name: "split", run: split::run },
     // What goes through something wide row by row becomes a function of its own, so that its gradient does too.
     Pass { name: "recognise", run: recognise::run },
 ];

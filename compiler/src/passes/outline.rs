@@ -90,7 +90,7 @@ impl Outline<'_> {
             Op::View(View::Permute(_) | View::Broadcast(_)) => true,
             Op::View(View::Split { count: 0, .. } | View::Merge { count: 0, .. }) => true,
             Op::Map(_) | Op::View(_) | Op::Stop | Op::Within(_) | Op::Concat(_) => wide(tags) || self.needs_nothing(v),
-            Op::Param(_) | Op::Reduce(..) | Op::Contract(_) | Op::Gather | Op::Scatter => false,
+            Op::Param(_) | Op::Table(_) | Op::Reduce(..) | Op::Contract(_) | Op::Gather | Op::Scatter => false,
             Op::Rows(_) | Op::Call(_) | Op::Repeat(_) | Op::Panels(_) => false,
         }
     }
@@ -105,7 +105,7 @@ impl Outline<'_> {
             }
             let n = self.f.node(v);
             match &n.op {
-                Op::Const(_) | Op::Host(_) | Op::Iota(_) => {}
+                Op::Const(_) | Op::Table(_) | Op::Host(_) | Op::Iota(_) => {}
                 Op::Map(_) | Op::View(_) | Op::Stop | Op::Within(_) | Op::Concat(_) => open.extend(&n.args),
                 Op::Param(_) | Op::Reduce(..) | Op::Contract(_) | Op::Gather | Op::Scatter | Op::Random => {
                     return false;

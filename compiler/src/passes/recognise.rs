@@ -171,6 +171,7 @@ fn find_scores(
                 let inner = find_scores(p, g, g.results[v.port as usize], &tags, &mut BTreeMap::new());
                 open.extend(inner.into_iter().map(|(i, tags)| (n.args[i], tags)));
             }
+            Op::Table(_) => {}
             Op::Const(_) | Op::Host(_) | Op::Reduce(..) | Op::Gather | Op::Scatter | Op::Iota(_) | Op::Random => {}
             Op::Rows(_) | Op::Repeat(_) | Op::Panels(_) => {}
         }

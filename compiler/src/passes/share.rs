@@ -50,6 +50,7 @@ fn hash(n: &Node, args: &[Value]) -> u64 {
     n.tys.hash(&mut h);
     match &n.op {
         Op::Const(x) => x.to_bits().hash(&mut h),
+        Op::Table(all) => all.iter().for_each(|x| x.to_bits().hash(&mut h)),
         Op::Map(prim) => prim.hash(&mut h),
         Op::Reduce(op, axes) => (op, axes).hash(&mut h),
         Op::Call(f) => f.hash(&mut h),

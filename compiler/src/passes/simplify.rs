@@ -39,7 +39,7 @@ pub(super) fn emit(b: &mut Builder, op: Op, args: Vec<Value>, ty: Ty) -> Value {
         Op::Stop | Op::Within(_) => Some(args[0]),
         Op::Iota(axis) if ty.shape[*axis].is(1) => Some(b.full(ty.dtype, 0.0, &ty.shape)),
         Op::Host(h) => h.known().map(|x| b.constant(ty.dtype, x)),
-        Op::Param(_) | Op::Const(_) | Op::Gather | Op::Scatter | Op::Iota(_) | Op::Random => None,
+        Op::Param(_) | Op::Const(_) | Op::Table(_) | Op::Gather | Op::Scatter | Op::Iota(_) | Op::Random => None,
         Op::Rows(_) | Op::Concat(_) | Op::Call(_) | Op::Repeat(_) | Op::Panels(_) => None,
     };
     simpler.unwrap_or_else(|| b.node(op, args, ty))

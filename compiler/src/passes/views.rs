@@ -30,12 +30,31 @@ pub(super) fn view(b: &mut Builder, v: &View, a: Value, ty: &Ty) -> Option<Value
             return (full != a && !is_that(&b.f, full, v, a)).then_some(full);
         }
     }
+    if let (Op::Table(all), _) = made_by(&b.f, a)
+        && let Some(all) = part_of_table(v, all, ty)
+    {
+        return Some(b.table(ty.dtype, &all, &ty.shape));
+    }
     match v {
         View::Permute(axes) => permute(b, axes, a, ty),
         View::Broadcast(axes) => broadcast(b, axes, a, ty),
         View::Slice { axis, start, step } => slice(b, *axis, start, *step, a, ty),
         View::Split { .. } | View::Merge { .. } => regroup(b, v, a, ty),
         View::Pad { .. } | View::Affine(_) => None,
+    }
+}
+
+/// The elements that a view takes from a table, where they are some of it in its order.
+fn part_of_table(v: &View, all: &[f64], ty: &Ty) -> Option<Vec<f64>> {
+    let len = usize::try_from(ty.len().known()?).ok()?;
+    match v {
+        View::Slice { axis: 0, start, step: 1 } => {
+            let row = usize::try_from(Size::product(&ty.shape[1..]).known()?).ok()?;
+            let first = usize::try_from(start.known()?).ok()? * row;
+            all.get(first..first + len).map(<[f64]>::to_vec)
+        }
+        View::Split { .. } | View::Merge { .. } => Some(all.to_vec()),
+        View::Permute(_) | View::Broadcast(_) | View::Slice { .. } | View::Pad { .. } | View::Affine(_) => None,
     }
 }
 

@@ -6,8 +6,8 @@ use crate::fuse::{Context, Nature};
 use crate::program::{Function, Label, Op, Value, View};
 use dlc_plan::Size;
 
-/// Marks the views to copy in `cx.copies`.
-pub fn mark(cx: &mut Context) {
+/// Marks the views to copy in `cx.copies`. Results that are not `placed` may be wherever they are, as a piece of something.
+pub fn mark(cx: &mut Context, placed: &[bool]) {
     let f = cx.f;
     for node in 0..f.nodes.len() as u32 {
         let n = &f.nodes[node as usize];
@@ -20,7 +20,7 @@ pub fn mark(cx: &mut Context) {
             Op::Gather if cx.layout(n.args[0]).is_none() => copy(cx, n.args[0]),
             Op::Scatter | Op::Rows(_) | Op::Repeat(_) | Op::Panels(_) | Op::Call(_) => {
                 for a in n.args.clone() {
-                    if cx.host(a).is_none() && !cx.is_alias(a) {
+                    if cx.host(a).is_none() && cx.table(a).is_none() && !cx.is_alias(a) {
                         copy(cx, a);
                     }
                 }
@@ -28,8 +28,8 @@ pub fn mark(cx: &mut Context) {
             _ => {}
         }
     }
-    for r in &f.results {
-        if !cx.is_alias(*r) {
+    for (r, placed) in f.results.iter().zip(placed) {
+        if !cx.is_alias(*r) && (*placed || cx.piece(*r).is_none()) {
             copy(cx, *r);
         }
     }

@@ -34,6 +34,8 @@ pub enum Bind {
     Buffer(BufId),
     /// A scalar of the host.
     Host(Host),
+    /// A table of such scalars: its elements in order.
+    Table(Vec<Host>),
 }
 
 /// One function's body in the making.
@@ -58,7 +60,7 @@ pub fn emit(
     targets: &[Option<BufId>],
     steps: &mut Vec<Step>,
 ) -> Vec<BufId> {
-    let mut body = prepare(frame, f, binds);
+    let mut body = prepare(frame, f, binds, targets);
     let mut copies = Vec::new();
     for (r, target) in f.results.iter().zip(targets) {
         let Some(target) = target else { continue };
@@ -79,14 +81,14 @@ pub fn emit(
         frame.life.touch(to);
         steps.push(Step::Copy { from, to });
     }
-    let result = |(r, target): (&Value, &Option<BufId>)| target.unwrap_or_else(|| body.at[&body.cx.root(*r)]);
-    f.results.iter().zip(targets).map(result).collect()
+    f.results.iter().zip(targets).map(|(r, target)| target.unwrap_or_else(|| body.result(frame, *r))).collect()
 }
 
-fn prepare<'a>(frame: &Frame, f: &'a Function, binds: Vec<Bind>) -> Body<'a> {
+fn prepare<'a>(frame: &Frame, f: &'a Function, binds: Vec<Bind>, targets: &[Option<BufId>]) -> Body<'a> {
     let mut cx = Context {
         f,
         hosts: HashMap::new(),
+        tables: HashMap::new(),
         copies: vec![false; f.nodes.len()],
         segments: frame.segments.clone(),
         generic: frame.generic,
@@ -102,9 +104,12 @@ fn prepare<'a>(frame: &Frame, f: &'a Function, binds: Vec<Bind>) -> Body<'a> {
             Bind::Host(h) => {
                 cx.hosts.insert(i as u32, h);
             }
+            Bind::Table(all) => {
+                cx.tables.insert(i as u32, all);
+            }
         }
     }
-    copies::mark(&mut cx);
+    copies::mark(&mut cx, &targets.iter().map(Option::is_some).collect::<Vec<_>>());
     let (items, home) = fuse::group(&cx);
     let needs = fuse::stored(&cx, &items, &home, &f.results);
     Body { cx, items, home, needs, at, read }
@@ -119,6 +124,18 @@ impl Body<'_> {
         let b = frame.life.add(buffer(self.cx.f.ty(root), None, &note(self.cx.f, root)));
         self.at.insert(root, b);
         b
+    }
+
+    /// The buffer of a result that may be anywhere.
+    fn result(&self, frame: &mut Frame, v: Value) -> BufId {
+        let root = self.cx.root(v);
+        let of = self.at[&root];
+        match self.cx.piece(v).filter(|_| !self.cx.is_alias(v)) {
+            Some(offset) => {
+                frame.life.add(buffer(self.cx.f.ty(v), Some(Place::Part { of, offset }), &note(self.cx.f, root)))
+            }
+            None => of,
+        }
     }
 
     /// Whether a value may be written to a place that a parameter is read from: only if nothing reads it later.
@@ -315,7 +332,7 @@ pub fn note(f: &Function, v: Value) -> String {
         Op::Panels(_) => "panels".into(),
         Op::View(_) => "copy".into(),
         Op::Random => "random".into(),
-        Op::Const(_) | Op::Host(_) | Op::Iota(_) => "constant".into(),
+        Op::Const(_) | Op::Table(_) | Op::Host(_) | Op::Iota(_) => "constant".into(),
         Op::Gather => "gather".into(),
         Op::Scatter => "scatter".into(),
         Op::Rows(op) => op.name().into(),

@@ -12,7 +12,7 @@ mod panels;
 mod repeat;
 
 use crate::program::verify::Facts;
-use crate::program::{Entry, Program, Role, Ty};
+use crate::program::{Entry, Program, Role, Ty, Weight, WeightId};
 use dlc_plan::kernel::Kernel;
 use dlc_plan::plan::{self, Buffer, Guard, Place, Port, Store};
 use dlc_plan::{Plan, Size};
@@ -53,41 +53,47 @@ pub fn plan(program: &Program, _facts: &Facts) -> Plan {
     }
 }
 
-/// The stored tensors, each with its place in its store.
+/// The stored tensors, each with its place in its store: rows end to end, each from a multiple of 16 on.
 fn weights(program: &Program) -> Vec<plan::Weight> {
     let mut ends: HashMap<Store, usize> = HashMap::new();
-    let place = |w: &crate::program::Weight| {
-        let store = match (w.trained, w.ty.dtype.is_float()) {
-            (true, _) => Store::Trained,
-            (false, true) => Store::Frozen,
-            (false, false) => Store::Ints,
-        };
-        let shape: Vec<usize> =
-            w.ty.shape.iter().map(|s| s.known().expect("stored tensors are static") as usize).collect();
-        let end = ends.entry(store).or_default();
-        let offset = *end;
-        *end += shape.iter().product::<usize>().next_multiple_of(16);
-        plan::Weight { name: w.name.clone(), aliases: w.aliases.clone(), shape, dtype: w.ty.dtype, store, offset }
+    let mut offsets = vec![0; program.weights.len()];
+    for row in program.layout() {
+        for id in row.iter() {
+            let w = &program.weights[id.0 as usize];
+            let end = ends.entry(store(w)).or_default();
+            offsets[id.0 as usize] = *end;
+            *end += w.len();
+        }
+        ends.values_mut().for_each(|end| *end = end.next_multiple_of(16));
+    }
+    let weight = |(w, offset): (&Weight, usize)| {
+        let shape = w.ty.shape.iter().map(|s| s.known().expect("stored tensors are static") as usize).collect();
+        let (name, aliases) = (w.name.clone(), w.aliases.clone());
+        plan::Weight { name, aliases, shape, dtype: w.ty.dtype, store: store(w), offset }
     };
-    program.weights.iter().map(place).collect()
+    program.weights.iter().zip(offsets).map(weight).collect()
+}
+
+/// The store that a weight lives in.
+fn store(w: &Weight) -> Store {
+    match (w.trained, w.ty.dtype.is_float()) {
+        (true, _) => Store::Trained,
+        (false, true) => Store::Frozen,
+        (false, false) => Store::Ints,
+    }
 }
 
 /// Where a parameter or result of an entry is, if it is in a store.
 fn stored(program: &Program, role: &Role) -> Option<Place> {
-    let of = |w: u32, grad: bool| {
-        let weight = &program.weights[w as usize];
-        let store = match (grad, weight.trained, weight.ty.dtype.is_float()) {
-            (true, ..) => Store::Grads,
-            (_, true, _) => Store::Trained,
-            (_, false, true) => Store::Frozen,
-            (_, false, false) => Store::Ints,
-        };
-        Place::Weight { store, weight: w }
+    let of = |row: &[WeightId], grad: bool| {
+        let weight = row[0].0;
+        let own = store(&program.weights[weight as usize]);
+        Place::Weight { store: if grad { Store::Grads } else { own }, weight }
     };
     match role {
         Role::Named(_) | Role::Index(..) => None,
-        Role::Weight(w) => Some(of(w.0, false)),
-        Role::Grad(w) => Some(of(w.0, true)),
+        Role::Weight(row) => Some(of(row, false)),
+        Role::Grad(row) => Some(of(row, true)),
         Role::Trained => Some(Place::Store(Store::Trained)),
         Role::Grads => Some(Place::Store(Store::Grads)),
         Role::State(k) => Some(Place::Store(Store::State(*k))),
@@ -98,7 +104,7 @@ fn entry(p: &mut Planner, e: &Entry) -> plan::Entry {
     let program = p.program;
     let f = program.function(e.function);
     let flat = |r: &Role| matches!(r, Role::Trained | Role::Grads | Role::State(_));
-    let segments = e.inputs.iter().chain(&e.outputs).any(flat).then(|| Size::from(program.segments().1 as i64));
+    let segments = e.inputs.iter().chain(&e.outputs).any(flat).then(|| Size::from(program.arena() as i64));
     let mut frame = Frame::new(segments, e.name == "init");
     let mut inputs = Vec::new();
     let mut binds = Vec::new();

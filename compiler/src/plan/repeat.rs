@@ -62,6 +62,10 @@ fn given(body: &mut Body, frame: &mut Frame, r: &Repeat, args: &[Value], tys: &[
     }
     let (from, to) = (r.carried + r.invariant, r.carried + r.invariant + r.stacks);
     for (a, ty) in args[from..to].iter().zip(&tys[from..to]) {
+        if let Some(all) = body.cx.table(*a) {
+            binds.push(slice_of_table(&all, r.count, ty, depth));
+            continue;
+        }
         let of = memory(body, frame, *a);
         binds.push(Bind::Buffer(slot(frame, of, ty, depth, 0, r.count as u32)));
     }
@@ -146,9 +150,20 @@ fn memory(body: &mut Body, frame: &mut Frame, v: Value) -> BufId {
 }
 
 fn bind(body: &mut Body, frame: &mut Frame, v: Value) -> Bind {
-    match body.cx.host(v) {
-        Some(h) => Bind::Host(h),
-        None => Bind::Buffer(memory(body, frame, v)),
+    match (body.cx.host(v), body.cx.table(v)) {
+        (Some(h), _) => Bind::Host(h),
+        (None, Some(all)) => Bind::Table(all),
+        (None, None) => Bind::Buffer(memory(body, frame, v)),
+    }
+}
+
+/// The slice of a table that an iteration is given.
+fn slice_of_table(all: &[Host], count: usize, ty: &Ty, depth: u8) -> Bind {
+    let len = all.len() / count;
+    let element = |k: usize| Host::Row(depth, all.iter().skip(k).step_by(len).cloned().collect());
+    match ty.rank() {
+        0 => Bind::Host(element(0)),
+        _ => Bind::Table((0..len).map(element).collect()),
     }
 }
 

@@ -64,6 +64,31 @@ impl Builder {
         self.node(Op::Const(x), Vec::new(), Ty::scalar(dtype))
     }
 
+    /// A constant tensor, its elements in order; without axes, a constant.
+    pub fn table(&mut self, dtype: DType, elements: &[f64], shape: &[Size]) -> Value {
+        match (shape, elements) {
+            ([], [x]) => self.constant(dtype, *x),
+            _ => self.node(Op::Table(elements.into()), Vec::new(), Ty { dtype, shape: shape.to_vec() }),
+        }
+    }
+
+    /// One element of a stack, by its number along these many first axes taken together.
+    pub fn element(&mut self, stack: Value, axes: usize, number: usize) -> Value {
+        let flat = if axes > 1 { self.merge(stack, 0, axes) } else { stack };
+        let one = self.slice(flat, 0, Size::from(number as i64), 1, Size::one());
+        self.split(one, 0, &[])
+    }
+
+    /// The stack of values of one type, as a value of this type, whose leading axes number them.
+    pub fn stack(&mut self, values: &[Value], ty: &Ty) -> Value {
+        let parts: Vec<Value> = values.iter().map(|v| self.merge(*v, 0, 0)).collect();
+        let mut flat = self.ty(parts[0]).clone();
+        flat.shape[0] = Size::from(parts.len() as i64);
+        let axes = ty.rank() + 1 - flat.rank();
+        let whole = self.node(Op::Concat(0), parts, flat);
+        if axes > 1 { self.split(whole, 0, &ty.shape[..axes]) } else { whole }
+    }
+
     /// A host scalar without axes; a constant if it is known.
     pub fn host(&mut self, dtype: DType, x: Host) -> Value {
         match x.known() {

@@ -7,7 +7,7 @@ mod eval;
 mod panels;
 mod seek;
 
-use super::{Entry, FnId, Function, Node, Op, Program, Repeat, Role, View};
+use super::{Entry, FnId, Function, Node, Op, Program, Repeat, Role, Ty, View};
 use array::Array;
 use dlc_plan::{DType, Host, HostState, Size};
 use seek::{Seek, is_sound};
@@ -27,6 +27,24 @@ impl Tensor {
     /// A tensor of these extents.
     pub fn new(shape: impl Into<Vec<usize>>, data: impl Into<Vec<f64>>) -> Tensor {
         Tensor { shape: shape.into(), data: data.into() }
+    }
+
+    /// Tensors of one shape as one, which has leading axes besides: those that `ty`, its type, says.
+    pub fn stack(parts: Vec<Tensor>, ty: &Ty) -> Tensor {
+        let extent = |s: &Size| usize::try_from(s.known().expect("stacks of weights are static")).unwrap_or(0);
+        let data = parts.into_iter().flat_map(|t| t.data).collect::<Vec<f64>>();
+        Tensor { shape: ty.shape.iter().map(extent).collect(), data }
+    }
+
+    /// The tensors of a stack of so many.
+    pub fn unstack(self, count: usize) -> Vec<Tensor> {
+        let (mut lead, mut axes) = (1, 0);
+        while lead < count {
+            lead *= self.shape[axes];
+            axes += 1;
+        }
+        let (shape, len) = (&self.shape[axes..], self.data.len() / count.max(1));
+        (0..count).map(|i| Tensor::new(shape, &self.data[i * len..(i + 1) * len])).collect()
     }
 
     /// A number without axes.
@@ -215,10 +233,13 @@ impl Run<'_> {
     /// A scalar that differs by segment, once for each element of the arena.
     fn segments_filled(&self, scalar: &Array) -> Array {
         let (starts, whole) = self.p.segments();
-        let ends = starts.iter().skip(1).map(|s| s.1).chain([whole]);
+        let mut pieces: Vec<(usize, f64)> =
+            starts.iter().map(|s| s.1).zip(scalar.contiguous().iter().copied()).collect();
+        pieces.sort_by_key(|piece| piece.0);
+        let ends = pieces.iter().skip(1).map(|piece| piece.0).chain([whole]).collect::<Vec<_>>();
         let mut data = Vec::with_capacity(whole);
-        for (x, end) in scalar.contiguous().iter().zip(ends) {
-            data.resize(end, *x);
+        for ((_, x), end) in pieces.into_iter().zip(ends) {
+            data.resize(end, x);
         }
         Array::from(Tensor::new([whole], data))
     }

@@ -24,6 +24,9 @@ pub struct FnId(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WeightId(pub u32);
 
+/// One weight, or several of one type that are one tensor: stacked, the last of the leading axes going fastest.
+pub type WeightRow = Rc<[WeightId]>;
+
 /// A value in a function: a result of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Value {
@@ -51,6 +54,8 @@ pub struct Program {
     pub functions: Vec<Function>,
     /// The stored tensors, in the order of their declaration.
     pub weights: Vec<Weight>,
+    /// Weights that lie end to end in their store, in this order, so that a loop takes them as one stack.
+    pub rows: Vec<WeightRow>,
     /// The names of the optimizer's states.
     pub states: Vec<String>,
     /// What can be asked of it.
@@ -154,6 +159,8 @@ pub enum Op {
     Param(u32),
     /// A constant without axes; reals are rounded to the type, truths are 0 and 1.
     Const(f64),
+    /// A constant tensor, its elements in order: what differs between the iterations of a loop.
+    Table(Rc<[f64]>),
     /// A scalar that the host knows before a step; without axes.
     Host(Host),
     /// A primitive, element by element; all operands have the result's shape.
@@ -339,11 +346,11 @@ pub enum Role {
     Named(String),
     /// An integer input that indexes something: its elements must be as the bound says.
     Index(String, Bound),
-    /// A stored tensor: its value before, or its value after.
-    Weight(WeightId),
-    /// The gradient of a trained weight.
-    Grad(WeightId),
-    /// All trained weights, end to end, each padded to a multiple of 16 with zeros; 1-dimensional.
+    /// A stored tensor, or a stack of them: its value before, or its value after.
+    Weight(WeightRow),
+    /// The gradient of a trained weight, or of a stack of them.
+    Grad(WeightRow),
+    /// All trained weights, end to end; each, or each row of them, padded to a multiple of 16 with zeros; 1-dimensional.
     Trained,
     /// All their gradients, in the same layout.
     Grads,
@@ -358,6 +365,9 @@ impl Op {
             (Op::Const(a), Op::Const(b)) => a.to_bits() == b.to_bits(),
             // What is not equal is not the same; the text tells the zeros apart.
             (Op::Host(a), Op::Host(b)) => a == b && format!("{a:?}") == format!("{b:?}"),
+            (Op::Table(a), Op::Table(b)) => {
+                a.len() == b.len() && a.iter().zip(b.iter()).all(|(x, y)| x.to_bits() == y.to_bits())
+            }
             (a, b) => a == b,
         }
     }
@@ -410,16 +420,70 @@ impl Program {
         self.entries.iter().find(|e| e.name == name)
     }
 
-    /// The layout of the trained weights, end to end: each one's number and first element, and the whole length.
+    /// The stored tensors in the order in which they lie in their stores: rows, and between them those that are in none.
+    pub fn layout(&self) -> Vec<WeightRow> {
+        let mut row_of: Vec<Option<usize>> = vec![None; self.weights.len()];
+        for (i, row) in self.rows.iter().enumerate() {
+            row.iter().for_each(|w| row_of[w.0 as usize] = Some(i));
+        }
+        let first = |w: u32| match row_of[w as usize] {
+            Some(row) => (self.rows[row][0] == WeightId(w)).then(|| self.rows[row].clone()),
+            None => Some([WeightId(w)].into()),
+        };
+        (0..self.weights.len() as u32).filter_map(first).collect()
+    }
+
+    /// The layout of the trained weights: each one's number and first element, in the order of their declaration, and the
+    /// whole length.
     pub fn segments(&self) -> (Vec<(WeightId, usize)>, usize) {
         let mut at = 0;
         let mut found = Vec::new();
-        for (i, w) in self.weights.iter().enumerate().filter(|(_, w)| w.trained) {
-            found.push((WeightId(i as u32), at));
-            let len = w.ty.len().known().expect("stored tensors have static shapes") as usize;
-            at += len.next_multiple_of(16);
+        for row in self.layout() {
+            for id in row.iter().filter(|id| self.weights[id.0 as usize].trained) {
+                found.push((*id, at));
+                at += self.weights[id.0 as usize].len();
+            }
+            at = at.next_multiple_of(16);
         }
+        found.sort_unstable();
         (found, at)
+    }
+
+    /// The whole length of the layout of the trained weights.
+    pub fn arena(&self) -> usize {
+        let trained = |id: WeightId| Some(&self.weights[id.0 as usize]).filter(|w| w.trained).map_or(0, Weight::len);
+        let mut alone = vec![true; self.weights.len()];
+        let mut whole = 0;
+        for row in &self.rows {
+            row.iter().for_each(|id| alone[id.0 as usize] = false);
+            whole += row.iter().map(|id| trained(*id)).sum::<usize>().next_multiple_of(16);
+        }
+        let alone = (0..self.weights.len()).filter(|i| alone[*i]);
+        whole + alone.map(|i| trained(WeightId(i as u32)).next_multiple_of(16)).sum::<usize>()
+    }
+}
+
+impl Weight {
+    /// The number of elements.
+    pub fn len(&self) -> usize {
+        self.ty.len().known().expect("stored tensors have static shapes") as usize
+    }
+
+    /// Whether it has no elements.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Role {
+    /// One stored tensor.
+    pub fn weight(id: WeightId) -> Role {
+        Role::Weight([id].into())
+    }
+
+    /// The gradient of one trained weight.
+    pub fn grad(id: WeightId) -> Role {
+        Role::Grad([id].into())
     }
 }
 
@@ -453,8 +517,8 @@ impl Function {
             Op::Const(x) => Some(dlc_plan::cast(n.tys[0].dtype, *x)),
             Op::View(View::Pad { .. }) => None,
             Op::View(_) | Op::Stop | Op::Within(_) => self.known(n.args[0]),
-            Op::Param(_) | Op::Host(_) | Op::Map(_) | Op::Reduce(..) | Op::Contract(_) | Op::Gather => None,
-            Op::Rows(_) => None,
+            Op::Param(_) | Op::Table(_) | Op::Host(_) | Op::Map(_) | Op::Reduce(..) | Op::Contract(_) => None,
+            Op::Rows(_) | Op::Gather => None,
             Op::Scatter | Op::Iota(_) | Op::Random | Op::Concat(_) | Op::Call(_) | Op::Repeat(_) => None,
             Op::Panels(_) => None,
         }

@@ -131,6 +131,7 @@ fn op_words(p: &Program, op: &Op) -> String {
     match op {
         Op::Param(n) => format!("param {n}"),
         Op::Const(x) => format!("const {x}"),
+        Op::Table(elements) => format!("table {elements:?}"),
         Op::Host(h) => format!("host {}", host(p, h)),
         Op::Map(prim) => match prim {
             Prim::Cast(d) => format!("cast {d}"),
@@ -334,7 +335,12 @@ fn entry(out: &mut String, p: &Program, e: &Entry) {
 }
 
 fn role(p: &Program, r: &Role) -> String {
-    let weight = |w: &super::WeightId| p.weights.get(w.0 as usize).map_or("?", |w| w.name.as_str());
+    let name = |w: &super::WeightId| p.weights.get(w.0 as usize).map_or("?", |w| w.name.as_str());
+    let weight = |row: &super::WeightRow| match &row[..] {
+        [one] => name(one).to_string(),
+        [first, .., last] => format!("{} .. {}", name(first), name(last)),
+        [] => "?".to_string(),
+    };
     match r {
         Role::Named(name) => name.clone(),
         Role::Index(name, limit) => format!("{name} in 0..{}", limit.show(|s| s.show(&p.dims).to_string())),

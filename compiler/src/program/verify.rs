@@ -6,7 +6,8 @@
 //! 2. An argument or a result of a function is a result of a node; an argument's node comes before its user.
 //! 3. A node has as many arguments and results as its operation says.
 //! 4. Operands of a primitive have the result's shape and the types that the table of primitives says.
-//! 5. Constants, host scalars and random sites have no axes; constants are values of their type.
+//! 5. Constants, host scalars and random sites have no axes; constants, and the elements of tables, of which there are as
+//!    many as the type says, are values of their type.
 //! 6. A reduction's axes are ascending and in range, and what is left is the result's shape. Truths have no sum or product.
 //! 7. A view's axes are in range, and its extents are those of its argument, arranged as it says, as far as sizes can
 //!    be compared; what is sliced or padded lies inside.
@@ -24,7 +25,8 @@
 //! 16. Primitives of host scalars have as many operands as the table says; lists of host scalars are not empty, and those
 //!     by segment have one number for each trained weight.
 //! 17. A scalar that differs by segment is used by primitives without axes, and broadcast to the length of the arena.
-//! 18. Stored tensors have static shapes and different names; what is trained is a `param`, of real numbers.
+//! 18. Stored tensors have static shapes and different names; what is trained is a `param`, of real numbers. Each stands in
+//!     one row at most, and those of a row have one type.
 //! 19. An entry has a role for each parameter and result of its function, and no role twice among them.
 //! 20. A role has the type of what it stands for.
 //! 21. Panels take what their body takes, but for the sums; its results are pieces of theirs, and what is not added up has
@@ -33,7 +35,7 @@
 
 mod op;
 
-use super::{Entry, FnId, Function, Op, Program, Role, Ty, Value, print};
+use super::{Entry, FnId, Function, Op, Program, Role, Ty, Value, Weight, WeightId, print};
 use dlc_plan::{DType, Host, Size};
 use std::collections::HashSet;
 use std::fmt;
@@ -100,6 +102,13 @@ fn weights(p: &Program) -> Result<(), Fault> {
         }
         if w.trained && !(w.param && w.ty.dtype.is_float()) {
             return Err((18, format!("{} is trained, and no param of real numbers", w.name)));
+        }
+    }
+    let mut seen = HashSet::new();
+    for row in &p.rows {
+        let ty = |id: &WeightId| p.weights.get(id.0 as usize).map(|w| &w.ty);
+        if row.is_empty() || row.iter().any(|id| ty(id).is_none() || ty(id) != ty(&row[0]) || !seen.insert(*id)) {
+            return Err((18, format!("{row:?} is no row of weights")));
         }
     }
     Ok(())
@@ -205,7 +214,7 @@ fn segments(p: &Program, f: &Function, at: usize, found: &mut HashSet<u32>) -> R
             found.insert(at as u32);
             Ok(())
         }
-        Op::View(super::View::Broadcast(_)) if n.tys[0].shape == [Size::from(p.segments().1 as i64)] => Ok(()),
+        Op::View(super::View::Broadcast(_)) if n.tys[0].shape == [Size::from(p.arena() as i64)] => Ok(()),
         Op::Call(_) => Ok(()),
         Op::View(_)
         | Op::Reduce(..)
@@ -216,7 +225,7 @@ fn segments(p: &Program, f: &Function, at: usize, found: &mut HashSet<u32>) -> R
         | Op::Concat(_)
         | Op::Random => Err((17, format!("%{} differs by segment and is used as if it were one number", a.node))),
         Op::Repeat(_) | Op::Panels(_) => Err((17, format!("%{} differs by segment and enters a loop", a.node))),
-        Op::Param(_) | Op::Const(_) | Op::Host(_) | Op::Iota(_) => Ok(()),
+        Op::Param(_) | Op::Const(_) | Op::Table(_) | Op::Host(_) | Op::Iota(_) => Ok(()),
     }
 }
 
@@ -297,7 +306,7 @@ pub fn callees(f: &Function) -> Vec<FnId> {
             Op::Call(g) => found.push(*g),
             Op::Repeat(r) => found.push(r.body),
             Op::Panels(k) => found.push(k.body),
-            Op::Param(_) | Op::Const(_) | Op::Host(_) | Op::Map(_) | Op::Reduce(..) | Op::View(_) => {}
+            Op::Param(_) | Op::Const(_) | Op::Table(_) | Op::Host(_) | Op::Map(_) | Op::Reduce(..) | Op::View(_) => {}
             Op::Contract(_)
             | Op::Gather
             | Op::Scatter
@@ -335,17 +344,26 @@ fn entry(p: &Program, e: &Entry) -> Result<(), Fault> {
     e.guards.iter().try_for_each(|(h, _)| host(p, h))
 }
 
+/// The type of a stack of weights, which are alike and have the extents that `t` says.
+fn stack(p: &Program, row: &[WeightId], t: &Ty, fits: impl Fn(&Weight) -> bool) -> Option<Ty> {
+    let weights: Vec<&Weight> = row.iter().map(|id| p.weights.get(id.0 as usize)).collect::<Option<_>>()?;
+    let ty = &weights.first()?.ty;
+    let (lead, _) = t.shape.split_at(t.rank().checked_sub(ty.rank())?);
+    let alike = weights.iter().all(|w| w.ty == *ty && fits(w)) && Size::product(lead).is(row.len() as i64);
+    alike.then(|| Ty { dtype: ty.dtype, shape: [lead, &ty.shape[..]].concat() })
+}
+
 /// Invariant 20.
 fn role(p: &Program, r: &Role, t: &Ty) -> Result<(), Fault> {
-    let arena = || Ty { dtype: DType::F32, shape: vec![Size::from(p.segments().1 as i64)] };
+    let arena = || Ty { dtype: DType::F32, shape: vec![Size::from(p.arena() as i64)] };
     let expected = match r {
         Role::Named(_) => return Ok(()),
         Role::Index(name, limit) => {
             sizes_exist(p, [&limit.below])?;
             return if t.dtype.is_int() { Ok(()) } else { Err((20, format!("{name} is an index and {}", t.dtype))) };
         }
-        Role::Weight(w) => p.weights.get(w.0 as usize).map(|w| w.ty.clone()),
-        Role::Grad(w) => p.weights.get(w.0 as usize).filter(|w| w.trained).map(|w| w.ty.with(DType::F32)),
+        Role::Weight(row) => stack(p, row, t, |_| true),
+        Role::Grad(row) => stack(p, row, t, |w| w.trained).map(|ty| ty.with(DType::F32)),
         Role::Trained | Role::Grads => Some(arena()),
         Role::State(n) => p.states.get(*n as usize).map(|_| arena()),
     };

@@ -470,12 +470,12 @@ fn the_loss_of_an_entry_gets_gradients_for_trained_weights() {
         let y = b.map(Prim::Mul, &[y, x[3]]);
         vec![b.reduce(ReduceOp::Sum, y, &[0]), y]
     }));
-    let w = |i| Role::Weight(WeightId(i));
+    let w = |i| Role::weight(WeightId(i));
     let inputs = vec![w(3), Role::Named("x".into()), w(0), w(1)];
     let outputs = vec![Role::Named("loss".into()), Role::Named("y".into())];
     let entry = Entry { name: "evaluate".into(), function, inputs, outputs, guards: Vec::new() };
     let e = accumulate(&mut p, &entry, "accumulate");
-    let grad = |i| Role::Grad(WeightId(i));
+    let grad = |i| Role::grad(WeightId(i));
     assert_eq!(e.outputs[2..], [grad(0), grad(2), grad(3)]);
     p.entries = vec![entry, e];
     verify(&p).unwrap();

@@ -4,7 +4,7 @@ use crate::support::golden::Golden;
 use crate::support::spec::{self, Columns, train};
 use dlc_compiler::pipeline::{Compiled, Goal};
 use dlc_compiler::program::interp::{Tensor, run_entry};
-use dlc_compiler::program::{Role, WeightId};
+use dlc_compiler::program::{Param, Role, WeightId};
 
 use dlc_plan::HostState;
 use dlc_plan::plan::Bound;
@@ -16,20 +16,31 @@ pub type Named = HashMap<String, Tensor>;
 /// Runs an entry. Weights and everything else are found by name; gives what it gives, by name.
 pub fn run(c: &Compiled, entry: &str, host: &HostState, given: &Named) -> Named {
     let e = c.program.entry(entry).unwrap();
-    let args = e.inputs.iter().map(|r| given[&name(c, r)].clone()).collect();
+    let params = &c.program.function(e.function).params;
+    let arg = |(role, param): (&Role, &Param)| {
+        let mut each: Vec<Tensor> = names(c, role).iter().map(|n| given[n].clone()).collect();
+        if each.len() == 1 { each.remove(0) } else { Tensor::stack(each, &param.ty) }
+    };
+    let args = e.inputs.iter().zip(params).map(arg).collect();
     let results = run_entry(&c.program, e, args, host).unwrap();
-    e.outputs.iter().map(|r| name(c, r)).zip(results).collect()
+    let each = |(role, t): (&Role, Tensor)| {
+        let names = names(c, role);
+        let parts = if names.len() == 1 { vec![t] } else { t.unstack(names.len()) };
+        names.into_iter().zip(parts)
+    };
+    e.outputs.iter().zip(results).flat_map(each).collect()
 }
 
-fn name(c: &Compiled, role: &Role) -> String {
+/// The name of what a role stands for, or of each weight of a stack.
+fn names(c: &Compiled, role: &Role) -> Vec<String> {
     let weight = |w: &WeightId| c.program.weights[w.0 as usize].name.clone();
     match role {
-        Role::Named(n) | Role::Index(n, _) => n.clone(),
-        Role::Weight(w) => weight(w),
-        Role::Grad(w) => format!("grad of {}", weight(w)),
-        Role::Trained => "trained".into(),
-        Role::Grads => "grads".into(),
-        Role::State(k) => format!("state {k}"),
+        Role::Named(n) | Role::Index(n, _) => vec![n.clone()],
+        Role::Weight(row) => row.iter().map(weight).collect(),
+        Role::Grad(row) => row.iter().map(|w| format!("grad of {}", weight(w))).collect(),
+        Role::Trained => vec!["trained".into()],
+        Role::Grads => vec!["grads".into()],
+        Role::State(k) => vec![format!("state {k}")],
     }
 }
 
@@ -411,7 +422,7 @@ fn step_in_pieces(c: &Compiled, weights: &Named, batch: &Named, pieces: &[usize]
     let (mut grads, mut over, mut first) = (Named::new(), 0.0, 0);
     for (i, w) in c.program.weights.iter().enumerate() {
         grads.insert(
-            name(c, &Role::Grad(WeightId(i as u32))),
+            names(c, &Role::grad(WeightId(i as u32))).remove(0),
             Tensor::new(&weights[&w.name].shape[..], vec![0.0; weights[&w.name].data.len()]),
         );
     }

@@ -26,6 +26,7 @@ mod machine_code;
 #[cfg(feature = "jit")]
 mod regression;
 
+mod stacks;
 mod statistics;
 mod support;
 mod texts;

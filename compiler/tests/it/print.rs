@@ -35,7 +35,7 @@ fn a_program_is_printed_a_node_a_line() {
         let mean = b.reduce(ReduceOp::Sum, last, &[1]);
         vec![b.zip(Prim::Mul, &[mean, rate])]
     }));
-    let weights = (0..4).map(|i| Role::Weight(WeightId(i)));
+    let weights = (0..4).map(|i| Role::weight(WeightId(i)));
     p.entries.push(Entry {
         name: "forward".into(),
         function,

@@ -186,10 +186,10 @@ fn weights_and_roles() {
         Program { weights: vec![w.clone()], functions: vec![f(t)], entries: vec![entry], ..Program::default() }
     };
     let named = || Role::Named("y".into());
-    assert!(verify(&program(f32s(&[5]), Role::Weight(WeightId(0)), Role::Grad(WeightId(0)))).is_ok());
+    assert!(verify(&program(f32s(&[5]), Role::weight(WeightId(0)), Role::grad(WeightId(0)))).is_ok());
     assert!(verify(&program(f32s(&[16]), Role::Trained, Role::Grads)).is_ok());
-    assert_eq!(broken(&program(f32s(&[4]), Role::Weight(WeightId(0)), named())), 20);
-    assert_eq!(broken(&program(f32s(&[5]), Role::Weight(WeightId(1)), named())), 20);
+    assert_eq!(broken(&program(f32s(&[4]), Role::weight(WeightId(0)), named())), 20);
+    assert_eq!(broken(&program(f32s(&[5]), Role::weight(WeightId(1)), named())), 20);
     assert_eq!(broken(&program(f32s(&[5]), Role::Trained, named())), 20);
     assert_eq!(broken(&program(f32s(&[16]), Role::State(0), named())), 20);
     assert_eq!(

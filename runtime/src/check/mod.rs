@@ -55,16 +55,21 @@ fn check_weights(plan: &Plan) -> Checked {
         ensure!(own, "`{}` is declared in {:?}, which belongs to other weights", w.name, w.store);
         ensure!(w.store == Store::Ints || w.dtype.is_float(), "`{}` of {} is in {:?}", w.name, w.dtype, w.store);
         ensure!(w.store != Store::Ints || !w.dtype.is_float(), "`{}` of {} is in {:?}", w.name, w.dtype, w.store);
-        ensure!(w.offset.is_multiple_of(16), "`{}` begins at element {}, no multiple of 16", w.name, w.offset);
         let len = w.shape.iter().try_fold(1_usize, |n, &s| n.checked_mul(s));
         let end = len.and_then(|len| w.offset.checked_add(len)).filter(|end| *end <= isize::MAX as usize / 8);
         ensure!(end.is_some(), "`{}` has more elements than can be counted", w.name);
     }
     let mut sorted: Vec<&Weight> = plan.weights.iter().filter(|w| !w.is_empty()).collect();
     sorted.sort_by_key(|w| (w.store, w.offset, w.len()));
-    for pair in sorted.windows(2) {
-        let apart = pair[0].store != pair[1].store || pair[0].offset + pair[0].len() <= pair[1].offset;
-        ensure!(apart, "`{}` and `{}` overlap", pair[0].name, pair[1].name);
+    let mut end = None;
+    for w in sorted {
+        if let Some((before, end)) = end.filter(|(before, _): &(&Weight, usize)| before.store == w.store) {
+            ensure!(end <= w.offset, "`{}` and `{}` overlap", before.name, w.name);
+        }
+        let follows = end.is_some_and(|(before, end)| before.store == w.store && end == w.offset);
+        let fits = follows || w.offset.is_multiple_of(16);
+        ensure!(fits, "`{}` begins at element {}, no multiple of 16", w.name, w.offset);
+        end = Some((w, w.offset + w.len()));
     }
     Ok(())
 }

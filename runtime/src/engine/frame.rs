@@ -12,7 +12,7 @@ use crate::memory::{Memory, Ptr};
 use crate::stores::Stores;
 use dlc_plan::Plan;
 use dlc_plan::layout::Layout;
-use dlc_plan::plan::{Buffer, Entry, Place, Store};
+use dlc_plan::plan::{Buffer, Entry, Place, Store, Weight};
 
 /// How a buffer is found.
 pub enum Spot {
@@ -195,7 +195,7 @@ impl Frame {
             let room = |of: u32| i128::from(self.lens[of as usize]);
             match &b.place {
                 Place::Arena { .. } | Place::Local { .. } | Place::Piece { .. } => {}
-                Place::Weight { weight, .. } => within(0, len, plan.weights[*weight as usize].len() as i128)?,
+                Place::Weight { weight, .. } => within(0, len, room_of(plan, *weight as usize, len))?,
                 Place::Store(store) => within(0, len, (stores.bytes(*store) / 4) as i128)?,
                 Place::Part { of, offset } => {
                     let offset = offset.eval(&self.dims);
@@ -213,6 +213,19 @@ impl Frame {
         }
         Ok(())
     }
+}
+
+/// How much room there is from the beginning of a weight on, if that is less than `len`: up to its end, and to that of
+/// those that follow it without a gap.
+fn room_of(plan: &Plan, weight: usize, len: i128) -> i128 {
+    let first = &plan.weights[weight];
+    let mut end = first.offset + first.len();
+    while ((end - first.offset) as i128) < len {
+        let follows = |w: &&Weight| w.store == first.store && w.offset == end && !w.is_empty();
+        let Some(next) = plan.weights.iter().find(follows) else { break };
+        end += next.len();
+    }
+    (end - first.offset) as i128
 }
 
 /// Makes the arena as large as it must be. Nothing in it is needed, so an old one is given back first.

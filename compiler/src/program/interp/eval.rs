@@ -10,6 +10,7 @@ use dlc_plan::{DType, Prim};
 pub(super) fn node(run: &Run, n: &Node, args: &[Array], shape: Vec<usize>) -> Result<Array, RunError> {
     let result = match &n.op {
         Op::Const(x) => Array::new(shape, vec![dlc_plan::cast(n.tys[0].dtype, *x)]),
+        Op::Table(all) => Array::new(shape, all.iter().map(|x| dlc_plan::cast(n.tys[0].dtype, *x)).collect()),
         Op::Map(prim) => map(*prim, shape, args),
         Op::Reduce(op, axes) => reduce(*op, n.tys[0].dtype, axes, &args[0], shape),
         Op::View(v) => return view(run, v, &args[0], shape),

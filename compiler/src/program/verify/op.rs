@@ -8,7 +8,7 @@ use dlc_plan::{Atom, DType, Gives, Prim, Size};
 pub(super) fn check(p: &Program, f: &Function, n: &Node) -> Result<(), Fault> {
     let args: Vec<&Ty> = n.args.iter().map(|a| f.ty(*a)).collect();
     let arity = match &n.op {
-        Op::Param(_) | Op::Const(_) | Op::Host(_) | Op::Iota(_) => Some(0),
+        Op::Param(_) | Op::Const(_) | Op::Table(_) | Op::Host(_) | Op::Iota(_) => Some(0),
         Op::Map(prim) => Some(prim.row().arity),
         Op::Reduce(..) | Op::View(_) | Op::Random | Op::Stop | Op::Within(_) | Op::Rows(_) => Some(1),
         Op::Contract(_) | Op::Gather | Op::Scatter => Some(2),
@@ -23,7 +23,8 @@ pub(super) fn check(p: &Program, f: &Function, n: &Node) -> Result<(), Fault> {
     }
     match &n.op {
         Op::Param(_) => Ok(()),
-        Op::Const(x) => constant(&n.tys[0], *x),
+        Op::Const(x) => scalar(&n.tys[0]).and_then(|()| constant(n.tys[0].dtype, *x)),
+        Op::Table(elements) => table(&n.tys[0], elements),
         Op::Host(h) => scalar(&n.tys[0]).and_then(|()| host(p, h)),
         Op::Map(prim) => map(p, *prim, &args, &n.tys[0]),
         Op::Reduce(op, axes) => reduce(p, *op, axes, args[0], &n.tys[0]),
@@ -58,14 +59,20 @@ fn scalar(t: &Ty) -> Result<(), Fault> {
     if t.shape.is_empty() { Ok(()) } else { Err((5, "a constant or host scalar with axes".into())) }
 }
 
-fn constant(t: &Ty, x: f64) -> Result<(), Fault> {
-    scalar(t)?;
-    let fits = match t.dtype {
+fn table(t: &Ty, elements: &[f64]) -> Result<(), Fault> {
+    if t.len().known() != Some(elements.len() as i64) {
+        return Err((5, format!("{} elements of a table of {:?}", elements.len(), t.shape)));
+    }
+    elements.iter().try_for_each(|x| constant(t.dtype, *x))
+}
+
+fn constant(dtype: DType, x: f64) -> Result<(), Fault> {
+    let fits = match dtype {
         DType::F32 | DType::F16 | DType::BF16 => true,
         DType::I64 | DType::I32 | DType::U8 => x == x.trunc(),
         DType::Bool => x == 0.0 || x == 1.0,
     };
-    if fits { Ok(()) } else { Err((5, format!("{x} is no {}", t.dtype))) }
+    if fits { Ok(()) } else { Err((5, format!("{x} is no {dtype}"))) }
 }
 
 fn in_range(number: u8, axis: usize, t: &Ty) -> Result<(), Fault> {

@@ -26,7 +26,12 @@ fn numbers(name: &str, ty: &Ty, dims: &[i64]) -> Tensor {
 fn run(p: &Program, m: &ModelFn) -> Vec<Tensor> {
     let dims = vec![3; p.dims.len()];
     let inputs = m.inputs.iter().map(|i| numbers(&i.name, &i.ty, &dims));
-    let weights = m.entry.slots.iter().map(|s| numbers(&s.path, &s.decl.ty, &dims));
+    let slot = |s: &usize| numbers(&m.entry.slots[*s].path, &m.entry.slots[*s].decl.ty, &dims);
+    let weights = m.entry.params.iter().map(|param| {
+        let mut each: Vec<Tensor> = param.slots().iter().map(slot).collect();
+        let ty = param.ty(&m.entry.slots[param.first()].decl.ty);
+        if param.is_stack() { Tensor::stack(each, &ty) } else { each.remove(0) }
+    });
     let args = inputs.chain(weights).collect();
     interp::run(p, m.entry.function, args, &dims, &HostState::default()).unwrap_or_else(|e| panic!("{e}"))
 }
@@ -40,13 +45,13 @@ fn outputs(text: &str, mode: usize) -> (Vec<Tensor>, Vec<String>) {
     (run(&program_of(checked.checker), &model), names)
 }
 
-/// The loops of a text: how often each iterates, what it carries, and how many rows its table has.
+/// The loops of a text: how often each iterates, what it carries, and how many parameters differ between iterations.
 fn loops(text: &str) -> Vec<(usize, usize, usize)> {
     let p = super::program(text);
     let nodes = p.functions.iter().flat_map(|f| &f.nodes);
     let mut found: Vec<_> = nodes
         .filter_map(|n| match &n.op {
-            Op::Repeat(r) => Some((r.count, r.carried, r.rows)),
+            Op::Repeat(r) => Some((r.count, r.carried, r.stacks + r.rows)),
             _ => None,
         })
         .collect();
@@ -132,7 +137,8 @@ fn loops_nest() {
     let inner = |i: usize| format!("x = x + (x -> l.{i}.0: Linear(D)) x = x + (x -> l.{i}.1: Linear(D)) x = relu(x) ");
     let steps: String = (0..3).map(inner).collect();
     same(text, &format!("model M(D = 4)(x: [B, D]) {{ {steps} return x }}"));
-    assert_eq!(loops(text), [(2, 1, 2), (3, 1, 4)]);
+    // The outer loop takes the inner one's stacks whole.
+    assert_eq!(loops(text), [(2, 1, 2), (3, 1, 2)]);
 }
 
 #[test]
