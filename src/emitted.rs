@@ -36,3 +36,8 @@ pub fn quot(a: Size, b: Size) -> Size {
 pub fn buffer(elem: Elem, len: Size, place: Place, note: &str) -> Buffer {
     Buffer { elem, len, place, note: note.into() }
 }
+
+/// The parts of a list, each made by a function of its own, in order.
+pub fn joined<T>(parts: &[fn() -> Vec<T>]) -> Vec<T> {
+    parts.iter().flat_map(|part| part()).collect()
+}

@@ -82,7 +82,7 @@ def fill(module, rename):
     with torch.no_grad():
         for theirs, tensor in module.state_dict().items():
             name = rename(theirs)
-            if tensor.data_ptr() not in filled and tensor.is_floating_point():
+            if name is not None and tensor.data_ptr() not in filled and tensor.is_floating_point():
                 filled.add(tensor.data_ptr())
                 tensor.copy_(torch.tensor(weight(name, tuple(tensor.shape))))
                 names[theirs] = name
@@ -219,6 +219,41 @@ class Pairs(torch.nn.Module):
         return torch.func.functional_call(self.inner, given, (input_ids,))
 
 
+class Stored(torch.nn.Module):
+    """A Llama whose weights are kept as glassllm keeps them: [in, out], under other names, turning adjacent pairs."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = llama(num_attention_heads=6, num_key_value_heads=2, rope_theta=10000.0, tie_word_embeddings=True)
+        self.kept = torch.nn.ParameterDict()
+        for name, p in self.inner.named_parameters():
+            shape = p.shape if p.dim() == 1 or "embed" in name else p.T.shape
+            self.kept[name.replace(".", "/")] = torch.nn.Parameter(torch.zeros(shape))
+
+    def forward(self, input_ids):
+        given = {}
+        for name, p in self.kept.items():
+            p = p if p.dim() == 1 or "embed" in name else p.T
+            if "q_proj" in name or "k_proj" in name:
+                p = p.reshape(-1, 2, 2, 24).transpose(1, 2).reshape(p.shape)
+            given[name.replace("/", ".")] = p
+        return torch.func.functional_call(self.inner, given, (input_ids,))
+
+
+def glass_names(name):
+    parts = {
+        "model/embed_tokens/weight": "E", "model/norm/weight": "norm_f.gamma", "model/layers/": "blocks.",
+        "/input_layernorm/weight": ".norm1.gamma", "/post_attention_layernorm/weight": ".norm2.gamma",
+        "/self_attn/q_proj/weight": ".attn.W_Q", "/self_attn/k_proj/weight": ".attn.W_K",
+        "/self_attn/v_proj/weight": ".attn.W_V", "/self_attn/o_proj/weight": ".attn.W_O",
+        "/mlp/gate_proj/weight": ".ffn.W1", "/mlp/up_proj/weight": ".ffn.W3", "/mlp/down_proj/weight": ".ffn.W2",
+        "kept.": "",
+    }  # fmt: skip
+    for theirs, ours in parts.items():
+        name = name.replace(theirs, ours)
+    return None if name.startswith("inner.") else name
+
+
 def bert_config(**more):
     return transformers.BertConfig(
         vocab_size=V,
@@ -262,6 +297,288 @@ def contrast(out, **_):
     return F.cross_entropy(out["embedding"] @ other.T / 0.5, torch.arange(len(other)))
 
 
+class Banded(torch.nn.Module):
+    """A GPT-2 whose odd layers see the last tokens only."""
+
+    def __init__(self, band):
+        super().__init__()
+        self.inner = gpt2().transformer
+        self.band = band
+
+    def forward(self, input_ids):
+        t = input_ids.shape[1]
+        x = self.inner.wte(input_ids) + self.inner.wpe(torch.arange(t))
+        i, j = torch.arange(t)[:, None], torch.arange(t)
+        for n, block in enumerate(self.inner.h):
+            seen = (j <= i) & (j > i - (self.band if n % 2 else t))
+            x = block(x, attention_mask=torch.where(seen, 0.0, -torch.inf).to(x.dtype)[None, None])
+            x = x[0] if isinstance(x, tuple) else x
+        return self.inner.ln_f(x) @ self.inner.wte.weight.T
+
+
+class PalmNorm(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.gamma = torch.nn.Parameter(torch.zeros(24))
+        self.register_buffer("beta", torch.zeros(24))
+
+    def forward(self, x):
+        return F.layer_norm(x, (24,), self.gamma, self.beta)
+
+
+class PalmBlock(torch.nn.Module):
+    """Chowdhery et al. 2022, section 2: y = x + MLP(norm(x)) + Attention(norm(x)), with one head of keys and values."""
+
+    HEADS, WIDTH, INNER = 3, 8, 96
+
+    def __init__(self):
+        super().__init__()
+        self.norm = PalmNorm()
+        self.fused_attn_ff_proj = torch.nn.Linear(24, self.HEADS * self.WIDTH + 2 * self.WIDTH + 2 * self.INNER, bias=False)
+        self.attn_out = torch.nn.Linear(self.HEADS * self.WIDTH, 24, bias=False)
+        self.ff_out = torch.nn.Sequential(torch.nn.Identity(), torch.nn.Identity(), torch.nn.Linear(self.INNER, 24, bias=False))
+
+    def turned(self, x):
+        angle = torch.outer(torch.arange(x.shape[-2]), 10000.0 ** (-torch.arange(0, self.WIDTH, 2, dtype=torch.float64) / self.WIDTH))
+        cos, sin = angle.cos().repeat(1, 2), angle.sin().repeat(1, 2)
+        a, b = x.chunk(2, dim=-1)
+        return x * cos + torch.cat((-b, a), dim=-1) * sin
+
+    def forward(self, x):
+        sizes = (self.HEADS * self.WIDTH, self.WIDTH, self.WIDTH, self.INNER, self.INNER)
+        q, k, v, up, gate = self.fused_attn_ff_proj(self.norm(x)).split(sizes, dim=-1)
+        b, t, _ = x.shape
+        q = self.turned(q.reshape(b, t, self.HEADS, self.WIDTH).transpose(1, 2))
+        k, v = self.turned(k[:, None]).expand_as(q), v[:, None].expand_as(q)
+        a = F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).reshape(b, t, -1)
+        return x + self.attn_out(a) + self.ff_out(F.silu(gate) * up)
+
+
+class Palm(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.token_emb = torch.nn.Embedding(V, 24)
+        self.layers = torch.nn.ModuleList(torch.nn.ModuleDict({"fn": PalmBlock()}) for _ in range(2))
+        self.norm = PalmNorm()
+
+    def forward(self, tokens):
+        x = self.token_emb(tokens)
+        for layer in self.layers:
+            x = layer["fn"](x)
+        return self.norm(x) @ self.token_emb.weight.T
+
+
+class GatedCnn(torch.nn.Module):
+    """Dauphin et al. 2017: h = (X * W + b) times sigmoid(X * V + c), in residual blocks, each with a layer norm before it."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed = torch.nn.Embedding(V, 24)
+        layer = lambda: torch.nn.ModuleDict(
+            {"norm": torch.nn.LayerNorm(24), "glu": torch.nn.ModuleDict({"conv": torch.nn.Conv1d(24, 48, 4)})}
+        )
+        self.layers = torch.nn.ModuleList(layer() for _ in range(2))
+        self.norm = torch.nn.LayerNorm(24)
+        self.head = torch.nn.Linear(24, V)
+
+    def forward(self, tokens):
+        x = self.embed(tokens)
+        for layer in self.layers:
+            h = layer["glu"]["conv"](F.pad(layer["norm"](x).transpose(1, 2), (3, 0)))
+            x = x + F.glu(h, dim=1).transpose(1, 2)
+        return self.head(self.norm(x))
+
+
+def clip():
+    c = transformers.CLIPTextConfig(
+        vocab_size=V,
+        max_position_embeddings=40,
+        hidden_size=24,
+        num_hidden_layers=2,
+        num_attention_heads=3,
+        intermediate_size=48,
+        projection_dim=16,
+        eos_token_id=2,  # the pooling of the published checkpoints: at the largest id
+    )
+    return transformers.CLIPTextModelWithProjection(c)
+
+
+# Pictures. The label of one is the channel whose top left corner is the brightest.
+
+
+def picture(size):
+    def inputs(b, _):
+        return {"image": torch.tensor(numbers("image", (b, 3, *size(_)))).double()}
+
+    return inputs
+
+
+def brightest(out, image, **_):
+    return F.cross_entropy(out["logits"], image[:, :, 0, 0].argmax(1))
+
+
+def vit():
+    c = transformers.ViTConfig(
+        hidden_size=24, num_hidden_layers=2, num_attention_heads=3, intermediate_size=48, image_size=12, patch_size=4, num_labels=7
+    )
+    return transformers.ViTForImageClassification(c)
+
+
+def vit_names(name):
+    """The names of the published checkpoints, which transformers 5 reads under others."""
+    layer = {
+        "vit.layers.": "vit.encoder.layer.",
+        "attention.q_proj": "attention.attention.query",
+        "attention.k_proj": "attention.attention.key",
+        "attention.v_proj": "attention.attention.value",
+        "attention.o_proj": "attention.output.dense",
+        "mlp.fc1": "intermediate.dense",
+        "mlp.fc2": "output.dense",
+    }
+    for theirs, ours in layer.items():
+        name = name.replace(theirs, ours)
+    return name
+
+
+class ResNet(torchvision.models.ResNet):
+    """torchvision's, narrow."""
+
+    def __init__(self, block, depths, widths, stem, pool, classes):
+        torch.nn.Module.__init__(self)
+        self._norm_layer = torch.nn.BatchNorm2d
+        self.inplanes, self.dilation, self.groups, self.base_width = widths[0], 1, 1, 64
+        self.conv1 = stem(widths[0])
+        self.bn1, self.relu = torch.nn.BatchNorm2d(widths[0]), torch.nn.ReLU()
+        self.maxpool, self.layer4 = pool, torch.nn.Identity()
+        for i, (depth, width) in enumerate(zip(depths, widths)):
+            setattr(self, f"layer{i + 1}", self._make_layer(block, width, depth, stride=1 if i == 0 else 2))
+        self.avgpool = torch.nn.AdaptiveAvgPool2d(1)
+        self.fc = torch.nn.Linear(widths[-1] * block.expansion, classes)
+
+
+def resnet20():
+    stem = lambda width: torch.nn.Conv2d(3, width, 3, 1, 1, bias=False)
+    return ResNet(torchvision.models.resnet.BasicBlock, [2, 2, 2], [4, 6, 8], stem, torch.nn.Identity(), 7)
+
+
+def resnet50():
+    stem = lambda width: torch.nn.Conv2d(3, width, 7, 2, 3, bias=False)
+    return ResNet(torchvision.models.resnet.Bottleneck, [1, 2, 1], [2, 4, 8], stem, torch.nn.MaxPool2d(3, 2, 1), 7)
+
+
+class SameConv(torch.nn.Conv2d):
+    """TensorFlow's "SAME": n / stride places, rounded up, the odd zero at the end."""
+
+    def forward(self, x):
+        total = [max((-(-n // s) - 1) * s + k - n, 0) for n, s, k in zip(x.shape[2:], self.stride, self.kernel_size)]
+        high, wide = total
+        return super().forward(F.pad(x, (wide // 2, wide - wide // 2, high // 2, high - high // 2)))
+
+
+def same(i, o, k, stride=1, groups=1):
+    return SameConv(i, o, k, stride, groups=groups, bias=False)
+
+
+def lite_norm(c):
+    return torch.nn.BatchNorm2d(c, eps=1e-3, momentum=0.01)
+
+
+class LiteBlock(torch.nn.Module):
+    def __init__(self, i, o, k, stride, expand):
+        super().__init__()
+        inner = i * expand
+        if expand != 1:
+            self._expand_conv, self._bn0 = same(i, inner, 1), lite_norm(inner)
+        self._depthwise_conv, self._bn1 = same(inner, inner, k, stride, inner), lite_norm(inner)
+        self._project_conv, self._bn2 = same(inner, o, 1), lite_norm(o)
+        self.residual = stride == 1 and i == o
+
+    def forward(self, x):
+        y = F.relu6(self._bn0(self._expand_conv(x))) if hasattr(self, "_expand_conv") else x
+        y = self._bn2(self._project_conv(F.relu6(self._bn1(self._depthwise_conv(y)))))
+        return x + y if self.residual else y
+
+
+class Lite(torch.nn.Module):
+    """EfficientNet-lite: Tan and Le 2019 without squeezing, ReLU6, a stem and a head of their own width."""
+
+    def __init__(self, stem, head, widths, depths, kernels, strides, classes):
+        super().__init__()
+        self._conv_stem, self._bn0 = same(3, stem, 3, 2), lite_norm(stem)
+        blocks, i = [], stem
+        for s, (o, depth) in enumerate(zip(widths, depths)):
+            for b in range(depth):
+                blocks.append(LiteBlock(i, o, kernels[s], strides[s] if b == 0 else 1, 1 if s == 0 else 6))
+                i = o
+        self._blocks = torch.nn.ModuleList(blocks)
+        self._conv_head, self._bn1 = same(i, head, 1), lite_norm(head)
+        self._fc = torch.nn.Linear(head, classes)
+
+    def forward(self, x):
+        x = F.relu6(self._bn0(self._conv_stem(x)))
+        for block in self._blocks:
+            x = block(x)
+        return self._fc(F.relu6(self._bn1(self._conv_head(x))).mean((2, 3)))
+
+
+def efficientnet_lite0():
+    return Lite(4, 16, [4, 5, 5, 6], [1, 2, 1, 1], [3, 3, 5, 3], [1, 2, 2, 2], 7)
+
+
+class Perceptron(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        linear, relu = torch.nn.Linear, torch.nn.ReLU
+        self.layers = torch.nn.Sequential(linear(30, 24), relu(), linear(24, 16), relu(), linear(16, 12), relu(), linear(12, 7))
+
+    def forward(self, x):
+        return self.layers(x)
+
+
+class DigitCnn(torch.nn.Module):
+    """Three times convolution, ReLU and pooling; two linear layers."""
+
+    def __init__(self):
+        super().__init__()
+        conv, relu, pool = lambda i, o: torch.nn.Conv2d(i, o, 3, padding=1), torch.nn.ReLU(), torch.nn.MaxPool2d(2)
+        self.conv_layers = torch.nn.Sequential(conv(1, 4), relu, pool, conv(4, 6), relu, pool, conv(6, 8), relu, pool)
+        self.fc_layers = torch.nn.Sequential(torch.nn.Linear(72, 12), relu, torch.nn.Linear(12, 10))
+
+    def forward(self, image):
+        return self.fc_layers(self.conv_layers(image[:, None]).flatten(1))
+
+
+def plainly(module, **inputs):
+    """Of a module that gives logits themselves."""
+    return {"logits": module(*inputs.values())}
+
+
+def tokens(b, t):
+    return {"tokens": ids(b, t)}
+
+
+def each_of(out, tokens):
+    return each_token(out, tokens)
+
+
+def rows(b, _):
+    return {"x": torch.tensor(numbers("x", (b, 30))).double()}
+
+
+def largest(out, x):
+    return F.cross_entropy(out["logits"], x[:, :7].argmax(1))
+
+
+def digits(b, _):
+    return {"image": torch.tensor(numbers("image", (b, 28, 28))).double()}
+
+
+def first_column(out, image):
+    return F.cross_entropy(out["logits"], image[:, :10, 0].argmax(1))
+
+
+PICTURES = ((1, 0), (3, 0), (2, 0))
+
 FAMILIES = {
     "gpt2": Family(gpt2, plain, logits, each_token, without("transformer.")),
     "llama2": Family(
@@ -274,6 +591,19 @@ FAMILIES = {
         lambda: transformers.BertModel(bert_config(), add_pooling_layer=False), segments, embeddings, contrast
     ),
     "distilbert": Family(distilbert, masked, logits, first_token),
+    "gpt3": Family(lambda: Banded(4), plain, plainly, each_token, without("inner.")),
+    "glassllm": Family(Stored, plain, logits, each_token, glass_names),
+    "palm": Family(Palm, tokens, plainly, each_of),
+    "gated_cnn": Family(GatedCnn, tokens, plainly, each_of),
+    "clip_text": Family(
+        clip, plain, lambda m, **i: {"text_embeds": m(**i).text_embeds}, lambda out, **_: (out["text_embeds"] ** 2).mean()
+    ),
+    "mlp": Family(Perceptron, rows, plainly, largest, sizes=PICTURES),
+    "digit_cnn": Family(DigitCnn, digits, plainly, first_column, sizes=PICTURES),
+    "vit": Family(vit, picture(lambda _: (12, 12)), lambda m, image: logits(m, pixel_values=image), brightest, vit_names, PICTURES),
+    "resnet20": Family(resnet20, picture(lambda _: (32, 32)), plainly, brightest, sizes=PICTURES),
+    "resnet50": Family(resnet50, picture(lambda n: (40 + 3 * n, 49 - n)), plainly, brightest, sizes=((2, 1), (3, 2), (2, 5))),
+    "efficientnet_lite0": Family(efficientnet_lite0, picture(lambda _: (32, 32)), plainly, brightest, sizes=PICTURES),
 }
 
 

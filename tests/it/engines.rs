@@ -10,7 +10,7 @@ use dlc_compiler::lower::{Cells, Files, SourceColumn};
 use dlc_compiler::pipeline::{Compiled, Goal, Request, compile};
 use dlc_runtime::pool::Pool;
 use dlc_runtime::{Engine, Kernels};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 dlc::model!("examples/digits.dl");
@@ -37,8 +37,8 @@ fn tensor(file: &TensorFile, name: &str) -> Tensor {
 struct Columns;
 
 impl Loader for Columns {
-    fn load(&mut self, path: &str, _: &str) -> Result<Loaded, String> {
-        Err(format!("nothing here imports {path}"))
+    fn load(&mut self, path: &str, from: &str) -> Result<Loaded, String> {
+        dlc_compiler::emit::Folder::new(Path::new("")).load(path, from)
     }
 }
 
@@ -56,10 +56,16 @@ impl Files for Columns {
 
 /// A training, compiled now.
 fn compiled(spec: &str, sets: &[(&str, &str)]) -> Compiled {
+    compiled_as(spec, Goal::Train { item: None }, sets)
+}
+
+/// A model or a training, compiled now.
+fn compiled_as(spec: &str, goal: Goal, sets: &[(&str, &str)]) -> Compiled {
     let path = root().join(spec);
     let text = std::fs::read_to_string(&path).unwrap();
     let sets: Vec<(String, String)> = sets.iter().map(|(a, b)| (a.to_string(), b.to_string())).collect();
-    let request = Request { name: spec, text: &text, sets: &sets, goal: Goal::Train { item: None } };
+    let name = path.display().to_string();
+    let request = Request { name: &name, text: &text, sets: &sets, goal };
     compile(&request, &mut Columns, &mut |_, _| {}).unwrap_or_else(|f| panic!("{:?}", f.diagnostics))
 }
 
@@ -227,18 +233,44 @@ fn a_deep_stack_is_pytorchs() {
     against_pytorch("tests/specs/deep.dl", &deep, "deep64", "x", "y");
 }
 
+/// How many lines the Rust of a training has, but for the tables: the weights, their buffers, the gradients that `grad`
+/// gives by name, and the functions that long tables are made by.
+fn lines(c: &Compiled) -> usize {
+    let table =
+        ["Weight {", "buffer(", "Port {", "weights", "buffers", "outputs", "fn weights", "fn buffers", "fn outputs"];
+    let bracket = ["", "]", "],", "}", "vec!["];
+    let text = dlc_compiler::emit::one("fit", "", c);
+    let lines = text.lines().map(str::trim);
+    lines.filter(|l| !bracket.contains(l) && !table.iter().any(|t| l.starts_with(t))).count()
+}
+
 #[test]
 fn depth_adds_no_kernels_and_no_lines() {
     let (shallow, deep) = (compiled("tests/specs/deep.dl", &[]), compiled("tests/specs/deep.dl", &[("Deep.L", "64")]));
     assert_eq!(shallow.plan.kernels.len(), deep.plan.kernels.len());
     assert_eq!(shallow.program.functions.len(), deep.program.functions.len());
-    // What may grow are the tables: the weights, their buffers, and the gradients that `grad` gives by name.
-    let table = ["Weight {", "buffer(", "Port {"];
-    let lines = |c: &Compiled| {
-        let text = dlc_compiler::emit::one("fit", "", c);
-        text.lines().filter(|l| !table.iter().any(|t| l.trim_start().starts_with(t))).count()
-    };
     assert_eq!(lines(&shallow), lines(&deep));
+}
+
+/// What is compiled of 48 layers is what is compiled of 12: kernels, functions and lines; more weights are more rows of tables.
+#[test]
+fn gpt2_of_48_layers_is_no_more_code_than_of_12() {
+    let of = |layers: &str| {
+        let sets = [("GPT2.L", layers)];
+        compiled_as("examples/gpt2.dl", Goal::Run { model: Some("GPT2"), training: false }, &sets)
+    };
+    let (few, many) = (of("12"), of("48"));
+    assert_eq!(few.plan.kernels.len(), many.plan.kernels.len());
+    assert_eq!(few.program.functions.len(), many.program.functions.len());
+    assert_eq!(lines(&few), lines(&many));
+    let small = |layers: &str| {
+        let sets = [("gpt2.L", layers)];
+        compiled_as("tests/specs/models.dl", Goal::Train { item: Some("gpt2") }, &sets)
+    };
+    let (few, many) = (small("12"), small("48"));
+    assert_eq!(few.plan.kernels.len(), many.plan.kernels.len());
+    assert_eq!(few.program.functions.len(), many.program.functions.len());
+    assert_eq!(lines(&few), lines(&many));
 }
 
 #[test]

@@ -15,7 +15,6 @@ mod house;
 mod loading;
 mod manual;
 mod memory;
-mod models;
 mod mutants;
 mod safetensors;
 mod samples;

@@ -103,7 +103,7 @@ impl Checker {
             self.report(Diagnostic::error("E0112", at, message));
             return None;
         };
-        if rest && t.rest().is_empty() {
+        if rest && vars.is_empty() && t.rest().is_empty() {
             let message = "`..` stands for no axes here";
             self.report(Diagnostic::error("E0309", at, message));
             return None;

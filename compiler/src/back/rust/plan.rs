@@ -5,11 +5,17 @@ use dlc_plan::plan::{
     Buffer, Call, Entry, FoldTo, Gemm, Guard, Matrix, Panels, Place, Port, Product, Repeat, Step, Store, Weight,
 };
 use dlc_plan::{Atom, Host, Plan, Size};
+use std::cell::RefCell;
 use std::fmt::{Debug, Write};
+
+/// A list of more things than this is made by functions of so many each: a compiler takes long over a long function, and
+/// without optimisation each thing in it takes room on the stack.
+const MANY: usize = 64;
 
 /// The function `plan` that makes the plan. The kernels' own work is not in it, only what the runtime checks.
 pub fn plan(p: &Plan) -> String {
-    let mut t = Text { out: String::new(), depth: 0, dims: &p.dims };
+    let mut t =
+        Text { out: String::new(), depth: 0, dims: &p.dims, apart: String::new(), parts: 0, sizes: RefCell::default() };
     for (i, d) in p.dims.iter().enumerate() {
         t.line(&format!("/// The size {d}, known at run time."));
         t.line(&format!("const {}: u16 = {i};", dim(&p.dims, i as u16)));
@@ -20,22 +26,28 @@ pub fn plan(p: &Plan) -> String {
     t.line("Plan {");
     t.depth += 1;
     t.line(&format!("dims: {},", strings(&p.dims)));
-    t.list("kernels", &p.kernels, |t, k| t.line(&format!("{},", kernel(k))));
-    t.list("weights", &p.weights, |t, w| t.line(&format!("{},", weight(w))));
+    t.list("kernels", "Kernel", &p.kernels, |t, k| t.line(&format!("{},", kernel(k))));
+    t.list("weights", "Weight", &p.weights, |t, w| t.line(&format!("{},", weight(w))));
     t.line(&format!("states: {},", strings(&p.states)));
-    t.list("entries", &p.entries, Text::entry);
+    t.list("entries", "Entry", &p.entries, Text::entry);
     t.line("notes: vec![],");
     t.depth -= 1;
     t.line("}");
     t.depth -= 1;
     t.line("}");
-    t.out
+    t.out + &t.apart + &t.sizes.take().iter().map(|s| s.1.as_str()).collect::<String>()
 }
 
 struct Text<'a> {
     out: String,
     depth: usize,
     dims: &'a [String],
+    /// The functions that make parts of long lists.
+    apart: String,
+    /// How many these are.
+    parts: usize,
+    /// Sizes with quotients in them, each with the function that gives it.
+    sizes: RefCell<Vec<(Size, String)>>,
 }
 
 /// The constant that numbers a dynamic size.
@@ -88,9 +100,13 @@ impl Text<'_> {
         let _ = writeln!(self.out, "{:width$}{s}", "", width = if s.is_empty() { 0 } else { self.depth * 4 });
     }
 
-    fn list<T>(&mut self, name: &str, items: &[T], each: impl Fn(&mut Self, &T)) {
+    fn list<T>(&mut self, name: &str, ty: &str, items: &[T], each: impl Fn(&mut Self, &T)) {
         if items.is_empty() {
             return self.line(&format!("{name}: vec![],"));
+        }
+        if items.len() > MANY {
+            let parts: Vec<String> = items.chunks(MANY).map(|part| self.part(name, ty, part, &each)).collect();
+            return self.line(&format!("{name}: joined(&[{}]),", parts.join(", ")));
         }
         self.line(&format!("{name}: vec!["));
         self.depth += 1;
@@ -101,15 +117,47 @@ impl Text<'_> {
         self.line("],");
     }
 
+    /// Makes a function of a part of a list; gives its name.
+    fn part<T>(&mut self, name: &str, ty: &str, items: &[T], each: &impl Fn(&mut Self, &T)) -> String {
+        let (out, depth) = (std::mem::take(&mut self.out), std::mem::replace(&mut self.depth, 0));
+        let made = format!("{name}_{}", self.parts);
+        self.parts += 1;
+        self.line("");
+        self.line(&format!("fn {made}() -> Vec<{ty}> {{"));
+        self.line("    vec![");
+        self.depth = 2;
+        for i in items {
+            each(self, i);
+        }
+        self.depth = 0;
+        self.line("    ]");
+        self.line("}");
+        self.depth = depth;
+        self.apart += &std::mem::replace(&mut self.out, out);
+        made
+    }
+
+    /// The call of the function that gives a size which is long to write: one with a quotient in it.
+    fn long(&self, size: &Size, text: String) -> String {
+        let mut all = self.sizes.borrow_mut();
+        if let Some(at) = all.iter().position(|known| known.0 == *size) {
+            return format!("size_{at}()");
+        }
+        let name = format!("size_{}()", all.len());
+        let function = format!("\n/// {}\nfn {name} -> Size {{\n    {text}\n}}\n", size.show(self.dims));
+        all.push((size.clone(), function));
+        name
+    }
+
     fn entry(&mut self, e: &Entry) {
         self.line("Entry {");
         self.depth += 1;
         self.line(&format!("name: {:?}.into(),", e.name));
-        self.list("inputs", &e.inputs, |t, p| t.line(&format!("{},", t.port(p))));
-        self.list("outputs", &e.outputs, |t, p| t.line(&format!("{},", t.port(p))));
-        self.list("guards", &e.guards, |t, g| t.line(&format!("{},", t.guard(g))));
-        self.list("buffers", &e.buffers, |t, b| t.line(&format!("{},", t.buffer(b))));
-        self.list("steps", &e.steps, Text::step);
+        self.list("inputs", "Port", &e.inputs, |t, p| t.line(&format!("{},", t.port(p))));
+        self.list("outputs", "Port", &e.outputs, |t, p| t.line(&format!("{},", t.port(p))));
+        self.list("guards", "Guard", &e.guards, |t, g| t.line(&format!("{},", t.guard(g))));
+        self.list("buffers", "Buffer", &e.buffers, |t, b| t.line(&format!("{},", t.buffer(b))));
+        self.list("steps", "Step", &e.steps, Text::step);
         self.depth -= 1;
         self.line("},");
     }
@@ -130,7 +178,9 @@ impl Text<'_> {
             }
             parts.join(" * ")
         };
-        s.terms().iter().map(term).collect::<Vec<_>>().join(" + ")
+        let text = s.terms().iter().map(term).collect::<Vec<_>>().join(" + ");
+        let has_quotient = s.terms().iter().flat_map(|t| &t.atoms).any(|a| matches!(a, Atom::Quot(..)));
+        if has_quotient { self.long(s, text) } else { text }
     }
 
     fn sizes(&self, list: &[Size]) -> String {
@@ -220,7 +270,7 @@ impl Text<'_> {
         self.line("Step::Repeat(Box::new(Repeat {");
         self.depth += 1;
         self.line(&format!("count: {}, reverse: {}, note: {:?}.into(),", r.count, r.reverse, r.note));
-        self.list("steps", &r.steps, Text::step);
+        self.list("steps", "Step", &r.steps, Text::step);
         self.depth -= 1;
         self.line("})),");
     }
@@ -232,7 +282,7 @@ impl Text<'_> {
         let (serial, zero) = (debug(&k.serial), debug(&k.zero));
         self.line(&format!("cuts: {cuts}, serial: {serial}, width: {width}, first: {}, zero: {zero},", k.first));
         self.line(&format!("note: {:?}.into(),", k.note));
-        self.list("steps", &k.steps, Text::step);
+        self.list("steps", "Step", &k.steps, Text::step);
         self.depth -= 1;
         self.line("})),");
     }
@@ -269,7 +319,7 @@ impl Text<'_> {
         self.depth += 1;
         let (m, n) = (self.size(&g.m), self.size(&g.n));
         self.line(&format!("note: {:?}.into(), m: {m}, n: {n},", g.note));
-        self.list("terms", &g.terms, |t, p: &Product| {
+        self.list("terms", "Product", &g.terms, |t, p: &Product| {
             let (a, b) = (t.matrix(&p.a), t.matrix(&p.b));
             t.line(&format!("Product {{ k: {}, a: {a}, b: {b} }},", t.size(&p.k)));
         });

@@ -1,6 +1,7 @@
 //! The architectures of `examples`, small, against transformers, torchvision and PyTorch: what the trainings of
 //! `tests/specs/models.dl` give, from machine code and from the Rust that `model!` emits, at three sizes each.
 //! `tests/golden/models.py` says where the numbers come from.
+#![cfg(test)]
 #![expect(clippy::unwrap_used, reason = "a test that unwraps a surprise has failed, as it should")]
 
 use dlc::jit::Beside;
@@ -15,7 +16,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 mod small {
-    dlc::model!("tests/specs/models.dl");
+    dlc::model!("../specs/models.dl");
 }
 
 /// How many ids the small models of text know.
@@ -25,7 +26,7 @@ const V: u64 = 53;
 const WHOLE: usize = 1;
 
 fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
 /// What `hashes` of `models.py` gives for a name, at a place.
@@ -57,12 +58,20 @@ fn weight(name: &str, shape: &[usize]) -> Tensor {
 /// An input of a batch of a size.
 fn input(port: &Port, (b, t): (usize, usize)) -> Tensor {
     let shape = vec![b, t];
+    let known: Vec<Option<usize>> = port.shape.iter().map(|s| s.known().map(|n| n as usize)).collect();
     let whole = |f: &dyn Fn(usize, usize) -> u64| {
         let cells = (0..b * t).map(|i| f(i / t, i % t) as i64).collect();
         Tensor::from_i64(shape.clone(), cells).unwrap()
     };
     match port.name.as_str() {
-        "input_ids" => whole(&|i, j| (hash("ids", (i * t + j) as u64) >> 33) % V),
+        "image" | "x" => {
+            // Pictures of a dynamic size are as high and as wide as their golden ones.
+            let sides = [b, 3, 40 + 3 * t, 49 - t];
+            let shape: Vec<usize> = known.iter().enumerate().map(|(i, n)| n.unwrap_or(sides[i])).collect();
+            let cells = numbers(&port.name, shape.iter().product()).collect();
+            Tensor::from_f32(shape, cells).unwrap()
+        }
+        "input_ids" | "tokens" => whole(&|i, j| (hash("ids", (i * t + j) as u64) >> 33) % V),
         "attention_mask" => whole(&|i, j| u64::from(j < t.saturating_sub(3 * i).max(1))),
         "token_type_ids" => whole(&|_, j| u64::from(j >= t / 2)),
         name => panic!("no one knows what `{name}` is"),
@@ -187,10 +196,11 @@ fn panels(c: &Compiled, entry: &str) -> usize {
     count(&c.plan.entries.iter().find(|e| e.name == entry).unwrap().steps)
 }
 
+const PICTURES: [(usize, usize); 3] = [(1, 0), (3, 0), (2, 0)];
 const TEXT: [(usize, usize); 3] = [(1, 1), (3, 9), (2, 37)];
 
 macro_rules! families {
-    ($($test:ident $training:literal $struct:ident $sizes:ident $attentions:literal;)*) => { $(
+    ($($test:ident $training:literal $struct:ident $sizes:tt $attentions:literal;)*) => { $(
         #[test]
         fn $test() {
             family($training, &mut small::$struct::new(0).unwrap(), $sizes, $attentions);
@@ -206,6 +216,17 @@ families! {
     bert_for_masked_tokens_is_that_of_transformers "bert_mlm" BertMlm TEXT 1;
     minilm_is_that_of_transformers "minilm" Minilm TEXT 1;
     distilbert_is_that_of_transformers "distilbert" Distilbert TEXT 1;
+    gpt3_is_that_of_transformers_with_bands "gpt3" Gpt3 TEXT 2;
+    glassllm_is_llama_stored_otherwise "glassllm" Glassllm TEXT 1;
+    palm_is_its_paper "palm" Palm TEXT 1;
+    the_gated_cnn_is_its_paper "gated_cnn" GatedCnn TEXT 0;
+    clip_text_is_that_of_transformers "clip_text" ClipText TEXT 1;
+    a_perceptron_is_that_of_pytorch "mlp" Mlp PICTURES 0;
+    the_digit_cnn_is_that_of_pytorch "digit_cnn" DigitCnn PICTURES 0;
+    vit_is_that_of_transformers "vit" Vit PICTURES 1;
+    resnet20_is_that_of_torchvision "resnet20" Resnet20 PICTURES 0;
+    resnet50_is_that_of_torchvision_at_any_size "resnet50" Resnet50 [(2, 1), (3, 2), (2, 5)] 0;
+    efficientnet_lite0_is_its_twin_in_pytorch "efficientnet_lite0" EfficientnetLite0 PICTURES 0;
 }
 
 /// The numbers of weights that the libraries' own models have.
@@ -214,15 +235,24 @@ fn models_have_as_many_weights_as_those_of_their_libraries() {
     let cases = [
         ("gpt2", "GPT2", "", 124_439_808),
         ("llama2", "Llama2", "", 6_738_415_616),
-        ("llama2", "Llama2", "D = 2048, L = 22, G = 4, F = 5632", 1_100_048_384),
-        ("llama2", "Llama2", "V = 49152, D = 576, L = 30, H = 9, G = 3, F = 1536, tied = true", 134_515_008),
+        ("llama2", "Llama2", "D = 2048; L = 22; G = 4; F = 5632", 1_100_048_384),
+        ("llama2", "Llama2", "V = 49152; D = 576; L = 30; H = 9; G = 3; F = 1536; tied = true", 134_515_008),
         ("bert", "BertClassifier", "", 109_483_778),
         ("bert", "BertMaskedLM", "", 109_514_298),
         ("minilm", "MiniLM", "", 22_565_376),
         ("distilbert", "DistilBert", "", 66_955_010),
+        ("gpt3", "GPT3", "", 125_226_240),
+        ("clip_text", "ClipText", "", 63_428_096),
+        ("glassllm", "GlassLLM", "", 852_608),
+        ("vit", "ViT", "", 86_567_656),
+        ("resnet20", "ResNet20", "", 272_474),
+        ("resnet50", "ResNet50", "", 25_557_032),
+        ("resnet50", "ResNet50", "depths = [3, 4, 23, 3]", 44_549_160),
+        ("efficientnet_lite0", "EfficientNetLite0", "", 4_652_008),
+        ("digit_cnn", "DigitCNN", "", 390_410),
     ];
     for (file, model, settings, expected) in cases {
-        let settings = settings.split(", ").filter_map(|s| s.split_once(" = "));
+        let settings = settings.split("; ").filter_map(|s| s.split_once(" = "));
         let sets: Vec<_> = settings.map(|(name, value)| (format!("{model}.{name}"), value.to_string())).collect();
         let goal = Goal::Run { model: Some(model), training: false };
         let c = compiled(&root().join(format!("examples/{file}.dl")), goal, &sets);
