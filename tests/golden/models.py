@@ -1,7 +1,8 @@
 """Makes golden/models/*.safetensors: small twins of the trainings in specs/models.dl, by transformers, torchvision and PyTorch.
 
     pip install -r tests/golden/requirements.txt -r tests/golden/requirements-models.txt
-    python tests/golden/models.py [NAME ..]    # all, or some
+    python tests/golden/models.py [NAME ..]            # all, or some
+    python tests/golden/models.py --pretrained FILE    # of the real EfficientNet-lite0
 
 Weights and inputs are not stored: both sides make them of their names by `numbers` below. A twin runs in double precision, and
 each file has, for the sizes n = 0, 1, 2 of a family:
@@ -12,6 +13,7 @@ each file has, for the sizes n = 0, 1, 2 of a family:
   grad/NAME      the whole gradients of the size that the metadata calls `whole`.
 """
 
+import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -607,7 +609,21 @@ FAMILIES = {
 }
 
 
+def stripes(path):
+    """What the real EfficientNet-lite0 makes of coloured stripes: golden/pretrained/efficientnet_lite0.json."""
+    module = Lite(32, 1280, [16, 24, 40, 80, 112, 192, 320], [1, 2, 2, 3, 3, 4, 1], [3, 3, 5, 3, 5, 5, 3], [1, 2, 2, 2, 1, 2, 1], 1000)
+    module.load_state_dict(torch.load(path, weights_only=True))
+    i = torch.arange(224 * 224 * 3)
+    pixels = ((i % 3 * 90 + i // 672 * 3 + i % 672 // 3 * 5) % 256).reshape(224, 224, 3).permute(2, 0, 1)
+    with torch.no_grad():
+        out = module.eval().double()(((pixels - 127.0) / 128.0)[None].double())[0]
+    made = GOLDEN / "pretrained" / "efficientnet_lite0.json"
+    made.write_text(json.dumps({"stripes": [round(x, 5) for x in out.tolist()]}) + "\n")
+
+
 def main():
+    if sys.argv[1:2] == ["--pretrained"]:
+        return stripes(sys.argv[2])
     have = {m.__name__: m.__version__.split("+")[0] for m in (torchvision, transformers)}
     assert have == VERSIONS, f"pinned are {VERSIONS}, installed are {have}"
     torch.manual_seed(0)

@@ -16,6 +16,7 @@ mod loading;
 mod manual;
 mod memory;
 mod mutants;
+mod pretrained;
 mod safetensors;
 mod samples;
 mod scratch;

@@ -2,10 +2,11 @@
 //!
 //! What a listing's first line says decides what is done with it, in a folder of the chapter's own that begins with a copy
 //! of `examples`: `dl NAME` is written to that file and has to be sound; `dl wrong` has to be refused with the `text` that
-//! follows; `sh` is run, and each line of the `text` that follows has to be printed, in order, `..` standing for
-//! anything; `rust FILE` has to stand in that file, line for line.
+//! follows; `sh` is run (`sh needs FILE` where that file has been fetched), and each line of the `text` that follows has to
+//! be printed, in order, `..` standing for anything; `rust FILE` has to stand in that file, line for line.
 #![expect(clippy::unwrap_used, reason = "a test that unwraps a surprise has failed, as it should")]
 
+use crate::assets::asset;
 use crate::cli::dlc;
 use crate::scratch::Scratch;
 use std::path::{Path, PathBuf};
@@ -83,10 +84,21 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+/// Whether a real file is there, which is then found where specs look for it.
+fn linked(scratch: &Scratch, file: &str) -> bool {
+    let Some(real) = asset(file) else { return false };
+    let link = scratch.path("target/assets").join(file);
+    std::fs::create_dir_all(link.parent().unwrap()).unwrap();
+    if !link.exists() {
+        std::os::unix::fs::symlink(std::fs::canonicalize(real).unwrap(), link).unwrap();
+    }
+    true
+}
+
 fn run_chapter(chapter: &str) {
     let markdown = std::fs::read_to_string(docs().join(chapter)).unwrap();
     let scratch = Scratch::new();
-    let folder = scratch.path("");
+    let folder = scratch.path("examples");
     copy(&docs().with_file_name("examples"), &folder);
     let listings = listings(&markdown);
     for (i, listing) in listings.iter().enumerate() {
@@ -94,17 +106,18 @@ fn run_chapter(chapter: &str) {
         let text = listings.get(i + 1).filter(|l| l.info.first().is_some_and(|w| w == "text")).map(|l| l.text.as_str());
         match listing.info.iter().map(String::as_str).collect::<Vec<_>>()[..] {
             ["dl", "wrong"] => {
-                scratch.file("wrong.dl", &listing.text);
+                scratch.file("examples/wrong.dl", &listing.text);
                 let ended = dlc(&folder, &["check", "wrong.dl"]);
                 assert_eq!(ended.code, 1, "{place}: a wrong spec is refused");
                 assert_eq!(ended.err.trim_end(), text.unwrap_or_default().trim_end(), "{place}");
             }
             ["dl", name] => {
-                scratch.file(name, &listing.text);
+                scratch.file(&format!("examples/{name}"), &listing.text);
                 let ended = dlc(&folder, &["check", name]);
                 assert_eq!((ended.code, ended.err.as_str()), (0, ""), "{place}: {}", ended.err);
             }
-            ["sh"] => {
+            ["sh", "needs", file] if !linked(&scratch, file) => {}
+            ["sh"] | ["sh", "needs", _] => {
                 let mut output = String::new();
                 for line in listing.text.lines() {
                     let mut words = line.split_whitespace();
