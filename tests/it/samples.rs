@@ -138,6 +138,33 @@ train fit {
 }
 ";
 
+mod emitted {
+    //! The same spec as Rust.
+    dlc::model!("tests/specs/letters.dl");
+}
+
+/// Texts, windows and augmentation in a program of `model!`: the bits of machine code.
+#[test]
+fn a_program_trains_on_texts_as_the_command_line_does() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let dir = Scratch::new();
+    std::fs::copy(root.join("examples/data/digits.md"), dir.path("prose.txt")).expect("it can be copied");
+    std::fs::copy(root.join("tests/specs/letters.dl"), dir.path("spec.dl")).expect("it can be copied");
+    let (text, weights) = trained(&dir, &["--threads", "2"]);
+    let mut training = emitted::Fit::new(0).expect("it is made");
+    let outcome = training.train(&dir.path(""), &mut ()).expect("it is sound");
+    assert_eq!(outcome.progress.step, 12);
+    assert!((outcome.metrics[0].1 - last(&text, "held ")).abs() < 1e-3, "{:?}, {text}", outcome.metrics);
+    training.save(&dir.path("emitted.safetensors")).expect("it can be written");
+    let tensors = |path: &Path| {
+        let file = dlc::weights::file::TensorFile::open(path).expect("it is sound");
+        let read = |name: &str| file.read(name).expect("it is there").expect("it is sound");
+        file.names().map(|name| (name.to_owned(), read(name))).collect::<Vec<_>>()
+    };
+    assert_eq!(tensors(&dir.path("emitted.safetensors")), tensors(&dir.path("out/model.safetensors")));
+    assert!(!weights.is_empty());
+}
+
 #[test]
 fn shakespeare_is_learnt_by_characters() {
     let Some(file) = asset("shakespeare/hamlet_gut.txt") else { return };
