@@ -192,7 +192,10 @@ impl Entry {
             Some(strides) if strides.are_rows(&self.shape) => {
                 let start = strides.first * size;
                 let end = start + count(&self.shape).unwrap_or(0) * size;
-                Cow::Owned(bytes[start..end].to_vec())
+                match bytes {
+                    Cow::Borrowed(bytes) => Cow::Borrowed(&bytes[start..end]),
+                    Cow::Owned(bytes) => Cow::Owned(bytes[start..end].to_vec()),
+                }
             }
             Some(strides) => Cow::Owned(strides.gather(&bytes, &self.shape, size)),
         };

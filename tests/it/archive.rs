@@ -114,3 +114,27 @@ pub fn dictionary(values: &[(&str, Vec<u8>)]) -> Vec<u8> {
 pub fn pth(pickle: &[u8], storage: &[u8]) -> Vec<u8> {
     zip(&[stored("w/data.pkl", pickle), stored("w/data/0", storage)])
 }
+
+/// An archive of members that are not packed, with all sizes and places where those of more than 32 bits are.
+pub fn wide_zip(members: &[(&str, &[u8])]) -> Vec<u8> {
+    let (mut out, mut directory) = (Vec::new(), Vec::new());
+    for (name, bytes) in members {
+        let (at, size, len) = (out.len() as u64, bytes.len() as u64, (name.len() as u16).to_le_bytes());
+        let plain = (bytes.len() as u32).to_le_bytes();
+        let start = [&[0; 8][..], &crc(bytes).to_le_bytes()].concat();
+        out.extend([&b"PK\x03\x04\x2d\0"[..], &start, &plain, &plain, &len, &[0; 2], name.as_bytes(), bytes].concat());
+        let extra =
+            [&b"\x99\x99\x01\0x\x01\0\x18\0"[..], &size.to_le_bytes(), &size.to_le_bytes(), &at.to_le_bytes()].concat();
+        let lens = [&len[..], &(extra.len() as u16).to_le_bytes(), &[0; 10]].concat();
+        directory.extend([&b"PK\x01\x02\x2d\0\x2d\0"[..], &start, &[0xFF; 8], &lens, &[0xFF; 4]].concat());
+        directory.extend([name.as_bytes(), &extra].concat());
+    }
+    let (first, size, count) = (out.len() as u64, directory.len() as u64, (members.len() as u64).to_le_bytes());
+    let record = first + size;
+    out.extend(directory);
+    out.extend([&b"PK\x06\x06\x2c\0\0\0\0\0\0\0\x2d\0\x2d\0\0\0\0\0\0\0\0\0"[..], &count, &count].concat());
+    out.extend([size.to_le_bytes(), first.to_le_bytes()].concat());
+    out.extend([&b"PK\x06\x07\0\0\0\0"[..], &record.to_le_bytes(), &[1, 0, 0, 0]].concat());
+    out.extend([&b"PK\x05\x06\0\0\0\0"[..], &[0xFF; 12], &[0; 2]].concat());
+    out
+}

@@ -2,7 +2,9 @@
 //! only claims to have.
 #![expect(clippy::unwrap_used, reason = "a test that unwraps a surprise has failed, as it should")]
 
-use crate::archive::{Member, deflated, described, dictionary, int, ints, npy, pth, stored, tensor, word, zip};
+use crate::archive::{
+    Member, deflated, described, dictionary, int, ints, npy, pth, stored, tensor, wide_zip, word, zip,
+};
 use crate::formats::golden;
 use crate::memory::largest;
 use crate::scratch::Scratch;
@@ -98,6 +100,27 @@ fn archives_that_lie_are_refused() {
     // What deflate gives is not what the shape asks for, though the archive's sizes agree.
     let short = Member { size: array.len() as u32, ..deflated("a.npy", &array[..array.len() - 4]) };
     refused(vec![("unpacks to less", zip(&[short]), "should be packed here, and")]);
+}
+
+#[test]
+fn archives_of_more_than_four_gigabytes_have_other_numbers() {
+    let array = npy(&described("<f4", "(2,)"), &f32s(2));
+    let good = wide_zip(&[("a.npy", &array), ("b.npy", &array)]);
+    assert_eq!(read(&good), Ok(()));
+    let changed = |at: usize| {
+        let mut bytes = good.clone();
+        bytes[at] = 0x7F;
+        bytes
+    };
+    let end = good.len();
+    refused(vec![
+        ("place of the record", changed(end - 22 - 20 + 15), "the place of its directory is wrong"),
+        ("place of the directory", changed(end - 22 - 20 - 1), "where they are not"),
+        ("size of the directory", changed(end - 22 - 20 - 9), "where they are not"),
+        ("count", changed(end - 22 - 20 - 24), "its directory should have 127 members, and has 2"),
+        ("place of a member", changed(end - 22 - 20 - 56 - 1), "`b.npy`: it is not where the directory says"),
+        ("size of a member", changed(end - 22 - 20 - 56 - 17), "`b.npy` is not packed, and has"),
+    ]);
 }
 
 #[test]
