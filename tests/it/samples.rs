@@ -138,6 +138,22 @@ train fit {
 }
 ";
 
+/// Batch norm, stochastic depth, crops and mirrors on files as CIFAR-10 has them.
+#[test]
+fn resnet_20_trains_on_cifars_files() {
+    let dir = Scratch::new();
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/resnet20.dl");
+    std::fs::copy(example, dir.path("spec.dl")).expect("it can be copied");
+    std::fs::create_dir_all(dir.path("data/cifar-10-batches-bin")).expect("it can be made");
+    let record = |k: u8| std::iter::once(k % 10).chain((0..3072).map(move |at| (20 * (k % 10)) ^ (at % 7) as u8));
+    for (name, records) in [("data_batch_1", 0..8), ("data_batch_2", 8..12), ("test_batch", 12..20)] {
+        let bytes: Vec<u8> = records.flat_map(record).collect();
+        dir.file(&format!("data/cifar-10-batches-bin/{name}.bin"), bytes);
+    }
+    let (text, _) = trained(&dir, &["--set", "cifar10.batch=4", "--set", "cifar.epochs=2"]);
+    assert!(text.contains("step 6/6") && last(&text, "accuracy ") <= 1.0, "{text}");
+}
+
 mod emitted {
     //! The same spec as Rust.
     dlc::model!("tests/specs/letters.dl");
@@ -152,10 +168,10 @@ fn a_program_trains_on_texts_as_the_command_line_does() {
     std::fs::copy(root.join("tests/specs/letters.dl"), dir.path("spec.dl")).expect("it can be copied");
     let (text, weights) = trained(&dir, &["--threads", "2"]);
     let mut training = emitted::Fit::new(0).expect("it is made");
-    let outcome = training.train(&dir.path(""), &mut ()).expect("it is sound");
+    let outcome = training.train(dir.path(""), &mut ()).expect("it is sound");
     assert_eq!(outcome.progress.step, 12);
     assert!((outcome.metrics[0].1 - last(&text, "held ")).abs() < 1e-3, "{:?}, {text}", outcome.metrics);
-    training.save(&dir.path("emitted.safetensors")).expect("it can be written");
+    training.save(dir.path("emitted.safetensors")).expect("it can be written");
     let tensors = |path: &Path| {
         let file = dlc::weights::file::TensorFile::open(path).expect("it is sound");
         let read = |name: &str| file.read(name).expect("it is there").expect("it is sound");
