@@ -57,9 +57,37 @@ impl Files for Folder {
         let paths: Vec<PathBuf> = source.paths.iter().map(|p| self.root.join(p)).collect();
         match (source.kind, paths.as_slice()) {
             (SourceKind::Safetensors, [path]) => safetensors_columns(path),
+            (SourceKind::Idx, [..]) if paths.len() <= IDX_COLUMNS.len() => {
+                IDX_COLUMNS.iter().zip(&paths).map(|(name, path)| idx_column(name, path)).collect()
+            }
             _ => Err(format!("the columns of {} are not known inside of a crate", source.paths.join(" and "))),
         }
     }
+}
+
+/// What the files of an `idx` source are.
+const IDX_COLUMNS: [&str; 2] = ["pixels", "label"];
+
+/// The column of a file in MNIST's format, as its header says; what is gzipped is not unpacked here.
+fn idx_column(name: &str, path: &Path) -> Result<SourceColumn, String> {
+    let bad = |why: String| format!("{} cannot be used inside of a crate: {why}", path.display());
+    let mut file = File::open(path).map_err(|e| bad(e.to_string()))?;
+    let mut start = [0; 4];
+    file.read_exact(&mut start).map_err(|e| bad(e.to_string()))?;
+    let dtype = match start {
+        [0, 0, 0x08, 1..=8] => DType::U8,
+        [0, 0, 0x09 | 0x0B | 0x0C, 1..=8] => DType::I32,
+        [0, 0, 0x0D | 0x0E, 1..=8] => DType::F32,
+        _ => return Err(bad("its header is not that of idx, or it is packed".into())),
+    };
+    let mut row = Vec::new();
+    for _ in 0..start[3] {
+        let mut extent = [0; 4];
+        file.read_exact(&mut extent).map_err(|e| bad(e.to_string()))?;
+        row.push(u32::from_be_bytes(extent) as usize);
+    }
+    row.remove(0);
+    Ok(SourceColumn { name: name.to_string(), dtype, row, cells: Cells::Numbers })
 }
 
 /// The longest header that is read, as in the format's own implementation.

@@ -121,11 +121,22 @@ mod by_file {
     /// What the token that fills up rows is called where a file does not say it.
     const PADS: [&str; 3] = ["[PAD]", "<pad>", "<|endoftext|>"];
 
+    /// What is said where the library panics.
+    const DISLIKED: &str = "its parts do not fit together";
+
+    /// What a function gives, unless it panics.
+    fn unpanicked<T>(run: impl FnOnce() -> T) -> Option<T> {
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).ok()
+    }
+
     /// The tokenizer of a file, with the truncation that is asked for.
     pub fn coder(encoding: &Encoding, path: &Path) -> Result<Coder> {
         let bytes = std::fs::read(path).map_err(|error| Error::reading(path, &error))?;
         let bad = |why: String| Error::file(code::BAD_FILE, format!("{} is no tokenizer: {why}", path.display()));
-        let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(|error| bad(error.to_string()))?;
+        // The library panics at some files that are no JSON, and at some that are.
+        serde_json::from_slice::<serde_json::Value>(&bytes).map_err(|error| bad(error.to_string()))?;
+        let read = unpanicked(|| Tokenizer::from_bytes(bytes)).ok_or_else(|| bad(DISLIKED.to_owned()))?;
+        let mut tokenizer = read.map_err(|error| bad(error.to_string()))?;
         let known = tokenizer.get_truncation().cloned();
         let truncation = match (encoding.max, encoding.rows) {
             (_, dlc_plan::recipe::EncodedRows::Windows { .. }) => None,
@@ -162,13 +173,13 @@ mod by_file {
                 _ => EncodeInput::from(texts[0].row(*row)),
             };
             let inputs = rows.iter().map(input).collect();
-            let done = match encoding.of.len() {
+            let done = unpanicked(|| match encoding.of.len() {
                 1 => plain.encode_batch_fast(inputs, encoding.special),
                 // The quicker way forgets which text of a pair an id belongs to.
                 _ => plain.encode_batch(inputs, encoding.special),
-            };
-            let bad = |error| Error::file(code::BAD_ROWS, format!("{place} cannot be encoded: {error}"));
-            let done = done.map_err(bad)?;
+            });
+            let bad = |why: String| Error::file(code::BAD_ROWS, format!("{place} cannot be encoded: {why}"));
+            let done = done.ok_or_else(|| bad(DISLIKED.to_owned()))?.map_err(|error| bad(error.to_string()))?;
             for one in done {
                 if texts.len() > 1 {
                     ids.kinds.extend(one.get_type_ids().iter().map(|kind| u8::try_from(*kind).unwrap_or(u8::MAX)));

@@ -229,6 +229,15 @@ fn bad_tokenizers_are_refused() {
         assert_eq!(error.code, "E0610");
         assert!(error.message.contains("tokenizer.json is no tokenizer: ") && error.message.contains(why), "{error}");
     }
+    // Whatever is done to a tokenizer's bytes, it is used or refused.
+    let sound = std::fs::read(golden("tokens/wordpiece.json")).expect("it is committed");
+    for at in (0..sound.len()).step_by(3) {
+        let mut odd = sound.clone();
+        odd[at] = b"9\"}]-,0a"[at % 8];
+        dir.file("tokenizer.json", odd);
+        let encodings = [encoding(&["text"], Encoder::File("tokenizer.json".into()), &["ids"])];
+        let _ = Reader::new(dir.0.as_path(), &encodings, Vec::new()).read(&source(SourceKind::Text, &["a.txt"]));
+    }
     let file = golden("tokens/wordpiece.json").display().to_string();
     let encodings = [Encoding { max: Some(2), ..encoding(&["text"], Encoder::File(file), &["ids"]) }];
     let error = Reader::new(dir.0.as_path(), &encodings, Vec::new()).read(&source(SourceKind::Text, &["a.txt"]));

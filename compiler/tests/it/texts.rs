@@ -180,3 +180,30 @@ fn mistakes_with_texts() {
         assert_eq!(of(source, columns), [message], "{columns}");
     }
 }
+
+/// Inside of a crate, `model!` finds the columns of `idx` files in their headers.
+#[test]
+fn headers_of_idx_are_read_inside_of_a_crate() {
+    let folder = std::env::temp_dir().join(format!("dlc-idx-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let header = |extents: &[u32]| {
+        let extents = extents.iter().flat_map(|n| n.to_be_bytes());
+        [0, 0, 8, extents.clone().count() as u8 / 4].into_iter().chain(extents).collect::<Vec<u8>>()
+    };
+    std::fs::write(folder.join("images"), header(&[5, 4, 3])).unwrap();
+    std::fs::write(folder.join("labels"), header(&[5])).unwrap();
+    std::fs::write(folder.join("packed"), [0x1F, 0x8B, 8, 0]).unwrap();
+    let text = |images: &str| {
+        format!(
+            "model M()(x: [B, 4, 3]) -> y: [B, 7] {{ return x -> [B, H, W => B, (H, W)] -> fc: Linear(7) }}
+data d {{ source = idx(\"{images}\", \"labels\") columns {{ x = f32(pixels)  label = i64(label) }} batch = 2 }}
+train fit {{ model = M() data = d loss = cross_entropy(y, label) optimizer = SGD(lr = 0.1) epochs = 1 }}"
+        )
+    };
+    let items = |images: &str| dlc_compiler::emit::items_of_text(&text(images), &folder);
+    assert!(items("images").unwrap_or_else(|f| panic!("{}", shown(&f).join("\n"))).text.contains("struct Fit"));
+    let refused = |images: &str| shown(&items(images).unwrap_err()).join("\n");
+    assert!(refused("packed").contains("its header is not that of idx, or it is packed"), "{}", refused("packed"));
+    assert!(refused("none").contains("E0514"), "{}", refused("none"));
+    std::fs::remove_dir_all(&folder).unwrap();
+}
