@@ -1,5 +1,5 @@
 //! How long each stage takes: takes nothing, prints criterion's figures for `examples/digits.dl`, and for the whole
-//! compilation of `tests/specs/deep.dl` at 4 and at 64 layers, with the ratio of the two.
+//! compilation of `tests/specs/deep.dl` at 4 and at 64 layers and of GPT-2 at 12 and at 48, with the ratio of the two.
 //!
 //! `cargo bench -p dlc-compiler --bench stages [NAME]`
 
@@ -20,9 +20,6 @@ use std::hint::black_box;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Compilations of each depth; the best counts, as other programs only ever slow one down.
-const ROUNDS: usize = 40;
-
 /// The columns of the data that a spec names.
 enum Columns {
     Digits,
@@ -30,8 +27,8 @@ enum Columns {
 }
 
 impl Loader for Columns {
-    fn load(&mut self, path: &str, _: &str) -> Result<Loaded, String> {
-        Err(format!("nothing here imports {path}"))
+    fn load(&mut self, path: &str, from: &str) -> Result<Loaded, String> {
+        emit::Folder::new(Path::new("")).load(path, from)
     }
 }
 
@@ -48,6 +45,39 @@ impl Files for Columns {
             Columns::Digits => Ok(vec![column("pixels", DType::F32, &[64]), column("label", DType::F32, &[])]),
         }
     }
+}
+
+/// A stack of layers whose depth is a number.
+struct Stack {
+    /// What it is called here.
+    name: &'static str,
+    /// The spec, and the path that its imports are relative to.
+    path: String,
+    text: String,
+    /// The setting that is the depth, and the two depths to compare.
+    depth: &'static str,
+    layers: [usize; 2],
+    /// Compilations of each depth; the best counts, as other programs only ever slow one down.
+    rounds: usize,
+}
+
+/// The small stack of the tests.
+fn small() -> Stack {
+    let text = text("tests/specs/deep.dl");
+    Stack { name: "deep.dl", path: "deep.dl".into(), text, depth: "Deep.L", layers: [4, 64], rounds: 40 }
+}
+
+/// A training of GPT-2, 124M, and of as wide a one of 48 layers.
+fn gpt2() -> Stack {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/train.dl").display().to_string();
+    let text = "import { GPT2 } from \"gpt2.dl\"
+        train fit(L = 12) {
+          model = GPT2(L = L)
+          loss = cross_entropy(logits, input_ids)
+          optimizer = AdamW(lr = 1e-3)
+          max_steps = 1
+        }";
+    Stack { name: "GPT-2", path, text: text.into(), depth: "fit.L", layers: [12, 48], rounds: 10 }
 }
 
 fn text(path: &str) -> String {
@@ -119,14 +149,14 @@ fn stages(c: &mut Criterion) {
     group.finish();
 }
 
-/// The stack of layers from text to machine code; gives when each stage was over.
-fn deep(text: &str, layers: usize) -> Vec<(String, Duration)> {
-    let sets = [("Deep.L".to_owned(), layers.to_string())];
+/// A stack of layers from text to machine code; gives when each stage was over.
+fn deep(stack: &Stack, layers: usize) -> Vec<(String, Duration)> {
+    let sets = [(stack.depth.to_owned(), layers.to_string())];
     let start = Instant::now();
     let mut ends = Vec::new();
     let mut watch = |stage, _: &dyn Fn() -> String| ends.push((format!("{stage:?}"), start.elapsed()));
     // As `dlc train` compiles it.
-    let request = Request { goal: Goal::Steps { item: None }, ..request(text, &sets) };
+    let request = Request { name: &stack.path, goal: Goal::Steps { item: None }, ..request(&stack.text, &sets) };
     let compiled = pipeline::compile(&request, &mut Columns::Deep, &mut watch).expect("the spec is sound");
     black_box(clif::compile(&compiled.plan.kernels).expect("the kernels compile"));
     ends.push(("machine code".to_owned(), start.elapsed()));
@@ -134,27 +164,29 @@ fn deep(text: &str, layers: usize) -> Vec<(String, Duration)> {
 }
 
 /// The two depths in turn: what disturbs one disturbs the other. Prints how long each took, stage by stage, and the ratio.
-fn depths() {
-    let text = text("tests/specs/deep.dl");
+fn depths(stack: &Stack, at_most: f64) {
     let mut best: [Vec<(String, Duration)>; 2] = Default::default();
-    for _ in 0..ROUNDS {
-        for (best, layers) in best.iter_mut().zip([4, 64]) {
-            let ends = deep(&text, layers);
+    for _ in 0..stack.rounds {
+        for (best, layers) in best.iter_mut().zip(stack.layers) {
+            let ends = deep(stack, layers);
             if best.last().is_none_or(|(_, whole)| ends.last().is_some_and(|(_, time)| time < whole)) {
                 *best = ends;
             }
         }
     }
     let milliseconds = |time: Duration| 1e3 * time.as_secs_f64();
+    let (name, [l, m]) = (stack.name, stack.layers);
     let mut before = [Duration::ZERO; 2];
     for ((stage, few), (_, many)) in best[0].iter().zip(&best[1]) {
         let [a, b] = [milliseconds(*few - before[0]), milliseconds(*many - before[1])];
-        println!("deep.dl, {stage:<22} L = 4 {a:>6.2} ms, L = 64 {b:>6.2} ms");
+        println!("{name}, {stage:<22} L = {l} {a:>6.2} ms, L = {m} {b:>6.2} ms");
         before = [*few, *many];
     }
     let ([few, many], stages) = (before.map(milliseconds), best[0].len());
     let ratio = many / few;
-    println!("deep.dl, all {stages} stages: L = 4 {few:.2} ms, L = 64 {many:.2} ms, ratio {ratio:.3} (at most 1.2)");
+    println!(
+        "{name}, all {stages} stages: L = {l} {few:.2} ms, L = {m} {many:.2} ms, ratio {ratio:.3} (at most {at_most})"
+    );
 }
 
 fn main() {
@@ -164,13 +196,15 @@ fn main() {
         .measurement_time(Duration::from_secs(2))
         .configure_from_args();
     stages(&mut criterion);
-    let deep_text = text("tests/specs/deep.dl");
-    for layers in [4, 64] {
-        criterion.bench_function(&format!("deep/{layers} layers"), |b| b.iter(|| deep(&deep_text, layers)));
+    for (group, stack) in [("deep", small()), ("gpt2", gpt2())] {
+        for layers in stack.layers {
+            criterion.bench_function(&format!("{group}/{layers} layers"), |b| b.iter(|| deep(&stack, layers)));
+        }
     }
     // A trial run of the benches times nothing.
     if !std::env::args().any(|arg| arg == "--test") {
-        depths();
+        depths(&small(), 1.2);
+        depths(&gpt2(), 1.2);
     }
     criterion.final_summary();
 }

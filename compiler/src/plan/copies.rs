@@ -36,9 +36,10 @@ pub fn mark(cx: &mut Context, placed: &[bool]) {
 }
 
 /// Copies what strides cannot say about a contraction's operand: the view nearest to memory, since those after it, windows
-/// and repetitions, may have many times its elements.
+/// and repetitions, may have many times its elements. Zeros around several axes are one copy.
 fn make_readable(cx: &mut Context, v: Value) {
     while cx.layout(v).is_none() {
+        let mut views = vec![v];
         let mut at = v;
         while let Op::View(_) = cx.f.node(at).op {
             let from = cx.f.node(at).args[0];
@@ -46,8 +47,11 @@ fn make_readable(cx: &mut Context, v: Value) {
                 break;
             }
             at = from;
+            views.push(at);
         }
-        cx.copies[at.node as usize] = true;
+        let pads = |v: &Value| matches!(cx.f.node(*v).op, Op::View(View::Pad { .. }));
+        let last = views.iter().rev().take_while(|v| pads(v)).last().copied().unwrap_or(at);
+        cx.copies[last.node as usize] = true;
     }
 }
 

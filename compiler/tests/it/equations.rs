@@ -166,6 +166,18 @@ fn a_convolution_and_its_gradients_are_three_products_without_a_column_copy() {
     assert_eq!(products(&plan, &[2, 13]), (3, 2 * 8 * 19 * 16));
 }
 
+/// Zeros above, below, left and right of an image are one copy, however many axes they are said of.
+#[test]
+fn zeros_around_a_convolution_are_one_copy() {
+    let text = "model M()(x: [B, 6, 12, 10], k: [8, 6, 3, 3]) {
+      p = x -> pad[2](1, 1) -> pad[3](0, 2)
+      y[b, o, h, w] = sum[c, i, j](p[b, c, h + i, w + j] * k[o, c, i, j]) return y }";
+    let plan = planned(text, &[&[2, 6, 12, 10], &[8, 6, 3, 3], &[2, 8, 12, 10]]);
+    let copies = plan.entries[0].buffers.iter().filter(|b| b.note == "copy").count();
+    // The image with its zeros, the gradient of the result with its own, and that of the image without its border.
+    assert_eq!(copies, 3, "{plan}");
+}
+
 #[test]
 fn a_matrix_product_is_one_product_whatever_the_order() {
     for (text, count) in [
