@@ -248,7 +248,8 @@ fn pictures_are_what_pil_makes_of_them() {
 
 #[test]
 fn pictures_of_other_sizes_are_made_to_fit() {
-    let read = |args: &[(&str, Arg)]| read(&source(SourceKind::Images, &["."], args), &odd(), None);
+    let dir = odd();
+    let read = |args: &[(&str, Arg)]| read(&source(SourceKind::Images, &["."], args), &dir.path(""), None);
     let odd = |how: &str, height: i64, width: i64| {
         let args = [("height", Arg::Int(height)), ("width", Arg::Int(width)), ("fit", Arg::Text(how.into()))];
         read(&args).expect("they fit")
@@ -269,11 +270,11 @@ fn pictures_of_other_sizes_are_made_to_fit() {
 }
 
 /// A folder with a folder with the two pictures that have sizes of their own.
-fn odd() -> std::path::PathBuf {
-    let dir = std::env::temp_dir().join(format!("dlc-odd-{}", std::process::id()));
-    std::fs::create_dir_all(dir.join("odd")).expect("it can be made");
+fn odd() -> Scratch {
+    let dir = Scratch::new();
+    std::fs::create_dir(dir.path("odd")).expect("it can be made");
     for name in ["tall.png", "wide.png"] {
-        std::fs::copy(pictures().join("odd").join(name), dir.join("odd").join(name)).expect("it can be copied");
+        std::fs::copy(pictures().join("odd").join(name), dir.path("odd").join(name)).expect("it can be copied");
     }
     dir
 }
@@ -289,8 +290,11 @@ fn broken_pictures_are_named() {
     let mut claims = bytes.clone();
     // The height and the width: 2^31 - 1 each.
     claims[16..24].copy_from_slice(&[0x7F, 0xFF, 0xFF, 0xFF, 0x7F, 0xFF, 0xFF, 0xFF]);
+    // What is allowed, and can still not be in so few bytes.
+    let mut vast = bytes.clone();
+    vast[16..24].copy_from_slice(&[0, 0, 0x40, 0, 0, 0, 0x20, 0]);
     let jpeg = std::fs::read(pictures().join("red/b.jpg")).expect("it is committed");
-    for broken in [&b"GIF89a"[..], b"", &bytes[..100], &bytes[..30], &claims, &jpeg[..200], &jpeg[..3]] {
+    for broken in [&b"GIF89a"[..], b"", &bytes[..100], &bytes[..30], &claims, &vast, &jpeg[..200], &jpeg[..3]] {
         dir.file("a/1.png", broken);
         let error = read().expect_err("it is broken");
         assert_eq!(error.code, "E0610");

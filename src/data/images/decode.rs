@@ -12,6 +12,9 @@ const MOST_PIXELS: usize = 1 << 27;
 /// The longest side, likewise.
 const LONGEST_SIDE: usize = 1 << 15;
 
+/// How many times smaller than its pixels a PNG can be: deflate packs 1,032 bytes into one at most.
+const MOST_PACKED: usize = 1032;
+
 const PNG: &[u8] = b"\x89PNG\r\n\x1A\n";
 const JPEG: &[u8] = b"\xFF\xD8\xFF";
 
@@ -87,6 +90,10 @@ fn png(bytes: &[u8]) -> Result<Picture, String> {
     let mut reader = png_reader(bytes)?;
     let (height, width) = png_size(&reader)?;
     let length = reader.output_buffer_size().ok_or("it is too large for memory")?;
+    // Grey and palettes become three or four bytes a pixel, and eight pixels may be a byte.
+    if length / (8 * 4 * MOST_PACKED) > bytes.len() {
+        return Err(format!("it says that it is {height} high and {width} wide, and has {} bytes", bytes.len()));
+    }
     let mut raw = vec![0; length];
     let frame = reader.next_frame(&mut raw).map_err(|error| error.to_string())?;
     if (frame.height as usize, frame.width as usize) != (height, width) {
