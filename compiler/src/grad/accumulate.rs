@@ -45,7 +45,9 @@ pub fn accumulate(p: &mut Program, entry: &Entry, name: &str) -> Entry {
             Some(k) => b.cast(backward[*k], DType::F32),
             None => b.full(DType::F32, 0.0, &params[*at].ty.shape),
         };
-        left.retain(|w| !row.contains(w));
+        row.iter().for_each(|w| {
+            left.remove(w);
+        });
         found.push((dw, Role::Grad(row.clone())));
     }
     for id in left {

@@ -148,7 +148,9 @@ fn layers_below_all_that_is_trained_are_not_differentiated() {
 #[test]
 fn any_part_of_a_loop_is_trained() {
     for frozen in ["l.0", "l.5", "l.{1,2}", "l.{0,2,4}", "l.*.fc.bias", "l.{0,1}.fc.weight"] {
-        same(&training(LOOP, &format!("freeze \"{frozen}\"")), &training(&flat(), ""));
+        let c = training(LOOP, &format!("freeze \"{frozen}\""));
+        assert_eq!(c.program.arena(), c.program.segments().1, "{frozen}");
+        same(&c, &training(&flat(), ""));
     }
     let c = training(LOOP, "freeze \"l.3\"");
     let stacks = |op: &Op| matches!(op, Op::Concat(_));
