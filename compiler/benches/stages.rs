@@ -57,7 +57,7 @@ struct Stack {
     /// The setting that is the depth, and the two depths to compare.
     depth: &'static str,
     layers: [usize; 2],
-    /// Compilations of each depth; the best counts, as other programs only ever slow one down.
+    /// Compilations of each depth; of each stage the best counts, as other programs only ever slow one down.
     rounds: usize,
 }
 
@@ -149,18 +149,21 @@ fn stages(c: &mut Criterion) {
     group.finish();
 }
 
-/// A stack of layers from text to machine code; gives when each stage was over.
+/// A stack of layers from text to machine code; gives how long each stage took.
 fn deep(stack: &Stack, layers: usize) -> Vec<(String, Duration)> {
     let sets = [(stack.depth.to_owned(), layers.to_string())];
-    let start = Instant::now();
-    let mut ends = Vec::new();
-    let mut watch = |stage, _: &dyn Fn() -> String| ends.push((format!("{stage:?}"), start.elapsed()));
+    let mut start = Instant::now();
+    let mut stages = Vec::new();
+    let mut watch = |stage, _: &dyn Fn() -> String| {
+        stages.push((format!("{stage:?}"), start.elapsed()));
+        start = Instant::now();
+    };
     // As `dlc train` compiles it.
     let request = Request { name: &stack.path, goal: Goal::Steps { item: None }, ..request(&stack.text, &sets) };
     let compiled = pipeline::compile(&request, &mut Columns::Deep, &mut watch).expect("the spec is sound");
     black_box(clif::compile(&compiled.plan.kernels).expect("the kernels compile"));
-    ends.push(("machine code".to_owned(), start.elapsed()));
-    ends
+    stages.push(("machine code".to_owned(), start.elapsed()));
+    stages
 }
 
 /// The two depths in turn: what disturbs one disturbs the other. Prints how long each took, stage by stage, and the ratio.
@@ -168,21 +171,22 @@ fn depths(stack: &Stack, at_most: f64) {
     let mut best: [Vec<(String, Duration)>; 2] = Default::default();
     for _ in 0..stack.rounds {
         for (best, layers) in best.iter_mut().zip(stack.layers) {
-            let ends = deep(stack, layers);
-            if best.last().is_none_or(|(_, whole)| ends.last().is_some_and(|(_, time)| time < whole)) {
-                *best = ends;
+            let stages = deep(stack, layers);
+            if best.is_empty() {
+                *best = stages;
+            } else {
+                best.iter_mut().zip(stages).for_each(|((_, best), (_, time))| *best = time.min(*best));
             }
         }
     }
     let milliseconds = |time: Duration| 1e3 * time.as_secs_f64();
     let (name, [l, m]) = (stack.name, stack.layers);
-    let mut before = [Duration::ZERO; 2];
     for ((stage, few), (_, many)) in best[0].iter().zip(&best[1]) {
-        let [a, b] = [milliseconds(*few - before[0]), milliseconds(*many - before[1])];
+        let [a, b] = [milliseconds(*few), milliseconds(*many)];
         println!("{name}, {stage:<22} L = {l} {a:>6.2} ms, L = {m} {b:>6.2} ms");
-        before = [*few, *many];
     }
-    let ([few, many], stages) = (before.map(milliseconds), best[0].len());
+    let whole = |stages: &[(String, Duration)]| milliseconds(stages.iter().map(|(_, time)| *time).sum());
+    let ([few, many], stages) = ([whole(&best[0]), whole(&best[1])], best[0].len());
     let ratio = many / few;
     println!(
         "{name}, all {stages} stages: L = {l} {few:.2} ms, L = {m} {many:.2} ms, ratio {ratio:.3} (at most {at_most})"

@@ -164,7 +164,16 @@ impl Size {
 
     /// The product of many sizes.
     pub fn product<'a>(sizes: impl IntoIterator<Item = &'a Size>) -> Size {
-        sizes.into_iter().fold(Size::one(), |p, s| p.times(s))
+        // Numbers are most of them, and multiplied as such.
+        let (mut numbers, mut rest) = (1i64, None::<Size>);
+        for s in sizes {
+            match (s.known(), &mut rest) {
+                (Some(n), _) => numbers = numbers.saturating_mul(n),
+                (None, Some(rest)) => *rest = rest.times(s),
+                (None, rest) => *rest = Some(s.clone()),
+            }
+        }
+        rest.map_or_else(|| Size::from(numbers), |rest| rest.times(&Size::from(numbers)))
     }
 
     /// The value when the dynamic sizes are `dims`. A floor quotient by zero is zero; what does not fit saturates.

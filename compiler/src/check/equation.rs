@@ -13,7 +13,7 @@ use super::value::{Func, Tag, Target, Tensor, Val};
 use dlc_grammar::ast::{Arg, BinaryOp, Expr, ExprKind, Ident, Index, LhsIndex, StageKind, UnaryOp};
 use dlc_grammar::{Diagnostic, Span};
 use dlc_plan::Size;
-use std::collections::HashMap;
+use rustc_hash::FxHashMap as HashMap;
 
 /// An equation being worked on.
 #[derive(Default)]

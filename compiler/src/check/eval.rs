@@ -3,7 +3,7 @@
 use super::Checker;
 use super::builtin::Builtin;
 use super::load::{Found, ItemRef, NetItem, PRELUDE};
-use super::scope::Scope;
+use super::scope::{Kind, Scope};
 use super::value::{AxisArgs, AxisSel, Ctor, Func, Given, Num, NumVal, Tag, Target, Val};
 use dlc_grammar::ast::{Arg, BinaryOp, Expr, ExprArm, ExprKind, Ident, Index, Label, Part, Stage, StageKind, UnaryOp};
 use dlc_grammar::{Diagnostic, Span, nearest};
@@ -556,6 +556,7 @@ impl Checker {
     /// The text of a label, its holes filled.
     pub(super) fn label_text(&mut self, label: &Label, sc: &Scope) -> Option<Rc<str>> {
         let mut text = String::new();
+        let inside = sc.child(Kind::Label);
         for (i, segment) in label.segments.iter().enumerate() {
             if i > 0 {
                 text.push('.');
@@ -563,7 +564,7 @@ impl Checker {
             for part in &segment.parts {
                 match part {
                     Part::Text(t) => text.push_str(&t.text),
-                    Part::Hole(e) => match self.eval(e, sc) {
+                    Part::Hole(e) => match self.eval(e, &inside) {
                         Val::Poison => return None,
                         Val::Str(s) => text.push_str(&s),
                         v => text.push_str(&self.as_int(&v, e.span)?.to_string()),
@@ -571,7 +572,12 @@ impl Checker {
                 }
             }
         }
-        Some(text.into())
+        let text: Rc<str> = text.into();
+        let frame = self.frame();
+        if frame.root.is_none() {
+            frame.written.push((label.clone(), text.clone()));
+        }
+        Some(text)
     }
 }
 

@@ -11,9 +11,9 @@ use super::value::{Axis, Tag, Tensor, Val};
 use crate::program::build::Builder;
 use crate::program::{FnId, Function, Op, Param, Ty, Value};
 use dlc_grammar::Span;
-use dlc_grammar::ast::{Expr, NetKind};
+use dlc_grammar::ast::{Expr, Label, NetKind};
 use dlc_plan::{DType, Host};
-use std::collections::HashMap;
+use rustc_hash::FxHashMap as HashMap;
 use std::rc::Rc;
 
 use super::scope::Scope;
@@ -39,6 +39,8 @@ pub(super) struct Frame {
     pub site_prefix: Rc<str>,
     /// The labels used here, in order; an iteration is called after what they have in common.
     pub labels: Vec<Rc<str>>,
+    /// An iteration's labels as they are written, each with its text.
+    pub written: Vec<(Label, Rc<str>)>,
 }
 
 /// Which reduction made a value.
@@ -192,12 +194,7 @@ impl Checker {
 
     fn open_frame(&mut self, name: String, root: Option<Box<Root>>) -> u32 {
         self.frame_count += 1;
-        let site_prefix = match (&root, self.frames.last()) {
-            (None, Some(outer)) => {
-                format!("{}{}{name}", outer.site_prefix, if outer.site_prefix.is_empty() { "" } else { "." })
-            }
-            _ => String::new(),
-        };
+        let site_prefix = if root.is_none() { self.within_frame(&name) } else { String::new() };
         let id = self.frame_count;
         self.frames.push(Frame {
             id,
@@ -205,13 +202,22 @@ impl Checker {
             root,
             stacks: Stacks::default(),
             captures: Vec::new(),
-            seen: HashMap::new(),
+            seen: HashMap::default(),
             states: Vec::new(),
-            reduced: HashMap::new(),
+            reduced: HashMap::default(),
             site_prefix: site_prefix.into(),
             labels: Vec::new(),
+            written: Vec::new(),
         });
         id
+    }
+
+    /// The member that random sites of an iteration of that name belong to.
+    pub(super) fn within_frame(&self, name: &str) -> String {
+        match self.frames.last() {
+            Some(outer) if !outer.site_prefix.is_empty() => format!("{}.{name}", outer.site_prefix),
+            Some(_) | None => name.to_string(),
+        }
     }
 
     /// The innermost frame.

@@ -7,8 +7,9 @@ use super::value::Val;
 use dlc_grammar::ast::{self, ImportWhat, Item};
 use dlc_grammar::parse::{ItemHead, index, parse, parse_item};
 use dlc_grammar::{Diagnostic, Sources, Span, nearest};
+use rustc_hash::FxHashMap as HashMap;
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 /// Finds the texts that imports speak of.
@@ -138,7 +139,7 @@ impl Modules {
             sources: Sources::new(),
             modules: vec![Module::default()],
             heads: Vec::new(),
-            by_name: HashMap::new(),
+            by_name: HashMap::default(),
             prelude_files: 0..prelude.len() as u16,
             items: 0,
         };
@@ -179,7 +180,7 @@ impl Modules {
         let mut module = Module::default();
         let number = self.modules.len() as u16;
         self.modules.push(Module::default());
-        let mut places: HashMap<String, Span> = HashMap::new();
+        let mut places: HashMap<String, Span> = HashMap::default();
         for item in spec.items {
             if let Item::Import(import) = item {
                 for (name, span, entry) in self.import(&import, name, loader, errors) {

@@ -8,6 +8,7 @@
 //! [`Checker::open_entry`] and [`Checker::eval`] for expressions over models' outputs.
 
 mod access;
+mod again;
 mod beyond;
 mod builtin;
 mod call;
@@ -58,7 +59,8 @@ pub use value::{Axis, AxisArgs, AxisSel, Ctor, Func, Given, Layer, Num, NumVal, 
 use crate::prelude;
 use crate::program::{FnId, Program};
 use dlc_grammar::{Diagnostic, Sources, Span};
-use std::collections::{HashMap, HashSet, VecDeque};
+use rustc_hash::{FxHashMap as HashMap, FxHashSet as HashSet};
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 /// What has been made for a key. The key's first byte is the mode, see [`Checker::recall`].
@@ -147,12 +149,12 @@ impl Checker {
             loops: Vec::new(),
             instances: Memo::default(),
             fn_instances: Memo::default(),
-            interned: HashMap::new(),
-            function_items: HashMap::new(),
+            interned: HashMap::default(),
+            function_items: HashMap::default(),
             equations: Vec::new(),
             stages: Vec::new(),
-            arguments: HashMap::new(),
-            reached: HashSet::new(),
+            arguments: HashMap::default(),
+            reached: HashSet::default(),
             statistics: None,
             trained: Vec::new(),
             asked_about: None,

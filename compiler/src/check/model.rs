@@ -13,7 +13,7 @@ use crate::program::{FnId, Ty};
 use dlc_grammar::ast::{BinaryOp, Dim, Expr, ExprKind, Param};
 use dlc_grammar::{Diagnostic, Span};
 use dlc_plan::{DType, Size};
-use std::collections::HashMap;
+use rustc_hash::FxHashMap as HashMap;
 use std::rc::Rc;
 
 /// A model for one configuration and mode.
@@ -268,7 +268,7 @@ impl Checker {
 
 /// Names that a condition of the form `S == T` makes equal, the later to the earlier one.
 fn equal_names(conditions: &[Expr]) -> HashMap<String, String> {
-    let mut equal = HashMap::new();
+    let mut equal = HashMap::default();
     for e in conditions {
         if let ExprKind::Binary { op: BinaryOp::Eq, left, right, .. } = &e.kind
             && let (ExprKind::Name(a), ExprKind::Name(b)) = (&left.kind, &right.kind)

@@ -207,15 +207,18 @@ impl Checker {
     }
 
     fn new_slot(&mut self, slot: &Slot, label: &str) -> usize {
-        let path = join(label, &slot.path);
-        let SlotKind::Site(_) = slot.decl.kind else {
-            return self.push_slot(Slot { path, decl: slot.decl.clone() });
+        self.slot_at(join(label, &slot.path), &slot.decl)
+    }
+
+    /// A slot of the innermost root; a random site is the next one of its path.
+    pub(super) fn slot_at(&mut self, path: Rc<str>, decl: &Rc<Decl>) -> usize {
+        let SlotKind::Site(_) = decl.kind else {
+            return self.push_slot(Slot { path, decl: decl.clone() });
         };
         let ordinal = self.root().ordinals.entry(path.clone()).or_insert(0);
         let kind = SlotKind::Site(*ordinal);
         *ordinal += 1;
-        let decl =
-            if slot.decl.kind == kind { slot.decl.clone() } else { Rc::new(Decl { kind, ..(*slot.decl).clone() }) };
+        let decl = if decl.kind == kind { decl.clone() } else { Rc::new(Decl { kind, ..(**decl).clone() }) };
         self.push_slot(Slot { path, decl })
     }
 

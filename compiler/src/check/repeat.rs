@@ -6,13 +6,14 @@
 //! stand-ins that only later iterations capture.
 
 use super::Checker;
+use super::again::Pattern;
 use super::scope::{Kind, Scope, Var};
 use super::stacks::finish;
 use super::value::{Tensor, Val};
 use crate::program::{FnId, Function, Node, Op, Repeat, Ty, Value};
 use dlc_grammar::Span;
 use dlc_grammar::ast::{Block, Expr, Ident};
-use std::collections::{HashMap, HashSet};
+use rustc_hash::{FxHashMap as HashMap, FxHashSet as HashSet};
 use std::rc::Rc;
 
 /// A loop that is being worked through.
@@ -26,16 +27,21 @@ pub(super) struct Loop {
 }
 
 /// An iteration, worked through.
-struct Iteration {
-    function: Function,
+pub(super) struct Iteration {
+    /// The function, which bears the name of the first iteration that it was made for.
+    pub function: Rc<Function>,
     /// What it captures of the function around it, in the order of its parameters.
-    captures: Vec<Value>,
-    member: Rc<str>,
-    span: Span,
+    pub captures: Vec<Value>,
+    pub member: Rc<str>,
+    /// The labels that it declares.
+    pub labels: Vec<Rc<str>>,
+    pub span: Span,
+    /// Whether it gives states new values.
+    pub stateful: bool,
 }
 
 /// Node numbers from here on are stand-ins for results of iterations, by iteration.
-const PENDING: u32 = 1 << 31;
+pub(super) const PENDING: u32 = 1 << 31;
 
 /// What a parameter of a loop's body is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -64,28 +70,32 @@ impl Checker {
         let mut rebound: Vec<Var> = Vec::new();
         let before = self.failures;
         let total = items.len();
+        let mut last: Option<Pattern> = None;
         self.loops.push(Loop { count: total, left: total, var: var.map(|v| v.text.as_str().into()) });
         for (i, item) in items.into_iter().enumerate() {
             self.loops.last_mut().expect("it was pushed above").left = total - i - 1;
             let inner = sc.child(Kind::Iteration);
             if let Some(var) = var {
-                inner.define(var.text.as_str(), item, var.span);
+                inner.define_item(&var.text, item, var.span);
             }
             if let Some(index) = index {
-                inner.define(index.text.as_str(), Val::int(i as i64), index.span);
+                inner.define_item(&index.text, Val::int(i as i64), index.span);
             }
-            self.open_iteration(format!("repeat{number}.{i}"));
-            self.run(body, &inner);
-            inner.end("repeat");
+            let name = format!("repeat{number}.{i}");
+            let sites = self.within_frame(&name);
+            let again = last.as_mut().and_then(|last| self.again(last, &mut iterations, sites, &inner));
+            let changed = again.unwrap_or_else(|| {
+                let (changed, pattern) = self.iterate(name, body, &inner, sc, &mut iterations);
+                last = pattern;
+                changed
+            });
             if self.failures > before {
-                self.drop_frame();
                 for v in inner.rebound() {
                     sc.set(&v.name, Val::Poison, v.span);
                 }
                 self.loops.pop();
                 return;
             }
-            let changed = self.end_iteration(iterations.len() as u32, i, &inner, body.span, &mut iterations);
             for v in changed {
                 sc.set(&v.name, v.val.clone(), v.span);
                 rebound.retain(|r| r.name != v.name);
@@ -96,15 +106,34 @@ impl Checker {
         self.emit_iterations(iterations, rebound, sc);
     }
 
-    /// Ends the innermost frame, an iteration's. Its results become pending values of the frame around it.
-    fn end_iteration(
+    /// Works through an iteration. Gives the names that it changes, and what the next one can be made of, if it can.
+    fn iterate(
         &mut self,
-        number: u32,
-        index: usize,
+        name: String,
+        body: &Block,
         inner: &Scope,
-        span: Span,
+        sc: &Scope,
         done: &mut Vec<Iteration>,
-    ) -> Vec<Var> {
+    ) -> (Vec<Var>, Option<Pattern>) {
+        let (start, before) = (self.start(), self.failures);
+        self.open_iteration(name);
+        self.run(body, inner);
+        inner.end("repeat");
+        if self.failures > before {
+            self.drop_frame();
+            return (Vec::new(), None);
+        }
+        let frame = self.frame();
+        let names = (std::mem::take(&mut frame.written), frame.site_prefix.clone());
+        let changed = self.end_iteration(inner, body.span, done);
+        let it = done.last().expect("it has just ended");
+        let pattern = self.pattern(&start, it, names, inner, &changed, sc);
+        (changed, pattern)
+    }
+
+    /// Ends the innermost frame, an iteration's. Its results become pending values of the frame around it.
+    fn end_iteration(&mut self, inner: &Scope, span: Span, done: &mut Vec<Iteration>) -> Vec<Var> {
+        let number = done.len() as u32;
         let own = self.frame().id;
         let mut rebound = inner.rebound();
         let mut results: Vec<Value> = Vec::new();
@@ -134,19 +163,20 @@ impl Checker {
         for (k, (slot, t)) in states.iter().enumerate() {
             self.set_state(*slot, pending(t, first_state + k as u32));
         }
-        let member = member_of(&frame.labels, index);
+        let member = member_of(&frame.labels, done.len());
         let (mut function, kept) = finish(frame.builder, &frame.stacks, &results);
         name_from_within(&mut function, &member);
-        self.frame().labels.extend(frame.labels);
+        self.frame().labels.extend(frame.labels.iter().cloned());
         let captures = frame.captures.into_iter().zip(kept).filter(|(_, kept)| *kept).map(|(v, _)| v).collect();
-        done.push(Iteration { function, captures, member, span });
+        let stateful = !states.is_empty();
+        done.push(Iteration { function: Rc::new(function), captures, member, labels: frame.labels, span, stateful });
         rebound
     }
 
     /// Turns iterations into calls and loops, and pending values into theirs.
     fn emit_iterations(&mut self, iterations: Vec<Iteration>, rebound: Vec<Var>, sc: &Scope) {
         // The results of each iteration, as values of this function, as far as they are known.
-        let mut results: Vec<HashMap<u32, Value>> = vec![HashMap::new(); iterations.len()];
+        let mut results: Vec<HashMap<u32, Value>> = vec![HashMap::default(); iterations.len()];
         let needed = self.needed_later(&iterations, &rebound);
         let mut at = 0;
         while at < iterations.len() {
@@ -186,7 +216,7 @@ impl Checker {
 
     fn emit_call(&mut self, it: &Iteration, at: usize, results: &mut [HashMap<u32, Value>]) {
         let args: Vec<Value> = it.captures.iter().map(|v| resolve(*v, results)).collect();
-        let function = self.intern(it.function.clone());
+        let function = self.intern(Function { name: it.member.to_string(), ..(*it.function).clone() });
         let tys = it.function.result_tys();
         self.at(it.span);
         let before = std::mem::replace(&mut self.b().origin.member, it.member.clone());
@@ -281,7 +311,7 @@ fn group(iterations: &[Iteration], base: u32, needed: &HashSet<Value>) -> (usize
     let mut count = 1;
     while count < iterations.len() {
         let (a, b) = (&iterations[count - 1], &iterations[count]);
-        if !alike(&a.function, &b.function) {
+        if !Rc::ptr_eq(&a.function, &b.function) && !alike(&a.function, &b.function) {
             break;
         }
         let previous = PENDING + base + count as u32 - 1;
@@ -393,7 +423,7 @@ fn name_from_within(function: &mut Function, member: &str) {
 }
 
 /// What the labels of an iteration have in common, segment by segment; its number where that is nothing.
-fn member_of(labels: &[Rc<str>], index: usize) -> Rc<str> {
+pub(super) fn member_of(labels: &[Rc<str>], index: usize) -> Rc<str> {
     let mut common: Option<Vec<&str>> = None;
     for label in labels {
         let segments: Vec<&str> = label.split('.').collect();

@@ -6,7 +6,7 @@
 
 use super::value::Val;
 use dlc_grammar::Span;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 /// A scope.
@@ -22,6 +22,10 @@ struct Inner {
     rebound: RefCell<Vec<Var>>,
     /// Names that statements within have defined and taken with them, and in what.
     gone: RefCell<Vec<(Rc<str>, &'static str)>>,
+    /// An iteration's own variables: the item and its number.
+    items: RefCell<Vec<Rc<str>>>,
+    /// Whether something besides labels has asked for one of them.
+    asked: Cell<bool>,
 }
 
 /// What a scope is for.
@@ -37,6 +41,8 @@ pub enum Kind {
     Iteration,
     /// The right side of an equation.
     Equation,
+    /// The holes of a label.
+    Label,
 }
 
 /// Whose body a scope is.
@@ -71,8 +77,8 @@ impl Scope {
     }
 
     fn make(kind: Kind, parent: Option<Scope>) -> Scope {
-        let (vars, rebound, gone) = Default::default();
-        Scope(Rc::new(Inner { kind, parent, vars, rebound, gone }))
+        let (vars, rebound, gone, items, asked) = Default::default();
+        Scope(Rc::new(Inner { kind, parent, vars, rebound, gone, items, asked }))
     }
 
     fn chain(&self) -> impl Iterator<Item = &Scope> {
@@ -84,7 +90,7 @@ impl Scope {
         self.chain()
             .find_map(|s| match s.0.kind {
                 Kind::Module(n) => Some(n),
-                Kind::Body(_) | Kind::Block | Kind::Iteration | Kind::Equation => None,
+                Kind::Body(_) | Kind::Block | Kind::Iteration | Kind::Equation | Kind::Label => None,
             })
             .expect("every chain of scopes ends in a module")
     }
@@ -93,7 +99,7 @@ impl Scope {
     pub fn owner(&self) -> Option<Owner> {
         self.chain().find_map(|s| match s.0.kind {
             Kind::Body(owner) => Some(owner),
-            Kind::Module(_) | Kind::Block | Kind::Iteration | Kind::Equation => None,
+            Kind::Module(_) | Kind::Block | Kind::Iteration | Kind::Equation | Kind::Label => None,
         })
     }
 
@@ -119,10 +125,32 @@ impl Scope {
 
     /// A name with its value and its place.
     pub fn var(&self, name: &str) -> Option<Var> {
+        let mut for_label = false;
         self.chain().find_map(|s| {
+            for_label |= s.0.kind == Kind::Label;
             let found = |vars: &RefCell<Vec<Var>>| vars.borrow().iter().rev().find(|v| &*v.name == name).cloned();
-            found(&s.0.vars).or_else(|| found(&s.0.rebound))
+            let var = found(&s.0.vars).or_else(|| found(&s.0.rebound));
+            if var.is_some() && !for_label && s.is_item(name) {
+                s.0.asked.set(true);
+            }
+            var
         })
+    }
+
+    /// Defines a variable of an iteration's own.
+    pub fn define_item(&self, name: &str, val: Val, span: Span) {
+        self.0.items.borrow_mut().push(name.into());
+        self.define(name, val, span);
+    }
+
+    /// Whether that is a variable of this iteration's own.
+    pub fn is_item(&self, name: &str) -> bool {
+        self.0.items.borrow().iter().any(|item| **item == *name)
+    }
+
+    /// Whether this iteration's own variables have been more than parts of names.
+    pub fn asked_item(&self) -> bool {
+        self.0.asked.get()
     }
 
     /// Defines a name here, whatever it stands for further out.
@@ -138,6 +166,9 @@ impl Scope {
             }
             let here = s.0.vars.borrow().iter().any(|v| v.name == *name);
             if here {
+                if s.is_item(name) {
+                    s.0.asked.set(true);
+                }
                 return put(&s.0.vars, name.clone(), val, span);
             }
             let further = s.0.kind == Kind::Iteration && s.0.parent.as_ref().is_some_and(|p| p.in_body(name));
@@ -158,10 +189,12 @@ impl Scope {
             match s.0.kind {
                 Kind::Module(_) => return false,
                 Kind::Body(_) => return found(&s.0.vars),
-                Kind::Block | Kind::Iteration | Kind::Equation if found(&s.0.vars) || found(&s.0.rebound) => {
+                Kind::Block | Kind::Iteration | Kind::Equation | Kind::Label
+                    if found(&s.0.vars) || found(&s.0.rebound) =>
+                {
                     return true;
                 }
-                Kind::Block | Kind::Iteration | Kind::Equation => {}
+                Kind::Block | Kind::Iteration | Kind::Equation | Kind::Label => {}
             }
         }
         false
@@ -201,6 +234,8 @@ impl Scope {
         let copy = root.child(Kind::Body(self.owner().unwrap_or(Owner { net: false, env: 0 })));
         let scopes: Vec<&Scope> = self.chain().collect();
         for s in scopes.into_iter().rev() {
+            // Whoever gets the copy may ask for any of them.
+            s.0.asked.set(true);
             for v in s.0.vars.borrow().iter().chain(s.0.rebound.borrow().iter()).filter(|v| !v.val.has_tensor()) {
                 copy.define(v.name.clone(), v.val.clone(), v.span);
             }

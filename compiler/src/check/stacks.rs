@@ -12,7 +12,7 @@ use crate::program::build::Builder;
 use crate::program::{Function, Node, Op, Ty, Value};
 use dlc_plan::random::site_hash;
 use dlc_plan::{DType, Size};
-use std::collections::HashMap;
+use rustc_hash::{FxHashMap as HashMap, FxHashSet as HashSet};
 use std::rc::Rc;
 
 /// A parameter that comes after a function's inputs.
@@ -102,8 +102,8 @@ impl Checker {
         if let Some(known) = f.stacks.known.get(cells) {
             return Some(*known);
         }
-        let alone = |(i, v): (usize, &Value)| !f.stacks.parts.contains_key(&v.node) && !cells[..i].contains(v);
-        if !cells.iter().enumerate().all(alone) {
+        let mut once = HashSet::default();
+        if !cells.iter().all(|v| !f.stacks.parts.contains_key(&v.node) && once.insert(*v)) {
             return None;
         }
         let whole = match &f.root {

@@ -9,7 +9,7 @@ use dlc_grammar::ast::{
     Stage, StageKind, Stmt, StmtKind, Ty,
 };
 use dlc_grammar::{Diagnostic, Span, nearest};
-use std::collections::HashSet;
+use rustc_hash::FxHashSet as HashSet;
 
 /// The names of an item: those it defines anywhere, and those it uses.
 #[derive(Default)]

@@ -10,7 +10,7 @@ use super::{Context, Home, Item, Role};
 use crate::program::{Op as Node, ReduceOp, Value};
 use dlc_plan::kernel::{FoldOp, Kernel, Kind, Val};
 use dlc_plan::{DType, Host, Instr, Size};
-use std::collections::HashMap;
+use rustc_hash::FxHashMap as HashMap;
 
 /// A kernel, and what it is to be called with.
 #[derive(Clone, Debug)]
@@ -115,9 +115,9 @@ pub fn emit(cx: &Context, items: &[Item], home: &[Option<Home>], needs: &Needs, 
         parts: vec![Part::default(); last as usize + 2],
         kinds: Vec::new(),
         levels: Vec::new(),
-        made: HashMap::new(),
-        memo: HashMap::new(),
-        folded: HashMap::new(),
+        made: HashMap::default(),
+        memo: HashMap::default(),
+        folded: HashMap::default(),
         uniforms: Vec::new(),
         bufs: Vec::new(),
         folds: Vec::new(),

@@ -8,7 +8,7 @@ use dlc_plan::kernel::{
     Access, Affine, Axis, Bits, Bound, BufTy, Def, Elem, Ext, Fold, Kernel, Kind, Op, Over, Phase, Store, Val,
 };
 use dlc_plan::{DType, Size};
-use std::collections::HashMap;
+use rustc_hash::FxHashMap as HashMap;
 
 /// Rows of fewer elements than this are joined with the next row, where nothing is computed for each row.
 const SHORT: i64 = 1024;
@@ -46,7 +46,7 @@ pub(super) fn finish(e: Emit) -> Emitted {
             col_sizes.push(extent.clone());
         }
     }
-    let mut f = Finish { axes, exts: Vec::new(), generic: e.cx.generic, numbers: HashMap::new() };
+    let mut f = Finish { axes, exts: Vec::new(), generic: e.cx.generic, numbers: HashMap::default() };
     let cols = if e.it.segments {
         f.exts.push(col_sizes[0].clone());
         vec![Ext::Arg(0)]

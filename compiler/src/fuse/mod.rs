@@ -22,7 +22,7 @@ pub use need::{Needs, stored};
 use crate::program::{Function, Op, Value, View};
 use dlc_plan::{Host, Size};
 use index::{Layout, Map};
-use std::collections::HashMap;
+use rustc_hash::FxHashMap as HashMap;
 
 /// What fusion knows about the function it works on.
 pub struct Context<'a> {

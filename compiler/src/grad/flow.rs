@@ -4,7 +4,7 @@
 
 use super::rules;
 use crate::program::{FnId, Function, Node, Op, Program, Repeat, Ty};
-use std::collections::HashMap;
+use rustc_hash::FxHashMap as HashMap;
 use std::rc::Rc;
 
 /// For each result of a function, for each parameter, whether there is a derivative.

@@ -23,7 +23,7 @@ pub use entries::entries;
 
 use crate::program::{FnId, Program};
 use flow::Flows;
-use std::collections::HashMap;
+use rustc_hash::FxHashMap as HashMap;
 
 /// A function's gradient.
 #[derive(Clone, Debug, PartialEq)]

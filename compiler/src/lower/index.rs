@@ -5,14 +5,14 @@
 use crate::program::{FnId, Function, Node, Op, Program, Value};
 use dlc_plan::plan::Bound;
 use dlc_plan::{DType, Prim};
-use std::collections::HashMap;
+use rustc_hash::FxHashMap as HashMap;
 
 /// For each parameter that indexes something: its bound, the least one where there are several.
 pub type Limits = Vec<Option<Bound>>;
 
 /// The limits of a function's parameters.
 pub fn limits(p: &Program, f: FnId) -> Limits {
-    find(p, f, &mut HashMap::new())
+    find(p, f, &mut HashMap::default())
 }
 
 fn find(p: &Program, id: FnId, known: &mut HashMap<FnId, Limits>) -> Limits {

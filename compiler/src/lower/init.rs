@@ -10,7 +10,7 @@ use crate::program::{Entry, FnId, Repeat, Role, Ty, Value, WeightId};
 use dlc_grammar::Diagnostic;
 use dlc_plan::random::site_hash;
 use dlc_plan::{DType, Size};
-use std::collections::HashMap;
+use rustc_hash::FxHashMap as HashMap;
 use std::rc::Rc;
 
 /// Weights whose first value is one function of their random sites.
@@ -75,7 +75,7 @@ fn groups(ck: &mut Checker, stored: &Stored) -> Vec<Group> {
 /// The first value of each weight; reports those that have none.
 fn firsts(ck: &mut Checker, stored: &Stored) -> Vec<Option<First>> {
     let mut firsts = Vec::new();
-    let mut made: HashMap<(usize, Ty), Option<First>> = HashMap::new();
+    let mut made: HashMap<(usize, Ty), Option<First>> = HashMap::default();
     for (i, decl) in stored.decls.iter().enumerate() {
         let Some(init) = &decl.init else {
             let name = &ck.program.weights[i].name;

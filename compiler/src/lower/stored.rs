@@ -5,7 +5,7 @@ use crate::check::{Checker, Decl, EntryFn, Slot, SlotKind, SlotParam};
 use crate::program::build::Builder;
 use crate::program::{FnId, Role, Value, Weight, WeightId, WeightRow};
 use dlc_grammar::Diagnostic;
-use std::collections::HashMap;
+use rustc_hash::FxHashMap as HashMap;
 use std::rc::Rc;
 
 /// The weights of the program being made, by name.

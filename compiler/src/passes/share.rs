@@ -5,8 +5,8 @@ use super::loops::{Loop, Slot};
 use super::rewrite::{callees_first, copy, rebuild, take};
 use crate::program::build::Builder;
 use crate::program::{Function, Node, Op, Program, Value, View};
-use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use rustc_hash::{FxHashMap as HashMap, FxHasher};
+use std::hash::{Hash, Hasher};
 
 /// Shares in every function.
 pub(super) fn run(p: &mut Program) {
@@ -25,7 +25,7 @@ pub(super) fn run(p: &mut Program) {
 
 /// Equal nodes become one.
 fn share(f: Function) -> Function {
-    let mut seen: HashMap<u64, Vec<Vec<Value>>> = HashMap::new();
+    let mut seen: HashMap<u64, Vec<Vec<Value>>> = HashMap::default();
     rebuild(f, &mut |b, _, n, args| {
         let hash = hash(&n, &args);
         let same = |vs: &&Vec<Value>| {
@@ -44,7 +44,7 @@ fn share(f: Function) -> Function {
 }
 
 fn hash(n: &Node, args: &[Value]) -> u64 {
-    let mut h = DefaultHasher::new();
+    let mut h = FxHasher::default();
     std::mem::discriminant(&n.op).hash(&mut h);
     args.hash(&mut h);
     n.tys.hash(&mut h);
@@ -74,7 +74,7 @@ fn hash(n: &Node, args: &[Value]) -> u64 {
 /// Puts a loop together again with fewer slots; gives the results of the node that it was.
 fn tighten(mut l: Loop, n: &Node, b: &mut Builder, p: &mut Program) -> Vec<Value> {
     // A result that is there already: the value that stands for each of its ports.
-    let mut found: HashMap<usize, Value> = HashMap::new();
+    let mut found: HashMap<usize, Value> = HashMap::default();
     for i in 0..l.slots.len() {
         let unmoved = Value { node: i as u32, port: 0 };
         if let Slot::Carried(first, next) = l.slots[i]

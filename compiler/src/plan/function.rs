@@ -7,7 +7,7 @@ use crate::program::{Function, Op, RowOp, Value};
 use dlc_plan::kernel::{Elem, Kind};
 use dlc_plan::plan::{BufId, Buffer, Call, FoldTo, Gemm, Matrix, Place, Product, Step};
 use dlc_plan::{Host, Prim, Size};
-use std::collections::HashMap;
+use rustc_hash::FxHashMap as HashMap;
 
 /// Chunks of rows that a fold is cut into, at most.
 const CHUNKS: i64 = 64;
@@ -87,13 +87,13 @@ pub fn emit(
 fn prepare<'a>(frame: &Frame, f: &'a Function, binds: Vec<Bind>, targets: &[Option<BufId>]) -> Body<'a> {
     let mut cx = Context {
         f,
-        hosts: HashMap::new(),
-        tables: HashMap::new(),
+        hosts: HashMap::default(),
+        tables: HashMap::default(),
         copies: vec![false; f.nodes.len()],
         segments: frame.segments.clone(),
         generic: frame.generic,
     };
-    let (mut at, mut read) = (HashMap::new(), HashMap::new());
+    let (mut at, mut read) = (HashMap::default(), HashMap::default());
     for (i, b) in binds.into_iter().enumerate() {
         match b {
             Bind::Buffer(b) => {

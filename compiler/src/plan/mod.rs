@@ -17,7 +17,7 @@ use dlc_plan::kernel::Kernel;
 use dlc_plan::plan::{self, Buffer, Guard, Place, Port, Store};
 use dlc_plan::{Plan, Size};
 use function::{Bind, Frame};
-use std::collections::HashMap;
+use rustc_hash::FxHashMap as HashMap;
 
 /// A plan in the making: what all entries share.
 pub(crate) struct Planner<'a> {
@@ -41,7 +41,7 @@ impl Planner<'_> {
 
 /// The plan of a program whose calls are inlined; the facts are the proof that it is well formed.
 pub fn plan(program: &Program, _facts: &Facts) -> Plan {
-    let mut p = Planner { program, kernels: Vec::new(), numbers: HashMap::new() };
+    let mut p = Planner { program, kernels: Vec::new(), numbers: HashMap::default() };
     let entries = program.entries.iter().map(|e| entry(&mut p, e)).collect();
     Plan {
         dims: program.dims.clone(),
@@ -55,7 +55,7 @@ pub fn plan(program: &Program, _facts: &Facts) -> Plan {
 
 /// The stored tensors, each with its place in its store: rows end to end, each from a multiple of 16 on.
 fn weights(program: &Program) -> Vec<plan::Weight> {
-    let mut ends: HashMap<Store, usize> = HashMap::new();
+    let mut ends: HashMap<Store, usize> = HashMap::default();
     let mut offsets = vec![0; program.weights.len()];
     for row in program.layout() {
         for id in row.iter() {

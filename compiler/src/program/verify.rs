@@ -37,7 +37,7 @@ mod op;
 
 use super::{Entry, FnId, Function, Op, Program, Role, Ty, Value, Weight, WeightId, print};
 use dlc_plan::{DType, Host, Size};
-use std::collections::HashSet;
+use rustc_hash::FxHashSet as HashSet;
 use std::fmt;
 
 /// What a verified program is known to be. Only [`verify`] makes one.
@@ -92,7 +92,7 @@ pub fn verify(p: &Program) -> Result<Facts, VerifyError> {
 }
 
 fn weights(p: &Program) -> Result<(), Fault> {
-    let mut names = HashSet::new();
+    let mut names = HashSet::default();
     for w in &p.weights {
         if let Some(twice) = std::iter::once(&w.name).chain(&w.aliases).find(|n| !names.insert(n.as_str())) {
             return Err((18, format!("two stored tensors are called {twice}")));
@@ -104,7 +104,7 @@ fn weights(p: &Program) -> Result<(), Fault> {
             return Err((18, format!("{} is trained, and no param of real numbers", w.name)));
         }
     }
-    let mut seen = HashSet::new();
+    let mut seen = HashSet::default();
     for row in &p.rows {
         let ty = |id: &WeightId| p.weights.get(id.0 as usize).map(|w| &w.ty);
         if row.is_empty() || row.iter().any(|id| ty(id).is_none() || ty(id) != ty(&row[0]) || !seen.insert(*id)) {
@@ -121,7 +121,7 @@ fn function(p: &Program, f: &Function) -> Result<(), Fault> {
             Some(_) | None => return Err((1, format!("node %{i} is not parameter {i}, {}", param.name))),
         }
     }
-    let mut by_segment = HashSet::new();
+    let mut by_segment = HashSet::default();
     for (i, n) in f.nodes.iter().enumerate() {
         let at = |(number, message): Fault| (number, format!("%{i}: {message}"));
         if matches!(n.op, Op::Param(_)) && i >= f.params.len() {
@@ -329,7 +329,7 @@ fn entry(p: &Program, e: &Entry) -> Result<(), Fault> {
         return Err((19, format!("{i} inputs and {o} outputs for {} and {}", f.params.len(), results.len())));
     }
     for (roles, tys) in [(&e.inputs, f.params.iter().map(|q| &q.ty).collect::<Vec<_>>()), (&e.outputs, results)] {
-        let (mut names, mut others) = (HashSet::new(), HashSet::new());
+        let (mut names, mut others) = (HashSet::default(), HashSet::default());
         for (r, t) in roles.iter().zip(tys) {
             let is_new = match r {
                 Role::Named(name) | Role::Index(name, _) => names.insert(name),

@@ -1,6 +1,7 @@
 //! The compiler's tests, in one binary.
 #![expect(clippy::unwrap_used, reason = "a test that unwraps a surprise has failed, as it should")]
 
+mod again;
 mod augment;
 mod check;
 mod config;
