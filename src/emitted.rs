@@ -8,8 +8,8 @@ pub use dlc_plan::plan::{
 };
 pub use dlc_plan::random::bits;
 pub use dlc_plan::recipe::{
-    Arg, Batch, Data, EncodedRows, Encoder, Encoding, Length, Model, Part, Recipe, Share, Source, SourceKind, Stop,
-    Weights,
+    Adapted, Arg, Batch, Data, EncodedRows, Encoder, Encoding, Finish, Length, Lora, Model, Part, Recipe, Share,
+    Source, SourceKind, Stop, Weights,
 };
 pub use dlc_plan::{DType, Host, HostVar, Kernel, Plan, Prim, Size};
 pub use dlc_runtime::call::{Call, Code, code};

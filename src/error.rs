@@ -42,6 +42,8 @@ pub mod code {
     pub const WEIGHT_SHAPE: &str = "E0602";
     /// Weights: in the model and not in the file, or the other way round.
     pub const WEIGHT_NAMES: &str = "E0603";
+    /// An adapter that does not fit what it is for, or that merging would make nothing of.
+    pub const ADAPTER: &str = "E0604";
     /// A file that is not what it should be: cut short, damaged, another format.
     pub const BAD_FILE: &str = "E0610";
     /// Rows of a data file that cannot be read.

@@ -3,6 +3,7 @@
 pub mod error;
 pub mod files;
 
+pub mod adapters;
 pub mod data;
 pub mod weights;
 

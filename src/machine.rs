@@ -179,7 +179,18 @@ fn slot(weight: &Weight) -> Slot {
 
 /// Writes all weights of a machine to a safetensors file under their names. `about` is what the file says about itself.
 pub fn save(machine: &dyn Machine, path: &Path, about: &[(&str, String)]) -> Result<()> {
-    let names: Vec<&str> = machine.weights().iter().map(|weight| weight.name.as_str()).collect();
+    save_some(machine, path, about, &|_| true)
+}
+
+/// As [`save`], with the weights alone whose names are `wanted`.
+pub fn save_some(
+    machine: &dyn Machine,
+    path: &Path,
+    about: &[(&str, String)],
+    wanted: &dyn Fn(&str) -> bool,
+) -> Result<()> {
+    let names = machine.weights().iter().map(|weight| weight.name.as_str());
+    let names: Vec<&str> = names.filter(|name| wanted(name)).collect();
     let tensors = names.iter().map(|name| machine.weight(name)).collect::<std::result::Result<Vec<_>, _>>()?;
     let named: Vec<(&str, &Tensor)> = names.into_iter().zip(&tensors).collect();
     let about = about.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();

@@ -10,7 +10,7 @@ use dlc_grammar::parse::{ItemHead, index, parse_item};
 use std::fmt::Write;
 
 /// Libraries that documentation compares with.
-const LIBRARIES: [&str; 3] = ["PyTorch: ", "torchvision: ", "transformers: "];
+const LIBRARIES: [&str; 4] = ["PyTorch: ", "torchvision: ", "transformers: ", "peft: "];
 
 /// An item of the prelude.
 #[derive(Clone, Debug, PartialEq)]

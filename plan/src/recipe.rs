@@ -13,6 +13,7 @@
 //! - where [`Recipe::accumulate`] is more than 1, `accumulate` takes a micro-batch, adds to the gradients that are there
 //!   (so the store is cleared before the first), and also gives `loss.over`; `update` takes the sum of these;
 //! - `grad` takes a batch and gives `loss` and the gradient of every trained weight under its name; it changes nothing;
+//! - `merge` takes an adapter into the weights that it adapts; its own weights stay as they are;
 //! - `forward` takes the model's inputs and gives its outputs, training off;
 //! - `evaluate` takes the outputs and columns of a whole split and gives one number for each metric.
 
@@ -29,6 +30,8 @@ pub struct Recipe {
     pub data: Option<Data>,
     /// Where weights come from; none to start from the spec's initial values.
     pub weights: Option<Weights>,
+    /// What adapts the model; none where its weights are trained themselves.
+    pub lora: Option<Lora>,
     /// How long it goes on.
     pub length: Length,
     /// How many micro-batches make one step; at least 1.
@@ -236,6 +239,53 @@ pub struct Weights {
     pub rename: Vec<(String, String)>,
     /// What real numbers are rounded to as they are read; none to leave them.
     pub dtype: Option<DType>,
+}
+
+/// A `lora` item, aimed at a model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lora {
+    /// Its name.
+    pub name: String,
+    /// What becomes of the adapter after a training.
+    pub finish: Finish,
+    /// A file of an adapter to begin with, relative to the spec's folder.
+    pub file: Option<String>,
+    /// What files of adapters have before a module's name; empty where they have nothing.
+    pub prefix: String,
+    /// What is adapted, in the order of the model's weights.
+    pub adapted: Vec<Adapted>,
+}
+
+/// What becomes of an adapter after a training.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finish {
+    /// It goes into the weights that it adapts.
+    Merge,
+    /// It is kept by itself.
+    Keep,
+}
+
+/// A weight with an adapter.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Adapted {
+    /// The weight.
+    pub weight: String,
+    /// The path that the adapter's own weights are below.
+    pub label: String,
+    /// What those are called below it.
+    pub params: Vec<String>,
+    /// The rank.
+    pub rank: u64,
+    /// The scale.
+    pub scale: f64,
+    /// The share of the operand's elements that training drops.
+    pub dropout: f64,
+    /// The block that is the adapter.
+    pub block: String,
+    /// Whether the weight's first axis is summed over: it is [in, out].
+    pub inner_first: bool,
+    /// Whether the weight is a table whose rows are looked up.
+    pub table: bool,
 }
 
 /// The longest side of a picture.

@@ -5,6 +5,7 @@ use super::fail::{Fail, Outcome, print};
 use super::progress::{Show, catch_interrupts, short};
 use super::spec::Source;
 use super::weights::Said;
+use crate::adapters;
 use crate::error::Result;
 use crate::files::{make_folder, write_whole};
 use crate::jit::network;
@@ -13,7 +14,7 @@ use crate::network::Network;
 use crate::train::{self, Ended, train};
 use clap::ArgMatches;
 use dlc_compiler::pipeline::Goal;
-use dlc_plan::recipe::Length;
+use dlc_plan::recipe::{Finish, Length, Lora, Recipe};
 use std::path::{Path, PathBuf};
 
 /// Trains, and leaves weights, metrics and the spec as it was used in a folder.
@@ -43,14 +44,58 @@ pub fn main(args: &ArgMatches, json: bool) -> Outcome {
         eprintln!("interrupted after step {}; the weights are in {}", done.progress.step, path.display());
         return Err(Fail::Interrupted);
     }
-    write(&net, &out.join("model.safetensors"), &done)?;
-    print(&summary(&done, &out))
+    let mut text = String::new();
+    match &recipe.lora {
+        None => write(&net, &out.join("model.safetensors"), &done)?,
+        Some(lora) => text = finish(&mut net, &recipe, lora, &source, &done, &out)?,
+    }
+    print(&(text + &summary(&done, &out)))
+}
+
+/// Writes an adapter, and, where it is to be merged, the plain model. Says what merging changed.
+fn finish(
+    net: &mut Network,
+    recipe: &Recipe,
+    lora: &Lora,
+    source: &Source,
+    done: &train::Outcome,
+    out: &Path,
+) -> Result<String> {
+    let folder = source.folder();
+    let carried = lora.file.as_ref().map(|file| adapters::exchange::config_of(&folder.join(file))).transpose()?;
+    adapters::save(net.engine(), lora, &out.join("adapter"), carried.flatten().as_ref())?;
+    if lora.finish == Finish::Keep {
+        return Ok(String::new());
+    }
+    let machine = net.engine_mut();
+    let before = train::probe(machine, recipe, &folder, PROBES)?;
+    adapters::merge(machine, lora)?;
+    let after = train::probe(machine, recipe, &folder, PROBES)?;
+    adapters::merge::save_plain(machine, lora, &out.join("model.safetensors"), &about(done))?;
+    let change = adapters::compare(&before, &after);
+    Ok(merged(lora, change))
+}
+
+/// Rows that are looked at before and after a merge.
+pub const PROBES: usize = 32;
+
+/// What a merge came to, for people.
+pub fn merged(lora: &Lora, change: adapters::Change) -> String {
+    let adapters::Change { largest, mean, rows } = change;
+    let weights = lora.adapted.len();
+    format!(
+        "merged into {weights} weights; on {rows} rows outputs change by {largest:.1e} at most, {mean:.1e} in the mean\n"
+    )
 }
 
 /// Writes the weights; the file says how far the training came.
 fn write(net: &Network, path: &Path, done: &train::Outcome) -> Result<()> {
-    let about = [("step", done.progress.step.to_string()), ("epoch", done.progress.epoch.to_string())];
-    save(net.engine(), path, &about)
+    save(net.engine(), path, &about(done))
+}
+
+/// How far the training came, for a file to say.
+fn about(done: &train::Outcome) -> [(&'static str, String); 2] {
+    [("step", done.progress.step.to_string()), ("epoch", done.progress.epoch.to_string())]
 }
 
 /// What came of it, for people.

@@ -6,6 +6,7 @@
 mod evaluate;
 mod feed;
 
+use crate::adapters;
 use crate::data::batches::Batches;
 use crate::error::{Error, Result, code};
 use crate::machine::{self, Machine, Named, load};
@@ -130,6 +131,9 @@ pub fn train(machine: &mut dyn Machine, recipe: &Recipe, folder: &Path, watch: &
     if let Some(rules) = &recipe.weights {
         load(machine, rules, folder)?.iter().for_each(|text| watch.warn(text));
     }
+    if let Some((lora, file)) = recipe.lora.as_ref().and_then(|lora| Some((lora, lora.file.as_ref()?))) {
+        adapters::load(machine, lora, &folder.join(file))?.iter().for_each(|text| watch.warn(text));
+    }
     let evaluation = match data.batch {
         Batch::All => usize::MAX,
         Batch::Rows(count) => usize::try_from(count).unwrap_or(usize::MAX),
@@ -139,6 +143,22 @@ pub fn train(machine: &mut dyn Machine, recipe: &Recipe, folder: &Path, watch: &
     let mut run =
         Run { machine, recipe, feed: &feed, rows, evaluation, watch, state, tally, began, samples: 0, last: f64::NAN };
     run.whole(batches)
+}
+
+/// What the model gives for some rows that it is watched by, or else is trained on, training off. Nothing where there is no
+/// data.
+///
+/// # Errors
+/// When files cannot be used, or the model cannot be run.
+pub fn probe(machine: &mut dyn Machine, recipe: &Recipe, folder: &Path, rows: usize) -> Result<Named> {
+    let Some(data) = &recipe.data else { return Ok(Named::new()) };
+    let feed = Feed::open(machine, data, folder)?;
+    let Some(of) = [Part::Valid, Part::Test, Part::Train].into_iter().find_map(|part| feed.part(part)) else {
+        return Ok(Named::new());
+    };
+    let numbers = &of.numbers[..rows.min(of.numbers.len())];
+    let batch = feed.batch(machine, of, numbers, &feed.lengths(of, numbers))?;
+    batch.run(machine, "forward", &HostState::default())
 }
 
 /// A training that goes on.

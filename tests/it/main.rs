@@ -13,6 +13,7 @@ mod formats;
 mod hostile;
 mod house;
 mod loading;
+mod lora;
 mod manual;
 mod memory;
 mod mutants;

@@ -33,6 +33,7 @@ fn recipe(path: String) -> Recipe {
         model: Model { name: "Line".into(), inputs: vec!["x".into()], outputs: vec!["out".into()] },
         data: Some(data),
         weights: None,
+        lora: None,
         length: Length::Epochs(3),
         accumulate: 1,
         seed: 7,

@@ -185,8 +185,12 @@ impl Checker {
     /// The labels of the next iteration, if all are new.
     fn next_names(&mut self, last: &Pattern, sites: Rc<str>, inner: &Scope) -> Option<Names> {
         let mut labels = Vec::new();
-        for (label, _) in &last.written {
-            labels.push(self.label_text(label, inner)?);
+        for (label, before) in &last.written {
+            let text = self.label_text(label, inner)?;
+            if !self.adapted_alike(before, &text) {
+                return None;
+            }
+            labels.push(text);
         }
         let place = |label: &Rc<str>| last.written.iter().position(|(_, text)| text == label);
         let root = self.root();

@@ -6,6 +6,7 @@
 //! takes from iteration to iteration goes into stacks (`stacks.rs`).
 
 use super::Checker;
+use super::adapt::Adapted;
 use super::stacks::{self, SlotParam, Stacks};
 use super::value::{Axis, Tag, Tensor, Val};
 use crate::program::build::Builder;
@@ -85,6 +86,8 @@ pub(super) struct Root {
     pub no_draws: bool,
     /// Whether it is an entry, where random sites are constants.
     pub entry: bool,
+    /// Whether it is an adapter's.
+    pub adapter: bool,
 }
 
 /// A weight, or a place where random numbers are drawn: a function's parameter, or part of one.
@@ -111,6 +114,10 @@ pub struct Decl {
     pub init: Option<Rc<Init>>,
     /// For a weight with two axes that a product reads: the axis that is summed over.
     pub summed: Option<usize>,
+    /// Whether an adapter declares it.
+    pub added: bool,
+    /// What a weight is adapted by, where something that is adapted reads it.
+    pub adapted: Option<Rc<Adapted>>,
 }
 
 /// The kinds of slot.
@@ -349,7 +356,7 @@ impl Checker {
         let kind = SlotKind::Site(*ordinal);
         *ordinal += 1;
         let ty = Ty::scalar(DType::I32);
-        let decl = Decl { kind, ty, tags: Vec::new(), span, init: None, summed: None };
+        let decl = Decl { kind, ty, tags: Vec::new(), span, init: None, summed: None, added: false, adapted: None };
         let slot = self.add_slot(Slot { path, decl: Rc::new(decl) });
         self.slot_tensor(slot, Vec::new())
     }

@@ -235,6 +235,7 @@ impl Checker {
         let (dtype, shape) = (self.b().ty(table).dtype, self.b().shape(table));
         let shape: Vec<Size> = ids.shape().into_iter().chain(shape[1..].iter().cloned()).collect();
         let found = self.b().node(Op::Gather, vec![table, index], Ty { dtype, shape });
+        let found = self.adapted_rows(found, (table, ids)).unwrap_or(found);
         // [..ids, before the axis, after it] becomes [before, ..ids, after].
         let n = ids.rank();
         let back: Vec<usize> = (n..n + axis).chain(0..n).chain(n + axis..n + rank - 1).collect();

@@ -23,9 +23,12 @@ pub(super) fn apply_rules(checker: &mut Checker) -> Option<()> {
                     continue;
                 }
             };
-            let slots = &mut checker.root().slots;
+            // What an adapter adds, only its own text gives first values.
+            let root = checker.root();
+            let (slots, adapter) = (&mut root.slots, root.adapter);
+            let own = |s: &Slot| is_weight(s) && (!s.decl.added || adapter);
             let mut hits = 0;
-            for slot in slots.iter_mut().filter(|s| is_weight(s) && compiled.covers(&s.path)) {
+            for slot in slots.iter_mut().filter(|s| own(s) && compiled.covers(&s.path)) {
                 hits += 1;
                 slot.decl = Rc::new(Decl { init: Some(rule.init.clone()), ..(*slot.decl).clone() });
             }

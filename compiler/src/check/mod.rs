@@ -8,6 +8,7 @@
 //! [`Checker::open_entry`] and [`Checker::eval`] for expressions over models' outputs.
 
 mod access;
+mod adapt;
 mod again;
 mod beyond;
 mod builtin;
@@ -35,6 +36,7 @@ mod repeat;
 mod require;
 mod rows;
 mod scope;
+mod sides;
 mod stacks;
 mod stmt;
 mod sums;
@@ -42,6 +44,7 @@ mod types;
 mod unreached;
 mod value;
 
+pub use adapt::{Adapted, Adapter, Identity, label_of};
 pub use builtin::Builtin;
 
 pub use frame::{Decl, Guard, Init, Slot, SlotKind};
@@ -60,7 +63,7 @@ use crate::prelude;
 use crate::program::{FnId, Program};
 use dlc_grammar::{Diagnostic, Sources, Span};
 use rustc_hash::{FxHashMap as HashMap, FxHashSet as HashSet};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 /// What has been made for a key. The key's first byte is the mode, see [`Checker::recall`].
@@ -81,6 +84,10 @@ pub struct Checker {
     pub hints: Vec<String>,
     /// Whether `training` is true in what is worked through.
     pub training: bool,
+    /// What the weights of the model being worked through are adapted by, by their full names.
+    pub adapters: BTreeMap<String, Rc<Adapter>>,
+    /// The adapter whose block is about to be worked through.
+    adapting: Option<Rc<Adapter>>,
     /// The weight whose first value is being worked out.
     first: Option<config::First>,
     frames: Vec<frame::Frame>,
@@ -141,6 +148,8 @@ impl Checker {
             modules: Modules::new(prelude::FILES),
             hints: Vec::new(),
             training: false,
+            adapters: BTreeMap::new(),
+            adapting: None,
             first: None,
             frames: Vec::new(),
             frame_count: 0,

@@ -4,6 +4,7 @@
 //! own for them, named with the layer's label in front, and so on up to the model.
 
 use super::Checker;
+use super::adapt::Adapter;
 use super::call::{MOST_CALLS, Names, Unnamed, translate};
 use super::derivative::call_names;
 use super::errors::{LayerLevel, Level};
@@ -177,7 +178,12 @@ impl Checker {
         self.emit(&instance, &bound, &slots, &names, layer.label.clone(), span)
     }
 
-    fn bind_inputs(&mut self, net: &Rc<NetItem>, args: Vec<Given>, span: Span) -> Option<Vec<Option<Given>>> {
+    pub(super) fn bind_inputs(
+        &mut self,
+        net: &Rc<NetItem>,
+        args: Vec<Given>,
+        span: Span,
+    ) -> Option<Vec<Option<Given>>> {
         let failed = args.iter().any(|a| a.val.is_poison());
         let name = &net.ast.name.text;
         let bound = self.bind(name, "input", &net.ast.inputs, args, span)?;
@@ -199,14 +205,14 @@ impl Checker {
     }
 
     /// A parameter of the innermost root for each parameter of an instance that is so wanted; `slots` are this root's.
-    fn new_params(&mut self, instance: &Rc<Instance>, slots: &[usize], wanted: impl Fn(&Slot) -> bool) {
+    pub(super) fn new_params(&mut self, instance: &Rc<Instance>, slots: &[usize], wanted: impl Fn(&Slot) -> bool) {
         let root = self.root_index();
         for param in instance.params.iter().filter(|p| wanted(&instance.slots[p.first()])) {
             self.slot_param(root, param.renumbered(|s| slots[s]));
         }
     }
 
-    fn new_slot(&mut self, slot: &Slot, label: &str) -> usize {
+    pub(super) fn new_slot(&mut self, slot: &Slot, label: &str) -> usize {
         self.slot_at(join(label, &slot.path), &slot.decl)
     }
 
@@ -264,7 +270,7 @@ impl Checker {
     }
 
     /// Calls an instance in the innermost function.
-    fn emit(
+    pub(super) fn emit(
         &mut self,
         instance: &Rc<Instance>,
         bound: &[Option<Given>],
@@ -306,7 +312,7 @@ impl Checker {
     }
 
     /// The instance for a configuration and inputs: the one made before, or a new one.
-    fn instance(&mut self, level: LayerLevel, bound: &[Option<Given>], span: Span) -> Option<Rc<Instance>> {
+    pub(super) fn instance(&mut self, level: LayerLevel, bound: &[Option<Given>], span: Span) -> Option<Rc<Instance>> {
         let net = &level.ctor.net;
         self.reached.insert(net.id);
         if self.levels.iter().any(|l| l.item == net.id) {
@@ -325,6 +331,8 @@ impl Checker {
         for given in level.ctor.config.iter().chain(bound) {
             key::given(given.as_ref(), &mut key);
         }
+        let adapter = self.adapting.take();
+        self.adapters_key(adapter.as_deref(), &level.label, &mut key);
         if let Some(known) = self.recall(|c| &c.instances, &mut key) {
             if known.is_none() {
                 self.failures += 1;
@@ -335,7 +343,7 @@ impl Checker {
         let (ctor, before) = (level.ctor.clone(), self.failures);
         let loops = std::mem::take(&mut self.loops);
         self.levels.push(Level { item: net.id, span, layer: Some(level) });
-        let made = self.for_key(&mut key, |c| c.elaborate(&ctor, bound));
+        let made = self.for_key(&mut key, |c| c.elaborate(&ctor, bound, adapter.as_deref()));
         self.levels.pop();
         self.loops = loops;
         self.frames.truncate(depth);
@@ -345,11 +353,12 @@ impl Checker {
     }
 
     /// Works through a net's body in a function of its own.
-    fn elaborate(&mut self, ctor: &Rc<Ctor>, bound: &[Option<Given>]) -> Option<Instance> {
+    fn elaborate(&mut self, ctor: &Rc<Ctor>, bound: &[Option<Given>], adapter: Option<&Adapter>) -> Option<Instance> {
         let net = &ctor.net.ast;
         let name = net.name.text.clone();
         self.open_root(name.clone());
         self.root().kind = Some(net.kind);
+        self.begin_adapter(adapter);
         let env = self.new_env();
         let sc = Scope::module(ctor.net.module).child(Kind::Body(Owner { net: true, env }));
         let lifted: Vec<Option<Given>> = net
@@ -380,7 +389,8 @@ impl Checker {
             self.failures += 1;
             return None;
         }
-        let count = self.root().slots.iter().filter(|s| s.decl.kind == SlotKind::Param).map(|s| s.decl.ty.len());
+        let own = |s: &&Slot| s.decl.kind == SlotKind::Param && !s.decl.added;
+        let count = self.root().slots.iter().filter(own).map(|s| s.decl.ty.len());
         let count: i64 = count.filter_map(|n| n.known()).fold(0, i64::saturating_add);
         self.require_params(&net.require, &name, count, &sc)?;
         self.close_instance(v, env)

@@ -405,6 +405,7 @@ impl Checker {
         let (lx, ly) = (labels(&mut vx, x, [m, k]), labels(&mut vy, y, [k, out]));
         let result: Vec<Label> = (0..n as Label).chain([m, out]).collect();
         let v = self.b().contract(vx, vy, &lx, &ly, &result);
+        let Some(v) = self.adapted_product(v, (vx, &lx), (vy, &ly), &result, op_span) else { return Val::Poison };
         let v = self.b().cast(v, wider(x.dtype, y.dtype));
         let mut tags: Vec<Option<Tag>> = batch.into_iter().map(|a| a.tag).collect();
         tags.push(x.axes[x.rank() - 2].tag.clone());

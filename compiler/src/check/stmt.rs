@@ -201,7 +201,8 @@ impl Checker {
             return;
         }
         let init = storage.init.as_ref().map(|e| Rc::new(Init { value: e.clone(), scope: sc.snapshot() }));
-        let decl = Decl { kind, ty, tags, span: label.span, init, summed: None };
+        let added = self.root().adapter;
+        let decl = Decl { kind, ty, tags, span: label.span, init, summed: None, added, adapted: None };
         let slot = self.add_slot(Slot { path: label.path.clone(), decl: Rc::new(decl) });
         self.frame().labels.push(label.path.clone());
         let root = self.root_index();

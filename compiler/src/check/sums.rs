@@ -209,6 +209,7 @@ impl Checker {
         let (va, vb) = (self.use_(&a), self.use_(&b));
         let (va, vb) = (self.b().cast(va, dtype), self.b().cast(vb, dtype));
         let v = self.b().contract(va, vb, &la, &lb, &out);
+        let v = self.adapted_product(v, (va, &la), (vb, &lb), &out, span)?;
         let v = self.b().cast(v, dtype);
         Some(self.tensor(v, tags))
     }

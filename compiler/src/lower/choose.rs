@@ -1,7 +1,7 @@
 //! Which item of a spec is meant. Takes a spec's own items and perhaps a name; gives a model or a training.
 
 use super::data::{self, Files};
-use super::{item, weights};
+use super::{item, lora, weights};
 use crate::check::{Checker, ConfigItem, ItemRef, NetItem};
 use dlc_grammar::ast::NetKind;
 use dlc_grammar::{Diagnostic, nearest};
@@ -96,17 +96,17 @@ pub fn check_rest(ck: &mut Checker, files: &mut dyn Files, module: u16) {
     for config in configs {
         let (kind, at) = (config.ast.kind.text.as_str(), config.ast.name.span);
         match kind {
-            "lora" | "generate" => {
+            "generate" => {
                 let message = format!("`{kind}` comes with a later version");
                 ck.report(Diagnostic::error("E0114", config.ast.kind.span, message));
             }
             // Parameters without a default have a value only where the item is named.
-            "data" | "weights" if config.ast.params.iter().all(|p| p.default.is_some()) => {
+            "data" | "weights" | "lora" if config.ast.params.iter().all(|p| p.default.is_some()) => {
                 let Some(reading) = item::read(ck, &config, Vec::new(), at) else { continue };
-                if kind == "data" {
-                    data::read(ck, files, reading);
-                } else {
-                    weights::read(ck, &reading, None);
+                match kind {
+                    "data" => drop(data::read(ck, files, reading)),
+                    "weights" => drop(weights::read(ck, &reading, None)),
+                    _ => drop(lora::read(ck, reading)),
                 }
             }
             _ => {}

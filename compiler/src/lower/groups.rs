@@ -22,7 +22,9 @@ pub fn apply(ck: &mut Checker, train: &Train, names: &Names) -> Option<Overrides
     }
     let mut overrides = Overrides::new();
     let mut fine = true;
-    for rule in &train.rules {
+    // What an adapter freezes comes first, so that a training can take it back.
+    let rules = train.lora.iter().flat_map(|lora| &lora.rules).chain(&train.rules);
+    for rule in rules {
         fine &= one(ck, train, names, rule, &mut overrides).is_some();
     }
     fine.then_some(overrides)
@@ -44,7 +46,8 @@ fn one(ck: &mut Checker, train: &Train, names: &Names, rule: &Rule, overrides: &
     let chosen = chosen.iter().enumerate().filter(|(_, c)| **c && applies).map(|(i, _)| i);
     for i in chosen {
         match verb {
-            "freeze" => ck.program.weights[i].trained = false,
+            // Whoever freezes a model means what was there before its adapter.
+            "freeze" => ck.program.weights[i].trained &= ck.program.weights[i].added,
             "unfreeze" => ck.program.weights[i].trained = ck.program.weights[i].param,
             _ => {
                 for (name, value) in &settings {

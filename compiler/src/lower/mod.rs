@@ -10,6 +10,7 @@ mod item;
 mod schema;
 
 pub mod data;
+mod lora;
 mod sources;
 mod train;
 mod weights;
@@ -22,6 +23,7 @@ mod stored;
 mod columns;
 mod init;
 mod loss;
+mod merge;
 mod recipe;
 mod share;
 mod texts;
@@ -98,6 +100,7 @@ fn make(ck: &mut Checker, files: &mut dyn Files, target: &Target, needs_files: b
     ck.program.rows.clear();
     ck.program.states.clear();
     ck.program.entries.clear();
+    ck.adapters.clear();
     let mut stored = Stored::default();
     match target {
         Target::Model { net, training } => {
@@ -114,7 +117,12 @@ fn make(ck: &mut Checker, files: &mut dyn Files, target: &Target, needs_files: b
                 ck.report(Diagnostic::error("E0514", span, why));
                 return None;
             }
+            if let Some(lora) = &train.lora {
+                let plain = ck.model(&train.model.0, false)?;
+                lora::aim(ck, lora, &plain.entry.slots, &plain.entry.aliases)?;
+            }
             let model = forward(ck, &mut stored, &train.model.0, false)?;
+            lora::check_read(ck, &stored)?;
             let (recipe, differing) = training(ck, &mut stored, &train, &model)?;
             let rules = recipe.weights.clone().zip(train.weights.as_ref());
             let rules = rules.map(|(rules, it)| Rules { weights: rules, file: weights::file_span(&it.item) });
@@ -159,13 +167,20 @@ fn training(ck: &mut Checker, stored: &mut Stored, train: &Train, model: &ModelF
     if let Some(columns) = batch.as_ref().filter(|_| lossy == Some(true) && !train.metrics.is_empty()) {
         loss::evaluate(ck, stored, train, columns)?;
     }
+    merge::entry(ck, stored)?;
     init::entry(ck, stored, states.as_deref().unwrap_or_default());
     states?;
-    let weights = weights.map_or(Some(None), |w| w.map(Some))?;
+    let mut weights = weights.map_or(Some(None), |w| w.map(Some))?;
+    if let Some(weights) = &mut weights {
+        // No base has what an adapter adds.
+        let added = lora::added(stored).into_iter().map(|id| ck.program.weights[id.0 as usize].name.clone());
+        weights.missing.extend(added);
+    }
     warn_frozen(ck, train, weights.as_ref());
     no_loss_name(ck)?;
     let differing = groups::differing(ck, &overrides?);
-    Some((recipe::recipe(train, model, weights, encodings), differing))
+    let adapter = train.lora.as_ref().map(|lora| lora::recipe(ck, lora, stored));
+    Some((recipe::recipe(train, model, weights, adapter, encodings), differing))
 }
 
 /// Adds the entry `share`, where a step has several micro-batches.
@@ -226,7 +241,8 @@ fn warn_frozen(ck: &mut Checker, train: &Train, weights: Option<&plain::Weights>
         if covered.peek().is_none() || covered.any(|w| w.trained) {
             continue;
         }
-        let froze = train.rules.iter().rfind(|r| r.verb.text == "freeze").map(|r| r.globs[0].span);
+        let mut rules = train.lora.iter().flat_map(|lora| &lora.rules).chain(&train.rules);
+        let froze = rules.rfind(|r| r.verb.text == "freeze").map(|r| r.globs[0].span);
         let Some(froze) = froze else { continue };
         let message = format!("`{glob}` is random and frozen: it can never learn");
         let d = Diagnostic::warning("W0801", froze, message).label(item.item.ast.name.span, "missing from this file");

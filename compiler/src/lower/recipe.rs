@@ -2,7 +2,7 @@
 
 use super::train::Train;
 use crate::check::ModelFn;
-use dlc_plan::recipe::{Data, Encoding, Model, Recipe, Weights};
+use dlc_plan::recipe::{Data, Encoding, Lora, Model, Recipe, Weights};
 
 /// A model, as seen from outside.
 pub fn model(model: &ModelFn) -> Model {
@@ -14,12 +14,19 @@ pub fn model(model: &ModelFn) -> Model {
 }
 
 /// The recipe.
-pub fn recipe(train: &Train, of: &ModelFn, weights: Option<Weights>, encodings: Vec<Encoding>) -> Recipe {
+pub fn recipe(
+    train: &Train,
+    of: &ModelFn,
+    weights: Option<Weights>,
+    lora: Option<Lora>,
+    encodings: Vec<Encoding>,
+) -> Recipe {
     Recipe {
         name: train.reading.item.ast.name.text.clone(),
         model: model(of),
         data: train.data.as_ref().map(|d| Data { encodings, ..d.recipe.clone() }),
         weights,
+        lora,
         length: train.length,
         accumulate: train.accumulate,
         seed: train.seed,

@@ -23,24 +23,18 @@ pub struct Key {
     pub form: Form,
     /// An example, for messages.
     pub example: &'static str,
-    /// Whether it comes with a later version.
-    later: bool,
 }
 
 const fn value(name: &'static str, example: &'static str) -> Key {
-    Key { name, form: Form::Value, example, later: false }
+    Key { name, form: Form::Value, example }
 }
 
 const fn section(name: &'static str, example: &'static str) -> Key {
-    Key { name, form: Form::Section, example, later: false }
+    Key { name, form: Form::Section, example }
 }
 
 const fn rule(name: &'static str, example: &'static str) -> Key {
-    Key { name, form: Form::Rule, example, later: false }
-}
-
-const fn later(key: Key) -> Key {
-    Key { later: true, ..key }
+    Key { name, form: Form::Rule, example }
 }
 
 /// The keys of a `train` item.
@@ -48,7 +42,7 @@ pub const TRAIN: [Key; 22] = [
     value("model", "model = Mlp()"),
     value("data", "data = digits"),
     value("weights", "weights = pretrained"),
-    later(value("lora", "lora = Adapter()")),
+    value("lora", "lora = Adapter()"),
     value("loss", "loss = cross_entropy(logits, label)"),
     value("optimizer", "optimizer = AdamW(lr = 1e-3)"),
     value("epochs", "epochs = 10"),
@@ -118,6 +112,36 @@ pub const WEIGHTS: [Key; 5] = [
     rule("ignore", "ignore \"vocab_*\""),
     rule("rename", "rename \"**.gamma\" => \"**.weight\""),
 ];
+
+/// The keys of a `lora` item.
+pub const LORA: [Key; 13] = [
+    value("rank", "rank = 8"),
+    value("scale", "scale = 2"),
+    value("dropout", "dropout = 0.05"),
+    value("adapter", "adapter = LoRA"),
+    value("layers", "layers = [0, 1]"),
+    value("finish", "finish = merge"),
+    value("file", "file = \"adapter\""),
+    value("prefix", "prefix = \"transformer\""),
+    section("init", "init { A = normal(rank ^ -0.5)  B = zeros }"),
+    rule("target", "target \"**.q_lin\""),
+    rule("exclude", "exclude \"**.0.**\""),
+    rule("freeze", "freeze \"**\""),
+    rule("unfreeze", "unfreeze \"classifier\""),
+];
+
+/// The keys that a `target` overrides.
+pub const TARGET: [Key; 5] = [
+    value("rank", "rank = 8"),
+    value("scale", "scale = 2"),
+    value("dropout", "dropout = 0.05"),
+    value("adapter", "adapter = LoRA"),
+    value("layers", "layers = [0, 1]"),
+];
+
+/// Keys that people may expect because of what others call them, why there are none, and what to write.
+const NOT_OURS: [(&str, &str, &str); 1] =
+    [("alpha", "conventions differ", "`scale = alpha` (the notes) or `scale = alpha / rank` (PEFT)")];
 
 /// The keys of a `stop` section.
 pub const STOP: [Key; 3] =
@@ -215,16 +239,17 @@ fn is_known(owner: Owner, name: &Ident, form: Form, names: usize, errors: &mut V
         errors.push(Diagnostic::error("E0505", name.span, message).help(format!("`{}`", key.example)));
         return false;
     }
-    if key.later {
-        errors.push(Diagnostic::error("E0114", name.span, format!("`{}` comes with a later version", key.name)));
-        return false;
-    }
     true
 }
 
 /// A key that the owner does not have.
 fn unknown(owner: Owner, name: &Ident) -> Diagnostic {
-    let d = Diagnostic::error("E0502", name.span, format!("`{}` has no key `{}`", owner.name, name.text));
+    let message = format!("`{}` has no key `{}`", owner.name, name.text);
+    let scales = owner.keys.iter().any(|key| key.name == "scale");
+    if let Some((_, why, help)) = NOT_OURS.iter().find(|(key, ..)| scales && *key == name.text) {
+        return Diagnostic::error("E0502", name.span, format!("{message}: {why}")).help(*help);
+    }
+    let d = Diagnostic::error("E0502", name.span, message);
     let near = nearest(&name.text, owner.keys.iter().map(|k| k.name));
     if near.is_some() {
         return d.did_you_mean(near);
@@ -278,6 +303,8 @@ mod tests {
         let expected =
             "E0502 quantity `weights w` has no key `quantity`: its keys are file, dtype, missing, ignore, rename";
         assert_eq!(messages(&WEIGHTS, text), [expected]);
-        assert_eq!(messages(&TRAIN, "train t { lora = A() }"), ["E0114 lora `lora` comes with a later version: "]);
+        let expected = "E0502 alpha `lora a` has no key `alpha`: conventions differ: `scale = alpha` (the notes) or `scale = \
+                        alpha / rank` (PEFT)";
+        assert_eq!(messages(&LORA, "lora a { alpha = 16 }"), [expected]);
     }
 }

@@ -202,6 +202,7 @@ fn of_config<'a>(config: &'a mut Config, path: &[Ident]) -> Found<'a> {
         "train" => &schema::TRAIN,
         "data" => &schema::DATA,
         "weights" => &schema::WEIGHTS,
+        "lora" => &schema::LORA,
         _ => &[],
     };
     let params: Vec<String> = config.params.iter().map(|p| p.name.text.clone()).collect();

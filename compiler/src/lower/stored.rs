@@ -37,6 +37,7 @@ impl Stored {
                 ty: slot.decl.ty.clone(),
                 param: slot.decl.kind == SlotKind::Param,
                 trained: false,
+                added: slot.decl.added,
                 span: slot.decl.span,
             });
             self.decls.push(slot.decl.clone());

@@ -3,6 +3,7 @@
 
 use super::data::{self, Data, Files};
 use super::item::{self, Reading};
+use super::lora::{self, Lora};
 use super::schema::{self, Entries, Owner};
 use super::weights;
 use crate::check::{Checker, Ctor, Given, NumVal, Scope, Val};
@@ -22,6 +23,8 @@ pub struct Train {
     pub data: Option<Data>,
     /// Where weights come from.
     pub weights: Option<Reading>,
+    /// What adapts some of them.
+    pub lora: Option<Lora>,
     /// The loss.
     pub loss: Expr,
     /// The optimizer with its settings, and where it is named.
@@ -58,6 +61,7 @@ pub fn read(ck: &mut Checker, files: &mut dyn Files, it: Reading) -> Option<Trai
     let loss = required(ck, owner, &found, "loss").cloned();
     let data = found.value("data").map(|e| data::named(ck, files, e, sc));
     let weights = found.value("weights").map(|e| weights::named(ck, e, sc));
+    let lora = found.value("lora").map(|e| lora::named(ck, e, sc));
     let length = length(ck, owner, &found, sc);
     let mut count = |key, least, default| match found.value(key) {
         Some(e) => item::count(ck, key, e, sc, least),
@@ -78,6 +82,7 @@ pub fn read(ck: &mut Checker, files: &mut dyn Files, it: Reading) -> Option<Trai
         model: model?,
         data: flat(data)?,
         weights: flat(weights)?,
+        lora: flat(lora)?,
         loss: loss?,
         optimizer: optimizer?,
         step: step?,

@@ -11,6 +11,7 @@ pub const FILES: &[(&str, &str)] = &[
     ("convolution.dl", include_str!("convolution.dl")),
     ("initializers.dl", include_str!("initializers.dl")),
     ("layers.dl", include_str!("layers.dl")),
+    ("lora.dl", include_str!("lora.dl")),
     ("losses.dl", include_str!("losses.dl")),
     ("norms.dl", include_str!("norms.dl")),
     ("optimizers.dl", include_str!("optimizers.dl")),

@@ -88,6 +88,8 @@ pub struct Weight {
     pub param: bool,
     /// Whether it is trained.
     pub trained: bool,
+    /// Whether an adapter adds it to the model.
+    pub added: bool,
     /// Where it is declared.
     pub span: Span,
 }

@@ -26,7 +26,7 @@ fn keys() {
         [
             "E0504 3:7 `t`: `train t` has no `optimizer` | help: `optimizer = AdamW(lr = 1e-3)`",
             "E0502 4:1 `optimiser`: `train t` has no key `optimiser` | help: did you mean `optimizer`?",
-            "E0114 4:40 `lora`: `lora` comes with a later version",
+            "E0102 4:47 `A`: no `lora` item is called `A`",
         ]
     );
     assert_eq!(

@@ -459,6 +459,7 @@ fn the_loss_of_an_entry_gets_gradients_for_trained_weights() {
         ty: f32s(&[2]),
         param: true,
         trained,
+        added: false,
         span: Default::default(),
     };
     let weights = vec![weight("a", true), weight("frozen", false), weight("unused", true), weight("b", true)];

@@ -150,6 +150,7 @@ fn host_scalars_follow_the_step_and_the_segment() {
         ty: f32s(&[n]),
         param: true,
         trained: true,
+        added: false,
         span: Default::default(),
     };
     let f = function("f", &[f32s(&[48])], |b, x| {

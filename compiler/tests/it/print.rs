@@ -12,7 +12,7 @@ fn a_program_is_printed_a_node_a_line() {
     for i in 0..4 {
         let name = format!("layers.{i}.weight");
         let (ty, span) = (f32s(&[8, 8]), Default::default());
-        p.weights.push(Weight { name, aliases: Vec::new(), ty, param: true, trained: i > 0, span });
+        p.weights.push(Weight { name, aliases: Vec::new(), ty, param: true, trained: i > 0, added: false, span });
     }
     let batch = Ty { dtype: DType::F32, shape: vec![Size::dim(0), Size::from(8)] };
     let body = p.add(function("Layer", &[batch.clone(), f32s(&[8, 8])], |b, x| {

@@ -157,7 +157,7 @@ fn loops_have_the_order_they_say() {
 fn a_scalar_by_segment_meets_the_arena_only() {
     let build = |shape: &[i64]| {
         let (name, span) = ("w".into(), Default::default());
-        let w = Weight { name, aliases: Vec::new(), ty: f32s(&[5]), param: true, trained: true, span };
+        let w = Weight { name, aliases: Vec::new(), ty: f32s(&[5]), param: true, trained: true, added: false, span };
         let mut p = Program { weights: vec![w], ..Program::default() };
         p.add(function("f", &[], |b, _| {
             let h = b.host(DType::F32, Host::Segment(vec![Host::Var(HostVar::Step)]));
@@ -173,7 +173,7 @@ fn a_scalar_by_segment_meets_the_arena_only() {
 #[test]
 fn weights_and_roles() {
     let (aliases, span) = (Vec::new(), Default::default());
-    let w = Weight { name: "w".into(), aliases, ty: f32s(&[5]), param: true, trained: true, span };
+    let w = Weight { name: "w".into(), aliases, ty: f32s(&[5]), param: true, trained: true, added: false, span };
     let f = |t: Ty| function("f", &[t], |_, x| vec![x[0]]);
     let program = |t: Ty, input: Role, output: Role| {
         let entry = Entry {

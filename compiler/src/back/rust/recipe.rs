@@ -1,6 +1,8 @@
 //! A recipe as a Rust expression that makes it again.
 
-use dlc_plan::recipe::{Arg, Data, Encoder, Encoding, Length, Model, Part, Recipe, Share, Source, Stop, Weights};
+use dlc_plan::recipe::{
+    Adapted, Arg, Data, Encoder, Encoding, Length, Lora, Model, Part, Recipe, Share, Source, Stop, Weights,
+};
 use std::fmt::Write;
 
 /// The function `recipe` that makes the recipe.
@@ -13,6 +15,7 @@ pub fn recipe(r: &Recipe) -> String {
     line(format!("model: {}", model(&r.model)));
     line(format!("data: {}", optional(r.data.as_ref().map(data))));
     line(format!("weights: {}", optional(r.weights.as_ref().map(weights))));
+    line(format!("lora: {}", optional(r.lora.as_ref().map(lora))));
     line(match r.length {
         Length::Epochs(n) => format!("length: Length::Epochs({n})"),
         Length::Steps(n) => format!("length: Length::Steps({n})"),
@@ -45,6 +48,32 @@ fn optional(item: Option<String>) -> String {
 fn model(m: &Model) -> String {
     let (name, inputs, outputs) = (text(&m.name), texts(&m.inputs), texts(&m.outputs));
     format!("Model {{ name: {name}, inputs: {inputs}, outputs: {outputs} }}")
+}
+
+fn lora(l: &Lora) -> String {
+    let adapted = |a: &Adapted| {
+        format!(
+            "Adapted {{ weight: {}, label: {}, params: {}, rank: {}, scale: {:?}, dropout: {:?}, block: {}, inner_first: {}, \
+             table: {} }}",
+            text(&a.weight),
+            text(&a.label),
+            texts(&a.params),
+            a.rank,
+            a.scale,
+            a.dropout,
+            text(&a.block),
+            a.inner_first,
+            a.table
+        )
+    };
+    format!(
+        "Lora {{ name: {}, finish: Finish::{:?}, file: {}, prefix: {}, adapted: {} }}",
+        text(&l.name),
+        l.finish,
+        optional(l.file.as_ref().map(|s| text(s))),
+        text(&l.prefix),
+        list(l.adapted.iter().map(adapted))
+    )
 }
 
 fn stop(s: &Stop) -> String {

@@ -107,6 +107,8 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("bordered", "crops_are_taken_anywhere"),
     ("random_below", "crops_are_taken_anywhere"),
     ("random_flip", "samples_are_mirrored_by_halves"),
+    ("LoRA", "distilbert_with_an_adapter_is_that_of_peft"),
+    ("LoRARows", "tables_are_adapted_as_peft_does"),
     ("gathered", "micro_batches_make_one_batch"),
     ("prepared", "a_step_clips_then_adds_penalties_then_updates_then_shrinks"),
     ("settled", "a_step_clips_then_adds_penalties_then_updates_then_shrinks"),
@@ -172,6 +174,7 @@ fn every_item_has_a_case() {
         include_str!("../augment.rs"),
         include_str!("../lower.rs"),
         include_str!("../statistics.rs"),
+        include_str!("../../../../tests/it/lora.rs"),
     ];
     let items = items();
     for (name, _) in &items {

@@ -1,0 +1,366 @@
+//! Adapters: what is added to what a product makes of its operand, or to the rows that are looked up, because of whose
+//! weight is read.
+//!
+//! What an adapter computes is a block of the language: from the product's operand `x` [.., I], what the product gives
+//! without it, `y` [.., O], and the weight as the product reads it, `w` [I, O], to what takes `y`'s place. Its weights are
+//! named below the module of the weight that it adapts. Takes the adapted weights by their full names
+//! ([`Checker::adapters`]); whatever product reads one of them, straight or through views, is adapted as it is made.
+
+use super::Checker;
+use super::errors::LayerLevel;
+use super::frame::{Decl, Init, InitRule};
+use super::init;
+use super::key;
+use super::net::join;
+use super::sides::{Place, Sides, flattened, folded, seen, whole};
+use super::value::{Ctor, Given, Tensor, Val};
+use crate::program::{Label, Op, Ty, Value, View};
+use dlc_grammar::ast::Str;
+use dlc_grammar::{Diagnostic, Span};
+use dlc_plan::{DType, Prim, Size};
+use std::ops::Bound;
+use std::rc::Rc;
+
+/// What some weights are adapted by.
+#[derive(Debug)]
+pub struct Adapter {
+    /// Its number: adapters that have one are one.
+    pub number: u32,
+    /// The block that adapts a product.
+    pub product: Rc<Ctor>,
+    /// The block that adapts the looking up of rows, if there is one.
+    pub table: Option<Rc<Ctor>>,
+    /// First values that take the place of the block's own, by the names of its weights.
+    pub inits: Vec<(Str, Rc<Init>)>,
+    /// Its rank, where it is known.
+    pub rank: Option<i64>,
+    /// What its block gets as `scale`.
+    pub scale: f64,
+    /// What its block gets as `p`.
+    pub dropout: f64,
+    /// Where its rank is written, and where it is aimed at weights.
+    pub spans: (Span, Span),
+}
+
+/// How an adapted weight is read.
+#[derive(Debug)]
+pub struct Adapted {
+    /// What it is adapted by.
+    pub adapter: Rc<Adapter>,
+    /// The axes that are summed over, ascending; the others are the result's.
+    pub inner: Vec<usize>,
+    /// Whether its rows are looked up, so that nothing is summed.
+    pub table: bool,
+}
+
+/// An adapted weight as an operand of a product.
+struct Reading {
+    slot: usize,
+    adapter: Rc<Adapter>,
+    /// What each axis of the operand is, and its extent.
+    axes: Vec<(Place, Size)>,
+}
+
+/// A function that gives an adapted weight as it would be without its adapter.
+pub struct Identity {
+    /// What it is a function of after the weight: the adapter's weights, by their names below the adapter, in the order
+    /// of its parameters.
+    pub params: Vec<String>,
+    /// The function.
+    pub function: crate::program::FnId,
+}
+
+/// Where the adapter of a weight is: beside it, below the same module. A module's only weight is called `weight`; others
+/// have adapters of their own.
+pub fn label_of(weight: &str) -> String {
+    let module = match weight.rsplit_once('.') {
+        Some((module, "weight")) => module,
+        None if weight == "weight" => "",
+        Some(_) | None => weight,
+    };
+    if module.is_empty() { LABEL.to_string() } else { format!("{module}.{LABEL}") }
+}
+
+/// The last segment of an adapter's path.
+const LABEL: &str = "lora";
+
+impl Checker {
+    /// A number for an adapter that is like no other.
+    pub fn adapter_number(&mut self) -> u32 {
+        self.new_env()
+    }
+
+    /// The full name of the layer that is being worked through.
+    fn member_path(&self) -> String {
+        let labels = self.levels.iter().filter_map(|l| l.layer.as_ref()).map(|l| &*l.label);
+        labels.filter(|l| !l.is_empty()).collect::<Vec<_>>().join(".")
+    }
+
+    /// Adds to an instance's key what its weights are adapted by, and, if it is an adapter's itself, which.
+    pub(super) fn adapters_key(&self, own: Option<&Adapter>, label: &str, key: &mut Vec<u8>) {
+        if let Some(adapter) = own {
+            key.push(253);
+            key.extend(adapter.number.to_le_bytes());
+        }
+        if self.adapters.is_empty() {
+            return;
+        }
+        for (name, number) in self.adapted_at(label) {
+            key.push(254);
+            key::value(&Val::Str(name.into()), key);
+            key.extend(number.to_le_bytes());
+        }
+    }
+
+    /// What is adapted below a label of the layer that is being worked through, or is itself called so: the rest of its name,
+    /// and by which adapter.
+    fn adapted_at(&self, label: &str) -> Vec<(&str, u32)> {
+        let path = join(&self.member_path(), &label.into());
+        let below = self.adapters.range::<str, _>((Bound::Included(&*path), Bound::Unbounded));
+        let below = below.take_while(|(name, _)| name.starts_with(&*path));
+        let rest = |name: &String| path.is_empty() || name.len() == path.len() || name[path.len()..].starts_with('.');
+        below.filter(|(name, _)| rest(name)).map(|(name, a)| (&name[path.len()..], a.number)).collect()
+    }
+
+    /// Whether what is below two labels is adapted alike.
+    pub(super) fn adapted_alike(&self, a: &str, b: &str) -> bool {
+        self.adapters.is_empty() || self.adapted_at(a) == self.adapted_at(b)
+    }
+
+    /// The innermost root is an adapter's, if so: its weights are added ones, with first values of their own.
+    pub(super) fn begin_adapter(&mut self, adapter: Option<&Adapter>) {
+        let Some(adapter) = adapter else { return };
+        let root = self.root();
+        root.adapter = true;
+        let rule = |(name, init): &(Str, Rc<Init>)| InitRule { globs: vec![name.clone()], init: init.clone() };
+        root.inits = adapter.inits.iter().map(rule).collect();
+    }
+
+    /// What takes the place of the product `y` of `a` and `b`: where one of them is an adapted weight, what its adapter
+    /// makes of it. None where that failed.
+    pub(super) fn adapted_product(
+        &mut self,
+        y: Value,
+        a: (Value, &[Label]),
+        b: (Value, &[Label]),
+        out: &[Label],
+        span: Span,
+    ) -> Option<Value> {
+        if self.adapters.is_empty() {
+            return Some(y);
+        }
+        let (reading, x, w) = match (self.reading(b.0), self.reading(a.0)) {
+            (Some(reading), _) => (reading, a, b.1),
+            (None, Some(reading)) => (reading, b, a.1),
+            (None, None) => return Some(y),
+        };
+        let Some(sides) = Sides::of(&reading.axes, x.1, w, out) else {
+            let path = self.root().slots[reading.slot].path.clone();
+            let message = format!("`{path}` is read in parts or group by group here, which no adapter is for");
+            self.report(Diagnostic::error("E0515", reading.adapter.spans.1, message).label(span, "it is read here"));
+            return None;
+        };
+        let ctor = reading.adapter.product.clone();
+        let shape = self.root().slots[reading.slot].decl.ty.shape.clone();
+        let (inner, outer) = (sides.inner_axes(), sides.outer_axes(shape.len()));
+        self.check_rank(&reading, &[inner.as_slice(), outer.as_slice()], &shape)?;
+        let x = sides.operand(self, x, &shape);
+        let (y2, back) = sides.result(self, y, &shape);
+        let whole = self.slot_tensor(reading.slot, Vec::new());
+        let whole = self.use_(&whole);
+        let w = flattened(self, whole, &inner, &outer);
+        let y2 = self.adapter_of(&reading, ctor, &[x, y2, w], span)?;
+        self.note_adapted(&reading, inner, false);
+        Some(back.undo(self, y2))
+    }
+
+    /// What takes the place of the rows `y` of a table that are looked up, where it is adapted.
+    pub(super) fn adapted_rows(&mut self, y: Value, (table, ids): (Value, &Tensor)) -> Option<Value> {
+        if self.adapters.is_empty() {
+            return None;
+        }
+        let reading = self.reading(table)?;
+        let whole = |(i, (place, _)): (usize, &(Place, Size))| *place == Place::Axis { axis: i, start: Size::zero() };
+        let ctor = reading.adapter.table.clone()?;
+        let shape = self.root().slots[reading.slot].decl.ty.shape.clone();
+        if reading.axes.len() != 2 || !reading.axes.iter().enumerate().all(whole) || self.b().shape(table) != shape {
+            return None;
+        }
+        self.check_rank(&reading, &[&[0], &[1]], &shape)?;
+        let span = self.frame().builder.origin.span;
+        let ids = self.use_(ids);
+        let y = self.adapter_of(&reading, ctor, &[ids, y, table], span)?;
+        self.note_adapted(&reading, vec![0], true);
+        Some(y)
+    }
+
+    /// A rank that is more than the weight's is a mistake.
+    fn check_rank(&mut self, reading: &Reading, sides: &[&[usize]], shape: &[Size]) -> Option<()> {
+        let size = |axes: &&[usize]| Size::product(axes.iter().map(|i| &shape[*i])).known();
+        let (Some(rank), Some(most)) = (reading.adapter.rank, sides.iter().filter_map(size).min()) else {
+            return Some(());
+        };
+        if rank <= most {
+            return Some(());
+        }
+        let path = join(&self.member_path(), &self.root().slots[reading.slot].path.clone());
+        let message = format!("rank {rank} is above that of `{path}`, which is {}", self.show_sizes(shape));
+        let d = Diagnostic::error("E0515", reading.adapter.spans.0, message);
+        self.report(d.help(format!("{most} or less: with more there is nothing that it could not be without it")));
+        None
+    }
+
+    /// The adapted weight that a value is, looked at through views.
+    fn reading(&mut self, v: Value) -> Option<Reading> {
+        let shape = self.b().shape(v);
+        let (mut at, mut v) = (self.frames.len() - 1, v);
+        let mut views: Vec<View> = Vec::new();
+        let slot = loop {
+            let frame = &self.frames[at];
+            if let Some(root) = &frame.root
+                && let Some(slot) = root.slot_values.iter().position(|known| *known == Some(v))
+            {
+                break slot;
+            }
+            let node = frame.builder.f.nodes.get(v.node as usize)?;
+            match &node.op {
+                Op::Param(n) if frame.root.is_none() => {
+                    v = *frame.captures.get(*n as usize)?;
+                    at -= 1;
+                }
+                Op::View(view) => {
+                    views.push(view.clone());
+                    v = node.args[0];
+                }
+                Op::Map(Prim::Cast(_)) => v = node.args[0],
+                _ => return None,
+            }
+        };
+        let slots = &self.root().slots;
+        let (path, ty) = (slots[slot].path.clone(), slots[slot].decl.ty.clone());
+        let full = join(&self.member_path(), &path);
+        let adapter = self.adapters.get(&*full)?.clone();
+        let axes = views.iter().rev().try_fold(whole(ty.rank()), seen)?;
+        let axes: Vec<(Place, Size)> = axes.into_iter().zip(shape).collect();
+        // What is split was whole.
+        let parts = |of: usize| {
+            let extents = axes.iter().filter(|(p, _)| matches!(p, Place::Piece { axis, .. } if *axis == of));
+            Size::product(extents.map(|(_, size)| size))
+        };
+        let fits = |(place, _): &(Place, Size)| match place {
+            Place::Piece { axis, .. } => parts(*axis) == ty.shape[*axis],
+            Place::Axis { .. } | Place::One => true,
+        };
+        axes.iter().all(fits).then_some(Reading { slot, adapter, axes: axes.clone() })
+    }
+
+    /// Applies an adapter's block to its inputs. Its weights are made, or are there, where it has been used before.
+    fn adapter_of(&mut self, reading: &Reading, ctor: Rc<Ctor>, inputs: &[Value], span: Span) -> Option<Value> {
+        let label: Rc<str> = label_of(&self.root().slots[reading.slot].path).into();
+        let args: Vec<Given> = inputs
+            .iter()
+            .map(|v| {
+                let rank = self.b().ty(*v).rank();
+                Given::new(Val::Tensor(self.tensor(*v, vec![None; rank])), span)
+            })
+            .collect();
+        let ty = self.b().ty(inputs[1]).clone();
+        let bound = self.bind_inputs(&ctor.net, args, span)?;
+        let level = LayerLevel { ctor: ctor.clone(), label: label.clone(), label_span: None, more: 0 };
+        self.adapting = Some(reading.adapter.clone());
+        let instance = self.instance(level, &bound, span)?;
+        let mut slots = Vec::new();
+        let before = self.root().slots.len();
+        for slot in &instance.slots {
+            let path = join(&label, &slot.path);
+            let known = self.root().slots.iter().position(|s| s.path == path && init::is_weight(s));
+            let known = known.filter(|_| init::is_weight(slot));
+            if let Some(known) = known
+                && self.root().slots[known].decl.ty != slot.decl.ty
+            {
+                let weight = self.root().slots[reading.slot].path.clone();
+                let message = format!("`{weight}` is read in two ways, which one adapter cannot serve");
+                let d = Diagnostic::error("E0515", reading.adapter.spans.1, message).label(span, "the second way");
+                self.report(d.help("an `exclude` for it, or a weight of its own for one of the two"));
+                return None;
+            }
+            slots.push(known.unwrap_or_else(|| self.new_slot(slot, &label)));
+        }
+        let new = |s: &super::frame::Slot| {
+            !init::is_weight(s)
+                || instance.slots.iter().zip(&slots).any(|(own, here)| own.path == s.path && *here >= before)
+        };
+        self.new_params(&instance, &slots, new);
+        let v = self.emit(&instance, &bound, &slots, &[], label, span);
+        let Val::Tensor(t) = v else {
+            let name = &ctor.net.ast.name;
+            let message = format!("`{}` adapts a product, so it gives one tensor", name.text);
+            self.report(Diagnostic::error("E0515", name.span, message));
+            return None;
+        };
+        if (Ty { dtype: t.dtype, shape: t.shape() }) != ty {
+            let (own, wanted) = (self.show_tensor(&t), self.show_sizes(&ty.shape));
+            let name = &ctor.net.ast.name;
+            let message = format!("`{}` gives {own} for a product that is {wanted}", name.text);
+            self.report(Diagnostic::error("E0515", name.span, message));
+            return None;
+        }
+        Some(self.use_(&t))
+    }
+
+    /// Writes down how an adapted weight is read.
+    fn note_adapted(&mut self, reading: &Reading, inner: Vec<usize>, table: bool) {
+        let slot = &mut self.root().slots[reading.slot];
+        if slot.decl.adapted.is_none() {
+            let adapted = Some(Rc::new(Adapted { adapter: reading.adapter.clone(), inner, table }));
+            slot.decl = Rc::new(Decl { adapted, ..(*slot.decl).clone() });
+        }
+    }
+
+    /// The function from an adapted weight and its adapter's weights to the weight that does the same alone: what the
+    /// adapter makes of the rows of the unit matrix. That is exact, as long as the adapter is linear in them.
+    pub fn merged(&mut self, decl: &Decl) -> Option<Identity> {
+        let adapted = decl.adapted.clone()?;
+        let shape = decl.ty.shape.clone();
+        let outer: Vec<usize> = (0..shape.len()).filter(|i| !adapted.inner.contains(i)).collect();
+        let ctor = if adapted.table { adapted.adapter.table.clone()? } else { adapted.adapter.product.clone() };
+        let span = adapted.adapter.spans.1;
+        self.open_entry("merged");
+        let w = self.entry_input("weight", decl.ty.clone(), vec![None; shape.len()]);
+        let Val::Tensor(w) = w else { unreachable!("an input is a tensor") };
+        let w = self.use_(&w);
+        let flat = flattened(self, w, &adapted.inner, &outer);
+        let n = self.b().shape(flat)[0].clone();
+        let x = match adapted.table {
+            true => self.b().iota(DType::I64, std::slice::from_ref(&n), 0),
+            false => unit(self, &n, decl.ty.dtype),
+        };
+        let ty = self.b().ty(flat).clone();
+        let args = [x, flat, flat].map(|v| {
+            let rank = self.b().ty(v).rank();
+            Given::new(Val::Tensor(self.tensor(v, vec![None; rank])), span)
+        });
+        self.adapting = Some(adapted.adapter.clone());
+        let v = self.apply_model(&ctor, args.into(), span);
+        let Val::Tensor(t) = v else {
+            self.drop_entry();
+            return None;
+        };
+        debug_assert_eq!(t.shape(), ty.shape, "this was checked where the adapter was first used");
+        let v = self.use_(&t);
+        let v = folded(self, v, &adapted.inner, &outer, &shape);
+        let v = self.b().cast(v, decl.ty.dtype);
+        let t = self.tensor(v, vec![None; shape.len()]);
+        let made = self.close_entry(&Val::Tensor(t));
+        let params = made.params.iter().map(|p| made.slots[p.first()].path.to_string()).collect();
+        Some(Identity { params, function: made.function })
+    }
+}
+
+/// The unit matrix.
+fn unit(ck: &mut Checker, n: &Size, dtype: DType) -> Value {
+    let shape = [n.clone(), n.clone()];
+    let (row, column) = (ck.b().iota(DType::I64, &shape, 0), ck.b().iota(DType::I64, &shape, 1));
+    let same = ck.b().map(Prim::Eq, &[row, column]);
+    ck.b().cast(same, dtype)
+}

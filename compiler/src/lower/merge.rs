@@ -1,0 +1,154 @@
+//! The entry `merge`: takes adapters into the weights that they adapt. Takes the weights of a program with how each is read;
+//! adds a function from the adapted weights and their adapters' to the weights that do the same alone.
+//!
+//! Weights that are merged alike and lie end to end are merged by one loop, as they are run by one.
+
+use super::stored::Stored;
+use crate::check::{Checker, Decl, Identity, label_of};
+use crate::program::build::Builder;
+use crate::program::{Entry, Repeat, Role, Ty, Value, WeightId, WeightRow};
+use std::collections::HashMap;
+use std::rc::Rc;
+
+/// Weights that one function merges.
+struct Group {
+    how: Rc<Identity>,
+    ty: Ty,
+    weights: Vec<WeightId>,
+    /// For each of the adapter's weights, which it is of each of the weights.
+    params: Vec<Vec<WeightId>>,
+}
+
+/// Adds the entry, where anything is adapted. None where something is wrong with an adapter.
+pub fn entry(ck: &mut Checker, stored: &Stored) -> Option<()> {
+    if stored.decls.iter().all(|d| d.adapted.is_none()) {
+        return Some(());
+    }
+    // What merges is not itself adapted.
+    let adapters = std::mem::take(&mut ck.adapters);
+    let groups = groups(ck, stored);
+    ck.adapters = adapters;
+    let mut b = Builder::new("merge");
+    let mut roles: Vec<Role> = Vec::new();
+    let groups = groups?;
+    let takes: Vec<Vec<Vec<WeightRow>>> = groups.iter().map(|g| g.takes(ck)).collect();
+    let mut args: Vec<Vec<Value>> = Vec::new();
+    // All parameters come before all else.
+    for rows in takes.iter().flatten() {
+        let mut values = Vec::new();
+        for row in rows {
+            let one = &ck.program.weights[row[0].0 as usize];
+            let shape = (row.len() > 1).then(|| (row.len() as i64).into()).into_iter().chain(one.ty.shape.clone());
+            values.push(b.param(one.name.clone(), Ty { dtype: one.ty.dtype, shape: shape.collect() }));
+            roles.push(Role::Weight(row.clone()));
+        }
+        args.push(values);
+    }
+    let (mut results, mut outputs) = (Vec::new(), Vec::new());
+    let mut args = args.into_iter();
+    for group in &groups {
+        let own: Vec<Vec<Value>> = args.by_ref().take(1 + group.params.len()).collect();
+        results.extend(group.values(ck, &mut b, &own));
+        match own[0].len() == group.weights.len() {
+            true => outputs.extend(group.weights.iter().map(|w| Role::weight(*w))),
+            false => outputs.push(Role::Weight(group.weights.as_slice().into())),
+        }
+    }
+    let function = ck.program.add(b.finish(results));
+    ck.program.entries.push(Entry { name: "merge".into(), function, inputs: roles, outputs, guards: Vec::new() });
+    Some(())
+}
+
+/// The adapted weights in groups: those of one row that are merged alike.
+fn groups(ck: &mut Checker, stored: &Stored) -> Option<Vec<Group>> {
+    let names: HashMap<String, WeightId> =
+        (0..).zip(&ck.program.weights).map(|(i, w)| (w.name.clone(), WeightId(i))).collect();
+    let mut known: Vec<(Rc<Decl>, Rc<Identity>)> = Vec::new();
+    let mut groups: Vec<Group> = Vec::new();
+    for row in ck.program.layout() {
+        let first = groups.len();
+        for id in row.iter() {
+            let decl = &stored.decls[id.0 as usize];
+            if decl.adapted.is_none() {
+                continue;
+            }
+            let how = match known.iter().find(|(other, _)| alike(other, decl)) {
+                Some((_, how)) => how.clone(),
+                None => {
+                    let how = Rc::new(ck.merged(decl)?);
+                    known.push((decl.clone(), how.clone()));
+                    how
+                }
+            };
+            let label = label_of(&ck.program.weights[id.0 as usize].name);
+            let own = |param: &String| names.get(&format!("{label}.{param}")).copied();
+            let params: Vec<WeightId> =
+                how.params.iter().map(|p| own(p).expect("an adapted weight has an adapter")).collect();
+            match groups[first..].iter_mut().find(|g| Rc::ptr_eq(&g.how, &how)) {
+                Some(group) => {
+                    group.weights.push(*id);
+                    group.params.iter_mut().zip(params).for_each(|(all, one)| all.push(one));
+                }
+                None => groups.push(Group {
+                    how,
+                    ty: decl.ty.clone(),
+                    weights: vec![*id],
+                    params: params.into_iter().map(|p| vec![p]).collect(),
+                }),
+            }
+        }
+    }
+    Some(groups)
+}
+
+/// Whether two weights are merged by one function.
+fn alike(a: &Decl, b: &Decl) -> bool {
+    match (&a.adapted, &b.adapted) {
+        (Some(x), Some(y)) => {
+            (x.adapter.number, &x.inner, x.table) == (y.adapter.number, &y.inner, y.table) && a.ty == b.ty
+        }
+        _ => false,
+    }
+}
+
+impl Group {
+    /// What the entry takes for the weights and for each of the adapters' weights: stacks, if all of them lie end to end,
+    /// or each by itself.
+    fn takes(&self, ck: &Checker) -> Vec<Vec<WeightRow>> {
+        let all: Vec<&Vec<WeightId>> = std::iter::once(&self.weights).chain(&self.params).collect();
+        let stacked =
+            self.weights.len() > 1 && all.iter().all(|ids| ck.program.rows.iter().any(|row| **row == ids[..]));
+        let take = |ids: &Vec<WeightId>| match stacked {
+            true => vec![ids.as_slice().into()],
+            false => ids.iter().map(|id| [*id].into()).collect(),
+        };
+        all.into_iter().map(take).collect()
+    }
+
+    /// The merged weights: one for each, or all of them as a stack.
+    fn values(&self, ck: &Checker, b: &mut Builder, args: &[Vec<Value>]) -> Vec<Value> {
+        let (count, each) = (self.weights.len(), args[0].len());
+        let tys = ck.program.function(self.how.function).result_tys();
+        debug_assert!(tys.first() == Some(&self.ty), "a weight keeps its type");
+        let flat: Vec<Value> = args.iter().flatten().copied().collect();
+        if count == 1 {
+            return b.call(self.how.function, flat, tys);
+        }
+        let stacked = each == 1;
+        let name = |w: &WeightId| ck.program.weights[w.0 as usize].name.as_str().into();
+        let repeat = Repeat {
+            body: self.how.function,
+            count,
+            reverse: false,
+            carried: 0,
+            invariant: 0,
+            stacks: if stacked { args.len() } else { 0 },
+            rows: if stacked { 0 } else { args.len() },
+            stacked: usize::from(stacked),
+            row_results: usize::from(!stacked),
+            members: self.weights.iter().map(name).collect(),
+        };
+        let tys = repeat.result_tys(&tys);
+        b.repeat(repeat, flat, tys)
+    }
+}

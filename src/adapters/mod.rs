@@ -1,0 +1,13 @@
+//! Adapters in files and in weights: takes a machine whose recipe has an adapter; exchanges it with PEFT's files, takes it
+//! into the weights that it adapts, and says what that changes.
+//!
+//! - [`exchange`]: which tensor of a file is which weight;
+//! - [`config`]: what PEFT's `adapter_config.json` says, key by key;
+//! - [`merge`]: merging, and taking it back.
+
+pub mod config;
+pub mod exchange;
+pub mod merge;
+
+pub use exchange::{load, save};
+pub use merge::{Change, Kept, compare, merge, unmerge};

@@ -1,0 +1,215 @@
+//! Adapters: what the trainings of `tests/specs/lora.dl` give is what PEFT gives (`tests/golden/lora.py`), files are
+//! exchanged with it, and merging takes nothing but rounding.
+
+use crate::scratch::Scratch;
+use dlc::adapters::{self, Kept};
+use dlc::jit::{Beside, network};
+use dlc::machine::{Machine, Named};
+use dlc::weights::file::TensorFile;
+use dlc::{Network, Tensor};
+use dlc_compiler::pipeline::{Compiled, Goal, Request, compile};
+use dlc_plan::plan::Port;
+use dlc_plan::recipe::Lora;
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn golden_folder(name: &str) -> PathBuf {
+    root().join("tests/golden/lora").join(name)
+}
+
+/// A training of a spec, with the entry that gives gradients by name.
+pub fn training(path: &Path, item: &str, sets: &[(&str, &str)]) -> Compiled {
+    let text = std::fs::read_to_string(path).expect("the spec is there");
+    let sets: Vec<(String, String)> = sets.iter().map(|(a, b)| ((*a).to_string(), (*b).to_string())).collect();
+    let goal = Goal::Train { item: Some(item) };
+    let request = Request { name: &path.display().to_string(), text: &text, sets: &sets, goal };
+    compile(&request, &mut Beside::new(path), &mut |_, _| {}).unwrap_or_else(|f| panic!("{:?}", f.diagnostics))
+}
+
+/// A twin with the weights that it has in `lora.py`.
+fn twin(name: &str) -> (Network, Lora) {
+    let c = training(&root().join("tests/specs/lora.dl"), name, &[]);
+    let lora = c.recipe.as_ref().and_then(|recipe| recipe.lora.clone()).expect("it has an adapter");
+    let mut net = network(c.plan, c.recipe, 0).expect("there is machine code");
+    fill(&mut net);
+    (net, lora)
+}
+
+fn fill(net: &mut Network) {
+    for w in net.engine().plan().weights.clone() {
+        net.engine_mut().set_weight(&w.name, &weight(&w.name, &w.shape)).expect("it has this shape");
+    }
+}
+
+/// What `hashes` of `models.py` gives for a name, at a place.
+fn hash(name: &str, place: u64) -> u64 {
+    let fnv = |h: u64, byte| (h ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    let h = name.bytes().fold(0xcbf2_9ce4_8422_2325, fnv);
+    let z = h.wrapping_add(place.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// What `weight` of `models.py` gives.
+fn weight(name: &str, shape: &[usize]) -> Tensor {
+    let len: usize = shape.iter().product();
+    let last = name.rsplit('.').next().expect("a name has a last part");
+    let (scale, shift) = match (shape.len(), last) {
+        (2.., _) => (((3 * shape[0]) as f64 / len as f64).sqrt() as f32, 0.0),
+        (_, "weight") => (0.25, 1.0),
+        _ => (0.25, 0.0),
+    };
+    let number = |i| (hash(name, i) >> 40) as f32 * 2f32.powi(-23) - 1.0;
+    Tensor::from_f32(shape.to_vec(), (0..len as u64).map(|i| number(i) * scale + shift).collect()).expect("as many")
+}
+
+/// Three rows of nine ids, and what goes with them.
+fn batch(ports: &[Port]) -> Vec<(String, Tensor)> {
+    let (b, t) = (3, 9);
+    let input = |port: &Port| {
+        let cell = |i: usize, j: usize| match port.name.as_str() {
+            "input_ids" => (hash("ids", (i * t + j) as u64) >> 33) % 53,
+            "attention_mask" => u64::from(j < (t - 3 * i).max(1)),
+            "token_type_ids" => u64::from(j >= t / 2),
+            name => panic!("no one knows what `{name}` is"),
+        };
+        let cells = (0..b * t).map(|i| cell(i / t, i % t) as i64).collect();
+        (port.name.clone(), Tensor::from_i64(vec![b, t], cells).expect("as many"))
+    };
+    ports.iter().map(input).collect()
+}
+
+fn run(net: &mut Network, entry: &str) -> Named {
+    let inputs = batch(net.engine().ports(entry).expect("it has this entry").0);
+    let inputs: Vec<(&str, &Tensor)> = inputs.iter().map(|(n, t)| (n.as_str(), t)).collect();
+    net.run(entry, &inputs).expect("it runs")
+}
+
+fn of<'a>(named: &'a Named, name: &str) -> &'a Tensor {
+    &named.iter().find(|(n, _)| n == name).unwrap_or_else(|| panic!("no `{name}`")).1
+}
+
+/// The norm of the difference over the norm of the second.
+fn apart(found: &Tensor, expected: &Tensor) -> f64 {
+    assert_eq!(found.shape(), expected.shape());
+    let norm = |v: Vec<f64>| v.iter().map(|x| x * x).sum::<f64>().sqrt();
+    let (a, b) = (found.to_f32_vec(), expected.to_f32_vec());
+    let off = norm(a.iter().zip(&b).map(|(a, b)| f64::from(a - b)).collect());
+    off / norm(b.iter().map(|b| f64::from(*b)).collect()).max(1e-12)
+}
+
+/// A twin against its numbers: outputs, gradients, training, merging, and files in both directions.
+fn family(name: &str) {
+    let folder = golden_folder(name);
+    let file = TensorFile::open(&folder.join("golden.safetensors")).expect("it is committed");
+    let golden = |name: &str| file.read(name).unwrap_or_else(|| panic!("no `{name}`")).expect("it is sound");
+    let names =
+        |prefix: &str| file.names().filter_map(|n| n.strip_prefix(prefix)).map(str::to_string).collect::<Vec<_>>();
+    let (mut net, lora) = twin(name);
+    let off = apart(of(&run(&mut net, "forward"), "logits"), &golden("logits"));
+    assert!(off <= 1e-5, "{name}: logits are {off:e} off");
+    let grads = run(&mut net, "grad");
+    let off = apart(of(&grads, "loss"), &golden("loss"));
+    assert!(off <= 1e-5, "{name}: the loss is {off:e} off");
+    let trained = names("grad/");
+    assert_eq!(grads.len(), trained.len() + 1, "{name}: what PEFT trains is trained, and no more");
+    for w in &trained {
+        let off = apart(of(&grads, w), &golden(&format!("grad/{w}")));
+        assert!(off <= 1e-4, "{name}: the gradient of {w} is {off:e} off");
+    }
+    merging(name, &mut net, &lora, &golden, &names("merged/"));
+    files(name, &mut net, &lora);
+    let inputs = batch(net.engine().ports("accumulate").or(net.engine().ports("step")).expect("it trains").0);
+    let inputs: Vec<(&str, &Tensor)> = inputs.iter().map(|(n, t)| (n.as_str(), t)).collect();
+    for _ in 0..20 {
+        net.step(&inputs).expect("it trains");
+    }
+    for w in &trained {
+        let off = apart(&net.engine().weight(w).expect("it is a weight"), &golden(&format!("trained/{w}")));
+        assert!(off <= 1e-4, "{name}: {w} is {off:e} off after twenty steps");
+    }
+}
+
+fn merging(name: &str, net: &mut Network, lora: &Lora, golden: &dyn Fn(&str) -> Tensor, merged: &[String]) {
+    let before = run(net, "forward");
+    let all = all_weights(net);
+    let kept: Kept = adapters::merge(net.engine_mut(), lora).expect("it changes weights");
+    assert_eq!(merged.len(), lora.adapted.len(), "{name}");
+    for w in merged {
+        let off = apart(&net.engine().weight(w).expect("it is a weight"), &golden(&format!("merged/{w}")));
+        assert!(off <= 1e-6, "{name}: {w} is {off:e} off, merged");
+    }
+    let after = run(net, "forward");
+    let off = apart(of(&after, "logits"), of(&before, "logits"));
+    assert!(off <= 1e-5, "{name}: merging changes logits by {off:e}");
+    let change = adapters::compare(&before, &after);
+    assert!(change.rows == 3 && change.largest > 0.0 && change.mean <= change.largest, "{name}: {change:?}");
+    let error = adapters::merge(net.engine_mut(), lora).err().expect("there is nothing left to merge");
+    assert!(error.message.contains("would change none of its"), "{error}");
+    adapters::unmerge(net.engine_mut(), &kept).expect("these are its weights");
+    assert!(all_weights(net) == all, "{name}: what was merged and taken back is as it was, bit by bit");
+}
+
+fn all_weights(net: &Network) -> Vec<Tensor> {
+    let weights = net.engine().plan().weights.iter();
+    weights.map(|w| net.engine().weight(&w.name).expect("it is a weight")).collect()
+}
+
+/// PEFT's file gives what our numbers give, and ours is the committed one, which PEFT has loaded.
+fn files(name: &str, net: &mut Network, lora: &Lora) {
+    let all = all_weights(net);
+    let expected = run(net, "forward");
+    for (_, w) in lora.adapted.iter().flat_map(|a| a.params.iter().map(move |p| (a, format!("{}.{p}", a.label)))) {
+        let zeros = Tensor::zeros(dlc::DType::F32, net.engine().weight(&w).expect("a weight").shape()).expect("small");
+        net.engine_mut().set_weight(&w, &zeros).expect("it has this shape");
+    }
+    adapters::load(net.engine_mut(), lora, &golden_folder(name).join("peft")).unwrap_or_else(|e| panic!("{name}: {e}"));
+    assert!(all_weights(net) == all && run(net, "forward") == expected, "{name}: PEFT's file has our numbers");
+    let scratch = Scratch::new();
+    adapters::save(net.engine(), lora, &scratch.0, None).expect("it can be written");
+    let ours = golden_folder(name).join("ours");
+    if std::env::var_os("DLC_BLESS").is_some() {
+        std::fs::create_dir_all(&ours).expect("the repository can be written");
+        for file in ["adapter_model.safetensors", "adapter_config.json"] {
+            std::fs::copy(scratch.path(file), ours.join(file)).expect("it was written");
+        }
+    }
+    for file in ["adapter_model.safetensors", "adapter_config.json"] {
+        let read = |path: PathBuf| std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        assert!(
+            read(scratch.path(file)) == read(ours.join(file)),
+            "{name}: {file} is not the one that PEFT has loaded"
+        );
+    }
+    adapters::load(net.engine_mut(), lora, &scratch.0).unwrap_or_else(|e| panic!("{name}: {e}"));
+    assert!(all_weights(net) == all, "{name}: what is written is read as it was");
+}
+
+#[test]
+fn distilbert_with_an_adapter_is_that_of_peft() {
+    family("distilbert");
+}
+
+#[test]
+fn bert_with_biases_and_a_head_beside_its_adapter_is_that_of_peft() {
+    family("bert");
+}
+
+#[test]
+fn gpt2_with_adapters_on_chunked_projections_is_that_of_peft() {
+    family("gpt2");
+}
+
+#[test]
+fn llama_with_an_adapter_on_all_of_its_last_layer_is_that_of_peft() {
+    family("llama2");
+}
+
+#[test]
+fn tables_are_adapted_as_peft_does() {
+    family("table");
+}
