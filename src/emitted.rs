@@ -4,7 +4,7 @@ pub use crate::network::Parts;
 pub use dlc_plan::kernel::{Elem, Ext, FoldOp, KernelFn, Kind, Over};
 pub use dlc_plan::plan::{
     Bound, BufId, Buffer, Call as KernelCall, Entry, FoldTo, Gemm, Guard, Matrix, Panels, Place, Port, Product, Repeat,
-    RowOp, Step, Store, Weight,
+    RowOp, StatePart, Step, Store, Weight,
 };
 pub use dlc_plan::random::bits;
 pub use dlc_plan::recipe::{

@@ -14,6 +14,10 @@ impl Display for Plan {
         if !self.states.is_empty() {
             writeln!(f, "states {}", self.states.join(", "))?;
         }
+        for p in &self.parts {
+            let (weight, state) = (&self.weights[p.weight as usize].name, &self.states[usize::from(p.state)]);
+            writeln!(f, "  {state} of {weight}: {:?} at {}", p.shape, p.offset)?;
+        }
         for note in &self.notes {
             writeln!(f, "note: {note}")?;
         }

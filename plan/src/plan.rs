@@ -18,8 +18,10 @@ pub struct Plan {
     pub kernels: Vec<Kernel>,
     /// The stored tensors, in the order in which they were declared.
     pub weights: Vec<Weight>,
-    /// The names of the optimizer's states; each has the layout of the trained weights.
+    /// The names of the optimizer's states; each has the layout of the trained weights, but for those with parts.
     pub states: Vec<String>,
+    /// What states with a layout of their own keep for single weights.
+    pub parts: Vec<StatePart>,
     /// The entries.
     pub entries: Vec<Entry>,
     /// What could have been compiled better, and why it was not; for people.
@@ -52,6 +54,56 @@ impl Weight {
     /// Whether it has no elements.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+/// What a state of the optimizer keeps for a weight, where that has a shape of its own. A state with one such part keeps
+/// nothing for weights without.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StatePart {
+    /// The state's number.
+    pub state: u16,
+    /// The weight's number in the plan.
+    pub weight: u32,
+    /// The shape.
+    pub shape: Vec<usize>,
+    /// Its first element's number in that state's store: a multiple of 16, or the end of the part before it.
+    pub offset: usize,
+}
+
+impl StatePart {
+    /// The number of elements.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether it has no elements.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Plan {
+    /// Where a store keeps what it has for a weight, and in which shape: the weight itself, its gradient, a state.
+    pub fn kept(&self, store: Store, weight: usize) -> Option<(usize, &[usize])> {
+        let w = self.weights.get(weight)?;
+        if let Store::State(state) = store
+            && self.has_parts(state)
+        {
+            let part = self.parts.iter().find(|p| p.state == state && p.weight as usize == weight)?;
+            return Some((part.offset, &part.shape));
+        }
+        let companion = match store {
+            Store::Trained | Store::Grads => true,
+            Store::State(i) => usize::from(i) < self.states.len(),
+            Store::Frozen | Store::Ints => false,
+        };
+        (w.store == store || (w.store == Store::Trained && companion)).then_some((w.offset, &w.shape))
+    }
+
+    /// Whether a state has a layout of its own.
+    pub fn has_parts(&self, state: u16) -> bool {
+        self.parts.iter().any(|p| p.state == state)
     }
 }
 

@@ -9,6 +9,7 @@ use dlc_plan::layout::ALIGN;
 use dlc_plan::plan::{Store, Weight};
 use dlc_plan::{DType, Plan};
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// The flat arrays, zero at first.
@@ -36,11 +37,19 @@ impl Stores {
             names.extend(w.aliases.iter().chain([&w.name]).map(|name| (name.clone(), i)));
         }
         let trained = bytes(Store::Trained);
+        let state = |k: u16| match plan.has_parts(k) {
+            true => {
+                let own = plan.parts.iter().filter(|p| p.state == k);
+                let end = own.map(|p| p.offset + p.len()).max().unwrap_or(0);
+                (4 * end as u64).next_multiple_of(ALIGN)
+            }
+            false => trained,
+        };
         Ok(Stores {
             names,
             trained: Memory::zeroed(trained)?,
             grads: Memory::zeroed(trained)?,
-            states: plan.states.iter().map(|_| Memory::zeroed(trained)).collect::<Result<_, _>>()?,
+            states: (0..plan.states.len()).map(|k| Memory::zeroed(state(k as u16))).collect::<Result<_, _>>()?,
             frozen: Memory::zeroed(bytes(Store::Frozen))?,
             ints: Memory::zeroed(bytes(Store::Ints))?,
             plan: Arc::clone(plan),
@@ -99,14 +108,13 @@ impl Stores {
     /// # Errors
     /// When there is no weight of this name, or the store has nothing for it.
     pub fn kept(&self, store: Store, name: &str) -> Result<Tensor, Error> {
-        let w = self.within(store, name)?;
-        let range = w.offset..w.offset + w.len();
-        let memory = self.memory(store);
+        let (_, range, shape) = self.within(store, name)?;
+        let (memory, bytes) = (self.memory(store), 4 * range.len() as u64);
         let tensor = match kept_as(store) {
-            Elem::F32 => Tensor::from_slice(&w.shape, &memory.words::<f32>()[range]),
-            Elem::I32 | Elem::U8 => Tensor::from_slice(&w.shape, &memory.words::<i32>()[range]),
+            Elem::F32 => Tensor::from_slice(shape, &memory.words::<f32>()[range]),
+            Elem::I32 | Elem::U8 => Tensor::from_slice(shape, &memory.words::<i32>()[range]),
         };
-        tensor.map_err(|_| Error::Memory { bytes: 4 * w.len() as u64 })
+        tensor.map_err(|_| Error::Memory { bytes })
     }
 
     /// Sets what a store keeps for a weight, from the types that [`Stores::set_weight`] takes.
@@ -114,15 +122,14 @@ impl Stores {
     /// # Errors
     /// As [`Stores::kept`] and [`Stores::set_weight`].
     pub fn set_kept(&mut self, store: Store, name: &str, value: &Tensor) -> Result<(), Error> {
-        let w = self.within(store, name)?;
-        if value.shape() != w.shape {
-            let (found, expected) = (value.shape().to_vec(), w.shape.clone());
+        let (w, range, shape) = self.within(store, name)?;
+        if value.shape() != shape {
+            let (found, expected) = (value.shape().to_vec(), shape.to_vec());
             return Err(Error::WeightShape { name: name.into(), found, expected });
         }
         if !takes(w.dtype, value.dtype()) {
             return Err(Error::WeightType { name: name.into(), found: value.dtype(), expected: w.dtype });
         }
-        let range = w.offset..w.offset + w.len();
         match kept_as(store) {
             Elem::F32 => {
                 let numbers = value.to_f32_vec();
@@ -141,18 +148,11 @@ impl Stores {
         self.memory_mut(store).words_mut::<i32>().fill(0);
     }
 
-    /// The weight of this name, if the store has something for it.
-    fn within(&self, store: Store, name: &str) -> Result<&Weight, Error> {
-        let w = self.find(name)?;
-        let companion = match store {
-            Store::Trained | Store::Grads => true,
-            Store::State(i) => usize::from(i) < self.states.len(),
-            Store::Frozen | Store::Ints => false,
-        };
-        if w.store == store || (w.store == Store::Trained && companion) {
-            return Ok(w);
-        }
-        Err(Error::NotKept { name: name.into(), store })
+    /// The weight of this name, and the elements and shape of what the store has for it.
+    fn within(&self, store: Store, name: &str) -> Result<(&Weight, Range<usize>, &[usize]), Error> {
+        let i = *self.names.get(name).ok_or_else(|| Error::NoWeight { name: name.into() })?;
+        let (start, shape) = self.plan.kept(store, i).ok_or_else(|| Error::NotKept { name: name.into(), store })?;
+        Ok((&self.plan.weights[i], start..start + shape.iter().product::<usize>(), shape))
     }
 
     /// Elements of the store of the trained weights, with what lies between them.

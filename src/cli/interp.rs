@@ -46,7 +46,9 @@ fn entry_ports(program: &Program, entry: &Entry) -> (String, Vec<Port>, Vec<Port
         let (name, limit) = match role {
             Role::Named(name) => (name, None),
             Role::Index(name, limit) => (name, Some(limit.clone())),
-            Role::Weight(_) | Role::Grad(_) | Role::Trained | Role::Grads | Role::State(_) => return None,
+            Role::Weight(_) | Role::Grad(_) | Role::Trained | Role::Grads | Role::State(_) | Role::StateOf(..) => {
+                return None;
+            }
         };
         Some(Port { name: name.clone(), dtype: ty.dtype, shape: ty.shape, buffer: 0, limit })
     };
@@ -82,7 +84,7 @@ impl Machine for Interp {
                         self.values[*number as usize] = value;
                     }
                 }
-                Role::Grad(_) | Role::Trained | Role::Grads | Role::State(_) => {}
+                Role::Grad(_) | Role::Trained | Role::Grads | Role::State(_) | Role::StateOf(..) => {}
             }
         }
         Ok(named)
@@ -148,7 +150,7 @@ impl Interp {
                 let zeros = vec![0.0; shape.iter().product()];
                 Ok(interp::Tensor::new(shape, zeros))
             }
-            Role::Trained | Role::Grads | Role::State(_) => {
+            Role::Trained | Role::Grads | Role::State(_) | Role::StateOf(..) => {
                 Err(refused(format!("`{}` is for machine code: the interpreter keeps no gradients", entry.name)))
             }
         };

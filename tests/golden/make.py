@@ -41,6 +41,9 @@ Infinite entries of a result must be equal. Where a whole reference tensor is 0,
 compared with the case's other tensors. `bce_with_logits.sure` is PyTorch's float64, rounded, and has no gradients: its
 float32 has no right digit there.
 
+golden/optimizers.safetensors  optimizers that look at weights as a whole, for weights of several shapes at once: for each CASE
+  and weight `CASE/WEIGHT/theta`, `CASE/WEIGHT/grad` [20, ..] and `CASE/WEIGHT/y` [20, ..], theta after each of twenty steps.
+  The metadata entry `cases` has one line a case: the optimizer, and perhaps a group.
 golden/regression.safetensors  rows `x` [40, 8] and targets `t` [40], and for `ridge` (l2 = 0.1), `lasso` (l1 = 0.2) and
   `elastic` (l1 = 0.2, l2 = 0.2) scikit-learn's `w` [8] and `b` [1], by the loss mean((x w + b - t)^2) / 2, b unpenalized.
 golden/equations.safetensors  tensor equations. Tensors are called as in prelude.safetensors; the metadata entry `cases` has

@@ -548,6 +548,27 @@ class Lion(torch.optim.Optimizer):
                 m.mul_(two).add_(p.grad, alpha=1 - two)
 
 
+class Lamb(torch.optim.Optimizer):
+    """Algorithm 2 of its paper with AdamW's moments; PyTorch has none."""
+
+    def __init__(self, params, lr, betas=(0.9, 0.999), eps=1e-6, weight_decay=0.01, most=math.inf):
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "most": most})
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            for p in group["params"]:
+                state = self.state[p]
+                t = state["t"] = state.get("t", 0) + 1
+                m, v = (state.setdefault(name, torch.zeros_like(p)) for name in ("m", "v"))
+                (one, two), decay = group["betas"], group["weight_decay"]
+                m.mul_(one).add_(p.grad, alpha=1 - one)
+                v.mul_(two).addcmul_(p.grad, p.grad, value=1 - two)
+                r = m / (1 - one**t) / ((v / (1 - two**t)).sqrt() + group["eps"]) + decay * p
+                old, new = min(p.norm().item(), group["most"]), r.norm().item()
+                p.sub_(group["lr"] * (old / new if min(old, new) > 0 else 1) * r)
+
+
 def optimizers():
     def notes_momentum(params, lr):
         """PyTorch's SGD with dampening, its buffer starting from 0 as in the notes, not from the first gradient."""
@@ -621,6 +642,8 @@ def optimizers():
             "Lion(lr = 0.01, beta1 = 0.8, beta2 = 0.95, weight_decay = 0.5)",
             lambda p: Lion(p, lr=0.01, betas=(0.8, 0.95), weight_decay=0.5),
         ),
+        ("lamb", "LAMB(lr = 0.01)", lambda p: Lamb(p, lr=0.01)),
+        ("adafactor", "Adafactor()", lambda p: o.Adafactor(p)),
     ):
         theta, grads = normal(name + "/theta", 11), normal(name + "/grad", 20, 11)
         optimizer_case(name, expression, lambda p, make=make: make([p]), theta, grads)
@@ -638,11 +661,16 @@ def optimizers():
         ("nadam", "NAdam(lr = 0.01)", o.NAdam, {"lr": 0.01}, {"eps": 0.1}),
         ("radam", "RAdam(lr = 0.01)", o.RAdam, {"lr": 0.01}, {"eps": 0.1}),
         ("lion", "Lion(lr = 0.01)", Lion, {"lr": 0.01}, {}),
+        ("lamb", "LAMB(lr = 0.01)", Lamb, {"lr": 0.01}, {"eps": 0.1}),
+        ("adafactor", "Adafactor()", o.Adafactor, {}, {"eps2": 0.1}),
     ):
         # Row 0 of theta is a weight of its own, row 1 another, which a group speaks of.
         theta, grads = normal(f"{name}.group/theta", 2, 9), normal(f"{name}.group/grad", 20, 2, 9)
         own = {"lr": 0.05, "weight_decay": 0.3} | other
         settings = " ".join(f"{k} = {v}" for k, v in own.items())
+        # PyTorch's Adafactor has both in one setting.
+        if "eps2" in own:
+            own["eps"] = (None, own.pop("eps2"))
 
         def make(p, kind=kind, given=given, own=own):
             return kind([{"params": [p[0]]}, {"params": [p[1]]} | own], **given)
@@ -662,6 +690,49 @@ def optimizer_case(name, expression, make, theta, grads):
     y = torch.stack(path)
     assert y.isfinite().all(), name
     add(name, expression, {"theta": theta, "grad": grads, "y": y})
+
+
+def whole_weights():
+    """golden/optimizers.safetensors: optimizers that look at weights as a whole, on weights of different shapes."""
+    shapes = {"vector": (7,), "number": (), "matrix": (5, 3), "kernel": (3, 2, 2, 3), "zero": (2, 2)}
+    shapes |= {f"layers.{i}": (4, 6) for i in range(3)}
+    o, tensors, cases = torch.optim, {}, []
+    for name, expression, make in (
+        ("lamb", "LAMB(lr = 0.01)", lambda a, b: Lamb(a, lr=0.01)),
+        (
+            "lamb.all",
+            'LAMB(lr = 0.1, beta1 = 0.8, beta2 = 0.95, eps = 1e-4, weight_decay = 0.1, most = 2) group "layers.1", "vector" { lr = 0.02 }',
+            lambda a, b: Lamb([{"params": a}, {"params": b, "lr": 0.02}], 0.1, (0.8, 0.95), 1e-4, 0.1, 2),
+        ),
+        ("adafactor", "Adafactor()", lambda a, b: o.Adafactor(a)),
+        (
+            "adafactor.all",
+            "Adafactor(lr = 0.3, decay = 0.5, eps1 = 1e-3, eps2 = 0.1, bound = 1.2, weight_decay = 0.1)"
+            ' group "layers.1", "vector" { lr = 0.02  weight_decay = 0 }',
+            lambda a, b: o.Adafactor(
+                [{"params": a}, {"params": b, "lr": 0.02, "weight_decay": 0}], 0.3, -0.5, (1e-3, 0.1), 1.2, 0.1
+            ),
+        ),
+    ):
+        theta = {w: normal(f"{name}/{w}", *shape) for w, shape in shapes.items()}
+        theta["zero"] = torch.zeros(2, 2)
+        grads = {w: normal(f"{name}/{w}/grad", 20, *shape) for w, shape in shapes.items()}
+        params = {w: t.clone().requires_grad_() for w, t in theta.items()}
+        apart = ["layers.1", "vector"] if "group" in expression else []
+        optimizer = make([p for w, p in params.items() if w not in apart], [params[w] for w in apart])
+        path = {w: [] for w in shapes}
+        for step in range(20):
+            for w, p in params.items():
+                p.grad = grads[w][step].clone()
+            optimizer.step()
+            for w, p in params.items():
+                path[w].append(p.detach().clone())
+        for w in shapes:
+            y = torch.stack(path[w])
+            assert y.isfinite().all(), name
+            tensors |= {f"{name}/{w}/theta": theta[w], f"{name}/{w}/grad": grads[w], f"{name}/{w}/y": y}
+        cases.append(f"{name} = {expression}")
+    save(GOLDEN / "optimizers.safetensors", tensors, cases="\n".join(cases))
 
 
 def schedules():
@@ -749,3 +820,4 @@ def golden():
     cases = "\n".join(f"{name} = {CASES[name]}" for name in sorted(CASES))
     save(GOLDEN / "prelude.safetensors", TENSORS, cases=cases)
     print(f"prelude: {len(CASES)} cases, {len(TENSORS)} tensors")
+    whole_weights()

@@ -21,6 +21,11 @@ mod catalogue {
     dlc::model!("tests/specs/catalogue.dl");
 }
 
+/// Optimizers and schedules.
+mod optimizers {
+    dlc::model!("tests/specs/optimizers.dl");
+}
+
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
@@ -131,8 +136,14 @@ fn machine_code_and_rust_give_the_same_bits() {
 
 /// Asserts that a training emitted as Rust and as machine code gives the same bits, batch after batch: what the model gives
 /// for the first `inputs` columns, gradients, losses, and the weights after a step for each batch.
-fn same_bits(rust: &mut Network, spec: &str, seed: u64, inputs: usize, batches: &[Vec<(&str, Tensor)>]) {
-    let c = compiled(spec, &[]);
+fn same_bits(
+    rust: &mut Network,
+    (spec, item): (&str, Option<&str>),
+    seed: u64,
+    inputs: usize,
+    batches: &[Vec<(&str, Tensor)>],
+) {
+    let c = compiled_as(spec, Goal::Train { item }, &[]);
     let mut jit: Vec<Network> = [1, 2, 3].map(|threads| machine(&c, seed, threads)).into();
     rust.plan_steps(100);
     jit.iter_mut().for_each(|net| net.plan_steps(100));
@@ -159,7 +170,7 @@ fn convolutions_give_the_same_bits_in_machine_code_and_rust() {
         let (pixels, label) = batch(n);
         vec![("pixels", pixels), ("label", label)]
     });
-    same_bits(&mut Images::new(7).unwrap(), "tests/specs/conv.dl", 7, 1, &batches);
+    same_bits(&mut Images::new(7).unwrap(), ("tests/specs/conv.dl", None), 7, 1, &batches);
 }
 
 #[test]
@@ -170,7 +181,32 @@ fn the_catalogue_gives_the_same_bits_in_machine_code_and_rust() {
         let (x, t) = (Tensor::from_f32(vec![n, 8], reals(37)), Tensor::from_f32(vec![n, 8], reals(29)));
         vec![("x", x.unwrap()), ("ids", whole()), ("label", whole()), ("t", t.unwrap())]
     });
-    same_bits(&mut catalogue::Fit::new(3).unwrap(), "tests/specs/catalogue.dl", 3, 2, &batches);
+    same_bits(&mut catalogue::Fit::new(3).unwrap(), ("tests/specs/catalogue.dl", None), 3, 2, &batches);
+}
+
+#[test]
+fn optimizers_give_the_same_bits_in_machine_code_and_rust() {
+    let batches: Vec<Vec<(&str, Tensor)>> = (0..20)
+        .map(|step| {
+            let x = (0..12).map(|i| ((i * 37 + step * 11) % 23) as f32 / 6.0 - 1.9).collect();
+            vec![("x", Tensor::from_f32(vec![4, 3], x).unwrap())]
+        })
+        .collect();
+    let spec = "tests/specs/optimizers.dl";
+    same_bits(&mut optimizers::Each::new(3).unwrap(), (spec, Some("each")), 3, 1, &batches);
+    same_bits(&mut optimizers::Whole::new(3).unwrap(), (spec, Some("whole")), 3, 1, &batches);
+    // None is left out: every optimizer and every schedule of the prelude stands in the spec.
+    let text = std::fs::read_to_string(root().join(spec)).unwrap();
+    let of = |kind: &str, prelude: &str| -> Vec<String> {
+        let lines = prelude.lines().filter_map(|line| line.strip_prefix(kind)?.split('(').next());
+        lines.map(str::to_string).collect()
+    };
+    let optimizers = of("optimizer ", include_str!("../../compiler/src/prelude/optimizers.dl"));
+    let schedules = of("fn ", include_str!("../../compiler/src/prelude/schedules.dl"));
+    assert!(optimizers.len() > 10 && schedules.len() > 10);
+    for name in optimizers.iter().chain(&schedules) {
+        assert!(text.contains(&format!("{name}(")), "{name} is not in {spec}");
+    }
 }
 
 /// The norm of the difference over the norm of the reference.

@@ -43,6 +43,8 @@ enum Kind {
     Rand,
     Cached,
     Numel,
+    /// How many axes there are.
+    Rank,
     /// A value over the whole training split.
     Statistic,
     /// A weight of the model that is trained, by its name.
@@ -68,7 +70,7 @@ const fn row(name: &'static str, kind: Kind) -> Builtin {
 }
 
 /// All but the scalar primitives and the casts, which have tables of their own.
-const ROWS: [Builtin; 32] = [
+const ROWS: [Builtin; 33] = [
     row("max", Kind::Either(Prim::Max, Reduction::Max)),
     row("min", Kind::Either(Prim::Min, Reduction::Min)),
     row("sum", Kind::Reduce(Reduction::Sum)),
@@ -89,6 +91,7 @@ const ROWS: [Builtin; 32] = [
     row("rand", Kind::Rand),
     row("cached", Kind::Cached),
     row("numel", Kind::Numel),
+    row("rank", Kind::Rank),
     row("statistic", Kind::Statistic),
     row("tensor", Kind::Stored),
     row("made_by", Kind::MadeBy),
@@ -132,6 +135,7 @@ impl Builtin {
             Kind::Reduce(r) | Kind::Either(_, r) => Some(r),
             Kind::Scalar(_) | Kind::Cast(_) | Kind::Stop | Kind::Concat | Kind::Stack | Kind::Split | Kind::Pad => None,
             Kind::Iota | Kind::Positions | Kind::Bernoulli | Kind::Rand | Kind::Cached | Kind::Numel => None,
+            Kind::Rank => None,
             Kind::MadeBy | Kind::Advise | Kind::Within | Kind::Later | Kind::Statistic | Kind::Stored => None,
             Kind::Sort | Kind::TopK | Kind::RunningSum | Kind::Encode(_) => None,
         }
@@ -154,7 +158,8 @@ impl Builtin {
             Kind::Scalar(p) => (false, p.row().arity..=p.row().arity),
             Kind::Either(..) => (true, 1..=2),
             Kind::Reduce(_) => (true, 1..=1),
-            Kind::Cast(_) | Kind::Stop | Kind::Iota | Kind::Numel | Kind::Statistic | Kind::Stored => (false, 1..=1),
+            Kind::Cast(_) | Kind::Stop | Kind::Iota | Kind::Numel | Kind::Rank => (false, 1..=1),
+            Kind::Statistic | Kind::Stored => (false, 1..=1),
             Kind::Concat | Kind::Stack => (true, 1..=usize::MAX),
             Kind::Sort => (true, 1..=2),
             Kind::RunningSum => (true, 1..=1),
@@ -240,6 +245,7 @@ impl Checker {
             Kind::Rand => self.rand(axes, &args, span),
             Kind::Cached => args.into_iter().next().expect("it has one argument").val,
             Kind::Numel => self.numel(&args[0]),
+            Kind::Rank => self.rank(&args[0]),
             Kind::Statistic => self.statistic(&args[0], span),
             Kind::Stored => self.stored(&args[0]),
             Kind::MadeBy => self.made_by(&args),

@@ -39,6 +39,23 @@ impl Checker {
         self.invoke(f, args, None, span, &Scope::module(PRELUDE))
     }
 
+    /// Tries something out: gives what is found, and takes back all functions and mistakes that were made on the way.
+    pub fn tried<T>(&mut self, find: impl FnOnce(&mut Checker) -> T) -> T {
+        let (functions, said, depth) = (self.program.functions.len(), self.diagnostics.len(), self.frames.len());
+        let (failures, asked_mode) = (self.failures, self.asked_mode);
+        let instances = std::mem::take(&mut self.instances);
+        let fn_instances = std::mem::take(&mut self.fn_instances);
+        let interned = std::mem::take(&mut self.interned);
+        let found = find(self);
+        self.program.functions.truncate(functions);
+        self.diagnostics.truncate(said);
+        self.frames.truncate(depth);
+        self.function_items.retain(|f, _| (f.0 as usize) < functions);
+        (self.failures, self.asked_mode) = (failures, asked_mode);
+        (self.instances, self.fn_instances, self.interned) = (instances, fn_instances, interned);
+        found
+    }
+
     /// The tensor with another type of elements.
     pub fn cast_tensor(&mut self, t: &Tensor, to: DType) -> Val {
         let value = self.use_(t);

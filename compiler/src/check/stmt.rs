@@ -224,11 +224,10 @@ impl Checker {
             return None;
         };
         let mut axes = Vec::new();
-        for dim in dims {
+        for (i, dim) in dims.iter().enumerate() {
             let Dim::Expr(e) = dim else {
-                let message = format!("`{}` needs a size for each axis", label.path);
-                self.report(Diagnostic::error("E0204", dim.span(), message));
-                return None;
+                axes.extend(self.weight_axes(label, dims, i)?);
+                continue;
             };
             let v = self.eval(e, sc);
             let (size, tag) = self.as_size(&v, e.span)?;
@@ -240,6 +239,34 @@ impl Checker {
             return None;
         }
         Some((Ty { dtype, shape }, axes.into_iter().map(|a| a.tag).collect()))
+    }
+
+    /// What `_` and `..` are in the shape of an optimizer's state: the axes that the weight has there.
+    fn weight_axes(&mut self, label: &LabelUse, dims: &[Dim], at: usize) -> Option<Vec<Axis>> {
+        let span = dims[at].span();
+        if self.root().kind != Some(NetKind::Optimizer) {
+            let message = format!("`{}` needs a size for each axis", label.path);
+            self.report(Diagnostic::error("E0204", span, message));
+            return None;
+        }
+        let shape = self.first_input_ty(label)?.0.shape;
+        let is_rest = |d: &&Dim| matches!(d, Dim::Rest(_));
+        let rests = dims.iter().filter(is_rest).count();
+        let others = dims.len() - rests;
+        if rests > 1 || others > shape.len() || (rests == 0 && others < shape.len()) {
+            let weight = self.show_sizes(&shape);
+            let message =
+                format!("`_` and `..` are axes of the weight, which is {weight}, and this is no shape like it");
+            self.report(
+                Diagnostic::error("E0204", span, message).help("`[.., _, 1]` is as long as all axes but the last"),
+            );
+            return None;
+        }
+        let under = shape.len() - others;
+        let before = dims[..at].iter().filter(is_rest).count();
+        let first = at - before + before * under;
+        let count = if is_rest(&&dims[at]) { under } else { 1 };
+        Some(shape[first..first + count].iter().map(|size| Axis { size: size.clone(), tag: None }).collect())
     }
 
     fn dynamic_weight(&mut self, label: &LabelUse, shape: &[Size], dynamic: &Size) {

@@ -11,6 +11,14 @@ use dlc_plan::{DType, Size};
 use std::rc::Rc;
 
 impl Checker {
+    /// How many axes a tensor has; a number has none.
+    pub(super) fn rank(&mut self, a: &Given) -> Val {
+        match &a.val {
+            Val::Num(_) | Val::Bool(_) | Val::Truth(_) => Val::int(0),
+            _ => self.tensor_arg("rank", a).map_or(Val::Poison, |t| Val::int(t.rank() as i64)),
+        }
+    }
+
     /// The element type that a type names; none for the compute float.
     pub(super) fn dtype_of(&mut self, ty: &Ty) -> Option<Option<DType>> {
         let Some(ident) = &ty.dtype else { return Some(None) };

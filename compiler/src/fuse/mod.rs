@@ -96,6 +96,11 @@ impl Context<'_> {
         }
     }
 
+    /// Whether a node is a free view: nobody works it out, and readers look through it.
+    pub fn is_view(&self, node: usize) -> bool {
+        self.view(Value { node: node as u32, port: 0 }).is_some()
+    }
+
     /// The value that views of `v` look at, which is not a free view itself.
     pub fn root(&self, mut v: Value) -> Value {
         while self.view(v).is_some() {

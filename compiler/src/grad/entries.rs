@@ -48,7 +48,7 @@ fn named(p: &mut Program, loss: &Entry, accumulate: &Entry) -> Entry {
                 results.extend(each(p, &mut b, row, v));
             }
             // Asking for gradients changes nothing, so states keep their values.
-            Role::Weight(_) | Role::Trained | Role::Grads | Role::State(_) => {}
+            Role::Weight(_) | Role::Trained | Role::Grads | Role::State(_) | Role::StateOf(..) => {}
         }
     }
     Entry { name: "grad".into(), function: p.add(b.finish(results)), outputs, ..accumulate.clone() }
@@ -84,7 +84,13 @@ fn added(p: &mut Program, entry: Entry) -> Entry {
                 let old = before.next().expect("each gradient has a value before");
                 b.map(Prim::Add, &[old, v])
             }
-            Role::Named(_) | Role::Index(..) | Role::Weight(_) | Role::Trained | Role::Grads | Role::State(_) => v,
+            Role::Named(_)
+            | Role::Index(..)
+            | Role::Weight(_)
+            | Role::Trained
+            | Role::Grads
+            | Role::State(_)
+            | Role::StateOf(..) => v,
         });
     }
     Entry { function: p.add(b.finish(gives)), inputs, outputs, ..entry }

@@ -125,6 +125,17 @@ pub fn merged(ck: &Checker, overrides: &Overrides, key: &str, base: Option<NumVa
     }
 }
 
+/// A setting's value for one weight. A penalty that only groups speak of is none elsewhere.
+pub fn of_weight(overrides: &Overrides, key: &str, base: Option<NumVal>, weight: WeightId) -> Option<NumVal> {
+    overrides.get(key).and_then(|changed| changed.get(&(weight.0 as usize)).cloned()).or(base)
+}
+
+/// What groups say of a weight; weights of which they say the same have the same settings.
+pub fn said_of(overrides: &Overrides, weight: WeightId) -> Vec<(&str, &NumVal)> {
+    let said = overrides.iter().map(|(key, changed)| (key.as_str(), changed.get(&(weight.0 as usize))));
+    said.filter_map(|(key, value)| Some((key, value?))).collect()
+}
+
 /// A number as an argument by name.
 pub fn given(name: Option<&str>, value: NumVal, span: Span) -> Given {
     Given { name: name.map(|n| (n.into(), span)), val: Val::Num(Num::plain(value)), span }

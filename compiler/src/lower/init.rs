@@ -4,6 +4,7 @@
 //! with the depth of a model. Each draws from a site that is named after it.
 
 use super::stored::Stored;
+use super::update;
 use crate::check::Checker;
 use crate::program::build::Builder;
 use crate::program::{Entry, FnId, Repeat, Role, Ty, Value, WeightId};
@@ -29,7 +30,7 @@ struct First {
 }
 
 /// Adds the entry `init`; `states` are the first values of the optimizer's states, where these are not 0.
-pub fn entry(ck: &mut Checker, stored: &Stored, states: &[(u16, f64)]) {
+pub fn entry(ck: &mut Checker, stored: &Stored, states: &[update::First]) {
     let groups = groups(ck, stored);
     let arena = Size::from(ck.program.arena() as i64);
     let mut b = Builder::new("init");
@@ -42,9 +43,13 @@ pub fn entry(ck: &mut Checker, stored: &Stored, states: &[(u16, f64)]) {
             false => outputs.extend(group.weights.iter().map(|w| Role::weight(*w))),
         }
     }
-    for (state, first) in states {
-        results.push(b.full(DType::F32, *first, std::slice::from_ref(&arena)));
-        outputs.push(Role::State(*state));
+    for (state, of, first) in states {
+        let shape = of.as_ref().map_or(std::slice::from_ref(&arena), |(_, ty)| &ty.shape);
+        results.push(b.full(DType::F32, *first, shape));
+        outputs.push(match of {
+            Some((run, _)) => Role::StateOf(*state, run.clone()),
+            None => Role::State(*state),
+        });
     }
     let function = ck.program.add(b.finish(results));
     let entry = Entry { name: "init".into(), function, inputs: Vec::new(), outputs, guards: Vec::new() };

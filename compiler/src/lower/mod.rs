@@ -3,7 +3,7 @@
 //!
 //! - [`item`], [`schema`]: what all configuration items have in common; [`train`], [`data`], [`weights`] read one kind each;
 //! - [`stored`], [`select`], [`groups`]: weights, the globs that choose them, and what differs between them;
-//! - [`columns`], [`loss`], [`share`], [`update`], [`init`]: the entries;
+//! - [`columns`], [`loss`], [`share`], [`update`], [`each`], [`init`]: the entries;
 //! - [`recipe`]: what a training needs besides its program.
 
 mod item;
@@ -21,6 +21,7 @@ mod select;
 mod stored;
 
 mod columns;
+mod each;
 mod init;
 mod loss;
 mod merge;
@@ -99,6 +100,7 @@ fn make(ck: &mut Checker, files: &mut dyn Files, target: &Target, needs_files: b
     ck.program.weights.clear();
     ck.program.rows.clear();
     ck.program.states.clear();
+    ck.program.parts.clear();
     ck.program.entries.clear();
     ck.adapters.clear();
     let mut stored = Stored::default();

@@ -88,6 +88,15 @@ pub const GATHERED: &str = "gathered";
 /// The function that gives the gradient as the optimizer gets it.
 pub const BEFORE: &str = "prepared";
 
+/// The function that gives the norm that `prepared` goes by, of all gradients.
+pub const NORM: &str = "whole_norm";
+
+/// The key that bounds this norm.
+pub const BOUNDS_NORM: &str = "clip";
+
+/// The key that bounds each element, before that.
+pub const BOUNDS_EACH: &str = "clip_value";
+
 /// The function that gives the weights as they are kept.
 pub const AFTER: &str = "settled";
 

@@ -18,7 +18,7 @@ pub fn show(l: &Lowered) -> String {
                     let limit = format!("below {}", limit.show(|s| s.show(&p.dims).to_string()));
                     line(&mut out, &["input", name, &print::ty(p, &param.ty), &limit]);
                 }
-                Role::Weight(_) | Role::Grad(_) | Role::Trained | Role::Grads | Role::State(_) => {}
+                Role::Weight(_) | Role::Grad(_) | Role::Trained | Role::Grads | Role::State(_) | Role::StateOf(..) => {}
             }
         }
         for (role, ty) in entry.outputs.iter().zip(f.result_tys()) {

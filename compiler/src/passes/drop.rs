@@ -15,6 +15,7 @@ pub(crate) fn reached_part(p: &Program) -> Program {
         false => Function::default(),
     });
     let mut part = Program {
+        parts: p.parts.clone(),
         functions: functions.collect(),
         entries: p.entries.clone(),
         dims: p.dims.clone(),

@@ -18,12 +18,26 @@ pub struct Frame {
     pub life: Life,
     segments: Option<Size>,
     generic: bool,
+    /// The first buffer at each place outside of the arena.
+    places: HashMap<Place, BufId>,
 }
 
 impl Frame {
     /// An entry's frame; `segments` is the length of the flat stores where it goes over them.
     pub fn new(segments: Option<Size>, generic: bool) -> Frame {
-        Frame { life: Life::default(), segments, generic }
+        Frame { life: Life::default(), segments, generic, places: HashMap::default() }
+    }
+
+    /// The first buffer that is at the same place as this one, whatever the buffers are called that they are pieces of.
+    fn first_at(&mut self, id: BufId) -> BufId {
+        let mut place = self.life.get(id).place.clone();
+        match &mut place {
+            Place::Arena { .. } | Place::Local { .. } => return id,
+            Place::Weight { .. } | Place::Store(_) => {}
+            Place::Part { of, .. } | Place::Slot { of, .. } | Place::Piece { of, .. } => *of = self.first_at(*of),
+            Place::Row { cells, .. } => cells.iter_mut().for_each(|cell| *cell = self.first_at(*cell)),
+        }
+        *self.places.entry(place).or_insert(id)
     }
 }
 
@@ -47,8 +61,8 @@ pub struct Body<'a> {
     needs: fuse::Needs,
     /// The buffer of each value that is in memory.
     pub at: HashMap<Value, BufId>,
-    /// The parameter that is read from a place.
-    read: HashMap<Place, Value>,
+    /// The parameter that is read from where a buffer is.
+    read: HashMap<BufId, Value>,
 }
 
 /// Adds a function's steps. Results go to their targets where they have one; gives the buffer of each.
@@ -84,7 +98,7 @@ pub fn emit(
     f.results.iter().zip(targets).map(|(r, target)| target.unwrap_or_else(|| body.result(frame, *r))).collect()
 }
 
-fn prepare<'a>(frame: &Frame, f: &'a Function, binds: Vec<Bind>, targets: &[Option<BufId>]) -> Body<'a> {
+fn prepare<'a>(frame: &mut Frame, f: &'a Function, binds: Vec<Bind>, targets: &[Option<BufId>]) -> Body<'a> {
     let mut cx = Context {
         f,
         hosts: HashMap::default(),
@@ -99,7 +113,7 @@ fn prepare<'a>(frame: &Frame, f: &'a Function, binds: Vec<Bind>, targets: &[Opti
             Bind::Buffer(b) => {
                 let param = Value { node: i as u32, port: 0 };
                 at.insert(param, b);
-                read.insert(frame.life.get(b).place.clone(), param);
+                read.insert(frame.first_at(b), param);
             }
             Bind::Host(h) => {
                 cx.hosts.insert(i as u32, h);
@@ -138,19 +152,66 @@ impl Body<'_> {
         }
     }
 
-    /// Whether a value may be written to a place that a parameter is read from: only if nothing reads it later.
-    fn may_write(&self, frame: &Frame, root: Value, target: BufId) -> bool {
+    /// Whether a value may be written to a place that a parameter is read from: only if what reads it there does so before,
+    /// or, element by element, at the same point of the same loop.
+    fn may_write(&self, frame: &mut Frame, root: Value, target: BufId) -> bool {
         if matches!(self.cx.f.node(root).op, Op::Param(_)) {
             return false;
         }
-        let Some(&param) = self.read.get(&frame.life.get(target).place) else { return true };
+        let Some(&param) = self.read.get(&frame.first_at(target)) else { return true };
         let Some(home) = self.home[root.node as usize] else { return false };
         let (own, sweep) = (home.item, self.needs.sweep[root.node as usize]);
-        let reads = |n: &crate::program::Node| n.args.iter().any(|a| self.cx.root(*a) == param);
-        self.cx.f.nodes.iter().enumerate().filter(|(_, n)| reads(n)).all(|(i, _)| match self.home[i] {
-            Some(h) => h.item < own || (h.item == own && self.needs.sweep[i] <= sweep),
-            None => true,
-        })
+        // Of what other items than its own work out where they read it: whether it is made of the parameter, and whether of
+        // the same element alone.
+        let nodes = &self.cx.f.nodes;
+        let mut made: Vec<Option<bool>> = vec![None; nodes.len()];
+        for (i, n) in nodes.iter().enumerate().filter(|(i, _)| !self.cx.is_view(*i)) {
+            let (of, read) = self.reads(i, param, &made);
+            if of.is_none() {
+                continue;
+            }
+            let again = self.home[i].is_none() || !self.needs.stored[i];
+            let elementwise = matches!(n.op, Op::Map(_) | Op::Stop | Op::Within(_));
+            made[i] = of.filter(|_| again).map(|same| same && elementwise);
+            let fine = match self.home[i] {
+                None => true,
+                Some(h) if h.item != own => h.item < own || read.is_none(),
+                Some(_) if self.items[own].step == Some(i as u32) => self.by_slices(n, param, root),
+                Some(_) => read.is_none_or(|same| same && self.needs.sweep[i] <= sweep),
+            };
+            if !fine {
+                return false;
+            }
+        }
+        // Results that are no item's are copied in the end.
+        self.cx.f.results.iter().map(|r| self.cx.root(*r)).all(|r| r != param && made[r.node as usize].is_none())
+    }
+
+    /// Whether a node is made of a parameter, and whether it reads it itself, or through what it works out again; each with
+    /// whether it is element by element.
+    fn reads(&self, node: usize, param: Value, made: &[Option<bool>]) -> (Option<bool>, Option<bool>) {
+        let item = |node: usize| self.home[node].map(|h| h.item);
+        let (mut of, mut read) = (None, None);
+        for a in &self.cx.f.nodes[node].args {
+            let root = self.cx.root(*a);
+            let from = root.node as usize;
+            let found = if root == param { Some(true) } else { made[from] };
+            let Some(same) = found.map(|same| same && self.cx.is_alias(*a)) else { continue };
+            of = Some(of.unwrap_or(true) && same);
+            if root == param || item(from) != item(node) {
+                read = Some(read.unwrap_or(true) && same);
+            }
+        }
+        (of, read)
+    }
+
+    /// Whether a step is a loop that reads of a parameter no more in an iteration than the slice where it puts its own.
+    fn by_slices(&self, n: &crate::program::Node, param: Value, result: Value) -> bool {
+        let Op::Repeat(r) = &n.op else { return false };
+        let stacks = r.carried + r.invariant..r.carried + r.invariant + r.stacks;
+        let stacked = r.carried..r.carried + r.stacked;
+        let fits = |(k, a): (usize, &Value)| self.cx.root(*a) != param || stacks.contains(&k);
+        stacked.contains(&(result.port as usize)) && n.args.iter().enumerate().all(fits)
     }
 
     fn item(&mut self, p: &mut Planner, frame: &mut Frame, i: usize, steps: &mut Vec<Step>) {

@@ -12,7 +12,7 @@ mod panels;
 mod repeat;
 
 use crate::program::verify::Facts;
-use crate::program::{Entry, Program, Role, Ty, Weight, WeightId};
+use crate::program::{Entry, Program, Role, StatePart, Ty, Weight, WeightId};
 use dlc_plan::kernel::Kernel;
 use dlc_plan::plan::{self, Buffer, Guard, Place, Port, Store};
 use dlc_plan::{Plan, Size};
@@ -48,6 +48,7 @@ pub fn plan(program: &Program, _facts: &Facts) -> Plan {
         kernels: p.kernels,
         weights: weights(program),
         states: program.states.clone(),
+        parts: parts(program),
         entries,
         notes: program.notes.iter().map(|n| n.text.clone()).collect(),
     }
@@ -74,6 +75,20 @@ fn weights(program: &Program) -> Vec<plan::Weight> {
     program.weights.iter().zip(offsets).map(weight).collect()
 }
 
+/// What states keep for single weights, each with its place in the state's store: rows end to end.
+fn parts(program: &Program) -> Vec<plan::StatePart> {
+    let mut ends: HashMap<u16, usize> = HashMap::default();
+    let part = |p: &StatePart| {
+        let shape: Vec<usize> =
+            p.ty.shape.iter().map(|s| s.known().expect("stored tensors are static") as usize).collect();
+        let end = ends.entry(p.state).or_default();
+        let offset = if p.first { end.next_multiple_of(16) } else { *end };
+        *end = offset + shape.iter().product::<usize>();
+        plan::StatePart { state: p.state, weight: p.weight.0, shape, offset }
+    };
+    program.parts.iter().map(part).collect()
+}
+
 /// The store that a weight lives in.
 fn store(w: &Weight) -> Store {
     match (w.trained, w.ty.dtype.is_float()) {
@@ -97,6 +112,7 @@ fn stored(program: &Program, role: &Role) -> Option<Place> {
         Role::Trained => Some(Place::Store(Store::Trained)),
         Role::Grads => Some(Place::Store(Store::Grads)),
         Role::State(k) => Some(Place::Store(Store::State(*k))),
+        Role::StateOf(k, row) => Some(Place::Weight { store: Store::State(*k), weight: row[0].0 }),
     }
 }
 
@@ -150,7 +166,9 @@ fn port(role: &Role, ty: &Ty, buffer: plan::BufId) -> Option<Port> {
     let (name, limit) = match role {
         Role::Named(name) => (name.clone(), None),
         Role::Index(name, limit) => (name.clone(), Some(limit.clone())),
-        Role::Weight(_) | Role::Grad(_) | Role::Trained | Role::Grads | Role::State(_) => return None,
+        Role::Weight(_) | Role::Grad(_) | Role::Trained | Role::Grads | Role::State(_) | Role::StateOf(..) => {
+            return None;
+        }
     };
     Some(Port { name, dtype: ty.dtype, shape: ty.shape.clone(), buffer, limit })
 }

@@ -58,6 +58,8 @@ pub struct Program {
     pub rows: Vec<WeightRow>,
     /// The names of the optimizer's states.
     pub states: Vec<String>,
+    /// What states with a layout of their own keep for single weights, rows of weights one after the other.
+    pub parts: Vec<StatePart>,
     /// What can be asked of it.
     pub entries: Vec<Entry>,
     /// What operands of contractions are rounded to, if they are.
@@ -92,6 +94,19 @@ pub struct Weight {
     pub added: bool,
     /// Where it is declared.
     pub span: Span,
+}
+
+/// What a state of the optimizer keeps for a weight.
+#[derive(Clone, Debug)]
+pub struct StatePart {
+    /// The state.
+    pub state: u16,
+    /// The weight, which is trained.
+    pub weight: WeightId,
+    /// The type; the shape is static.
+    pub ty: Ty,
+    /// Whether it is the first of its row: it begins at a multiple of 16, and the others follow without a gap.
+    pub first: bool,
 }
 
 /// A function.
@@ -358,6 +373,8 @@ pub enum Role {
     Grads,
     /// A state of the optimizer, in the same layout.
     State(u16),
+    /// What a state with a layout of its own keeps for a trained weight, or for a stack of them.
+    StateOf(u16, WeightRow),
 }
 
 impl Op {

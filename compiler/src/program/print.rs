@@ -341,6 +341,7 @@ fn role(p: &Program, r: &Role) -> String {
         [first, .., last] => format!("{} .. {}", name(first), name(last)),
         [] => "?".to_string(),
     };
+    let state = |n: u16| p.states.get(usize::from(n)).map_or("?", String::as_str);
     match r {
         Role::Named(name) => name.clone(),
         Role::Index(name, limit) => format!("{name} in 0..{}", limit.show(|s| s.show(&p.dims).to_string())),
@@ -348,7 +349,8 @@ fn role(p: &Program, r: &Role) -> String {
         Role::Grad(w) => format!("gradient {}", weight(w)),
         Role::Trained => "trained weights".into(),
         Role::Grads => "their gradients".into(),
-        Role::State(n) => format!("optimizer state {}", p.states.get(*n as usize).map_or("?", String::as_str)),
+        Role::State(n) => format!("optimizer state {}", state(*n)),
+        Role::StateOf(n, w) => format!("optimizer state {} of {}", state(*n), weight(w)),
     }
 }
 

@@ -35,7 +35,7 @@
 
 mod op;
 
-use super::{Entry, FnId, Function, Op, Program, Role, Ty, Value, Weight, WeightId, print};
+use super::{Entry, FnId, Function, Op, Program, Role, StatePart, Ty, Value, Weight, WeightId, print};
 use dlc_plan::{DType, Host, Size};
 use rustc_hash::FxHashSet as HashSet;
 use std::fmt;
@@ -333,7 +333,9 @@ fn entry(p: &Program, e: &Entry) -> Result<(), Fault> {
         for (r, t) in roles.iter().zip(tys) {
             let is_new = match r {
                 Role::Named(name) | Role::Index(name, _) => names.insert(name),
-                Role::Weight(_) | Role::Grad(_) | Role::Trained | Role::Grads | Role::State(_) => others.insert(r),
+                Role::Weight(_) | Role::Grad(_) | Role::Trained | Role::Grads | Role::State(_) | Role::StateOf(..) => {
+                    others.insert(r)
+                }
             };
             if !is_new {
                 return Err((19, format!("{r:?} stands twice")));
@@ -353,6 +355,16 @@ fn stack(p: &Program, row: &[WeightId], t: &Ty, fits: impl Fn(&Weight) -> bool) 
     alike.then(|| Ty { dtype: ty.dtype, shape: [lead, &ty.shape[..]].concat() })
 }
 
+/// The type of a stack of what a state keeps for weights.
+fn part_stack(p: &Program, state: u16, row: &[WeightId], t: &Ty) -> Option<Ty> {
+    let part = |w: &WeightId| p.parts.iter().find(|part| part.state == state && part.weight == *w);
+    let parts: Vec<&StatePart> = row.iter().map(part).collect::<Option<_>>()?;
+    let ty = &parts.first()?.ty;
+    let (lead, _) = t.shape.split_at(t.rank().checked_sub(ty.rank())?);
+    let alike = parts.iter().all(|part| part.ty == *ty) && Size::product(lead).is(row.len() as i64);
+    alike.then(|| Ty { dtype: ty.dtype, shape: [lead, &ty.shape[..]].concat() })
+}
+
 /// Invariant 20.
 fn role(p: &Program, r: &Role, t: &Ty) -> Result<(), Fault> {
     let arena = || Ty { dtype: DType::F32, shape: vec![Size::from(p.arena() as i64)] };
@@ -362,10 +374,15 @@ fn role(p: &Program, r: &Role, t: &Ty) -> Result<(), Fault> {
             sizes_exist(p, [&limit.below])?;
             return if t.dtype.is_int() { Ok(()) } else { Err((20, format!("{name} is an index and {}", t.dtype))) };
         }
+        // Whatever a trained weight is to its readers, it is kept and updated in f32.
+        Role::Weight(row) if t.dtype == DType::F32 => {
+            stack(p, row, t, |w| w.trained || w.ty.dtype == DType::F32).map(|ty| ty.with(DType::F32))
+        }
         Role::Weight(row) => stack(p, row, t, |_| true),
         Role::Grad(row) => stack(p, row, t, |w| w.trained).map(|ty| ty.with(DType::F32)),
         Role::Trained | Role::Grads => Some(arena()),
         Role::State(n) => p.states.get(*n as usize).map(|_| arena()),
+        Role::StateOf(n, row) => part_stack(p, *n, row, t),
     };
     match expected {
         Some(e) if e == *t => Ok(()),

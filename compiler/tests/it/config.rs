@@ -260,17 +260,22 @@ fn what_is_random_and_frozen_cannot_learn() {
 }
 
 #[test]
-fn optimizers_work_element_by_element() {
+fn optimizers_take_what_they_can_use() {
     let with = |optimizer: &str, settings: &str| {
         let text = format!(
             "{optimizer}\n{MODEL}{DATA}train t {{ model = M()  data = d  loss = mean(y)  epochs = 1\noptimizer = {settings} }}"
         );
         mistakes(&text, &mut Columns(vec![]))
     };
-    let norm = "optimizer N(lr)(theta, grad) { theta <- theta - lr * grad / sqrt(sum(grad ^ 2)) }";
-    let expected =
-        "E0509 1:66 `sum(grad ^ 2)`: `N` looks at more than one element, and optimizers work element by element";
-    assert_eq!(with(norm, "N(lr = 1)"), [expected]);
+    let of = |body: &str| with(&format!("optimizer N(lr)(theta, grad) {{ {body} }}"), "N(lr = 1)");
+    assert_eq!(of("theta <- theta - lr * grad / sqrt(sum(grad ^ 2))"), Vec::<String>::new());
+    let expected = "E0509 1:54 `bernoulli[..](grad, 0.5)`: `N` draws random numbers, and an optimizer cannot";
+    assert_eq!(of("theta <- theta - lr * bernoulli[..](grad, 0.5)"), [expected]);
+    let expected = "E0509 1:32 `n`: `n` is i64, and a state of an optimizer is f32";
+    assert_eq!(of("n: state i64[1] = zeros"), [expected]);
+    let expected = "E0204 1:42 `_`: `_` and `..` are axes of the weight, which is [8], and this is no shape like it | \
+                    help: `[.., _, 1]` is as long as all axes but the last";
+    assert_eq!(of("n: state [_, _] = zeros"), [expected]);
     let one = "optimizer O(lr)(theta) { theta <- theta - lr }";
     let expected = "E0107 5:13 `O(lr = 1)`: `O` takes 1 inputs, and an optimizer takes the weight, its gradient and the step | help: `optimizer O(..)(theta, grad, t)`";
     assert_eq!(with(one, "O(lr = 1)"), [expected]);

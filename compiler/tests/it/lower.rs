@@ -4,7 +4,7 @@ use crate::support::golden::Golden;
 use crate::support::spec::{self, Columns, train};
 use dlc_compiler::pipeline::{Compiled, Goal};
 use dlc_compiler::program::interp::{Tensor, run_entry};
-use dlc_compiler::program::{Param, Role, WeightId};
+use dlc_compiler::program::{Param, Role, StatePart, WeightId};
 
 use dlc_plan::HostState;
 use dlc_plan::plan::Bound;
@@ -41,6 +41,7 @@ fn names(c: &Compiled, role: &Role) -> Vec<String> {
         Role::Trained => vec!["trained".into()],
         Role::Grads => vec!["grads".into()],
         Role::State(k) => vec![format!("state {k}")],
+        Role::StateOf(k, row) => row.iter().map(|w| format!("state {k} of {}", weight(w))).collect(),
     }
 }
 
@@ -87,7 +88,13 @@ fn step(c: &Compiled, host: &HostState, weights: &mut Named, states: &mut Named,
 
 pub fn zero_states(c: &Compiled) -> Named {
     let len = c.program.segments().1;
-    (0..c.program.states.len()).map(|k| (format!("state {k}"), Tensor::new([len], vec![0.0; len]))).collect()
+    let whole = (0..c.program.states.len()).map(|k| (format!("state {k}"), Tensor::new([len], vec![0.0; len])));
+    let part = |p: &StatePart| {
+        let shape: Vec<usize> = p.ty.shape.iter().map(|s| s.known().unwrap() as usize).collect();
+        let zeros = vec![0.0; shape.iter().product()];
+        (format!("state {} of {}", p.state, c.program.weights[p.weight.0 as usize].name), Tensor::new(shape, zeros))
+    };
+    whole.chain(c.program.parts.iter().map(part)).collect()
 }
 
 /// Output, loss, gradients and ten steps of training, against PyTorch's.

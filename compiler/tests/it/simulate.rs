@@ -65,7 +65,9 @@ impl Run<'_> {
         let buffer = &self.entry.buffers[b as usize];
         match &buffer.place {
             Place::Arena { .. } | Place::Local { .. } => (Owner::Buffer(b), 0),
-            Place::Weight { store, weight } => (Owner::Store(*store), self.plan.weights[*weight as usize].offset),
+            Place::Weight { store, weight } => {
+                (Owner::Store(*store), self.plan.kept(*store, *weight as usize).unwrap().0)
+            }
             Place::Store(s) => (Owner::Store(*s), 0),
             Place::Part { of, offset } | Place::Piece { of, offset } => {
                 let (owner, at) = self.find(*of);

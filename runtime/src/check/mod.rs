@@ -8,7 +8,7 @@ mod step;
 
 use crate::error::Error;
 use dlc_plan::kernel::Elem;
-use dlc_plan::plan::{Entry, Panels, Step, Store, Weight};
+use dlc_plan::plan::{Entry, Panels, StatePart, Step, Store, Weight};
 use dlc_plan::{Atom, Host, Plan, Size};
 use kernel::check_kernel;
 pub use place::MOST_LOOPS;
@@ -38,6 +38,7 @@ fn check_all(plan: &Plan) -> Checked {
         check_kernel(k).map_err(|e| format!("kernel {i}: {e}"))?;
     }
     check_weights(plan)?;
+    check_parts(plan)?;
     for e in &plan.entries {
         check_entry(plan, e).map_err(|text| format!("entry `{}`: {text}", e.name))?;
     }
@@ -70,6 +71,27 @@ fn check_weights(plan: &Plan) -> Checked {
         let fits = follows || w.offset.is_multiple_of(16);
         ensure!(fits, "`{}` begins at element {}, no multiple of 16", w.name, w.offset);
         end = Some((w, w.offset + w.len()));
+    }
+    Ok(())
+}
+
+/// Parts are of states and of trained weights, and no two share an element.
+fn check_parts(plan: &Plan) -> Checked {
+    let mut seen = HashSet::new();
+    for p in &plan.parts {
+        ensure!(usize::from(p.state) < plan.states.len(), "there is no state {}", p.state);
+        let w = plan.weights.get(p.weight as usize).ok_or_else(|| format!("there is no weight {}", p.weight))?;
+        let name = &w.name;
+        ensure!(w.store == Store::Trained, "state {} is of `{name}`, which is not trained", p.state);
+        ensure!(seen.insert((p.state, p.weight)), "state {} is twice of `{name}`", p.state);
+        let len = p.shape.iter().try_fold(1_usize, |n, &s| n.checked_mul(s));
+        let end = len.and_then(|len| p.offset.checked_add(len)).filter(|end| *end <= isize::MAX as usize / 8);
+        ensure!(end.is_some(), "state {} of `{name}` has more elements than can be counted", p.state);
+    }
+    let mut sorted: Vec<&StatePart> = plan.parts.iter().filter(|p| !p.is_empty()).collect();
+    sorted.sort_by_key(|p| (p.state, p.offset));
+    for (a, b) in sorted.iter().zip(sorted.iter().skip(1)).filter(|(a, b)| a.state == b.state) {
+        ensure!(a.offset + a.len() <= b.offset, "state {} keeps two weights in one place", a.state);
     }
     Ok(())
 }

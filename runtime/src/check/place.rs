@@ -40,11 +40,15 @@ fn check_place(plan: &Plan, entry: &Entry, sizes: &Sizes, b: &Buffer) -> Checked
         Place::Weight { store, weight } => {
             let w = plan.weights.get(*weight as usize).ok_or_else(|| format!("there is no weight {weight}"))?;
             check_store(plan, *store, b.elem)?;
-            let own = *store == w.store || (w.store == Store::Trained && in_trained_layout(*store));
-            ensure!(own, "`{}` has nothing in {store:?}", w.name);
+            ensure!(plan.kept(*store, *weight as usize).is_some(), "`{}` has nothing in {store:?}", w.name);
             Ok(())
         }
-        Place::Store(store) => check_store(plan, *store, b.elem),
+        Place::Store(store) => {
+            if let Store::State(k) = store {
+                ensure!(!plan.has_parts(*k), "state {k} is taken as a whole, and it has parts");
+            }
+            check_store(plan, *store, b.elem)
+        }
         Place::Part { of, offset } => {
             like(*of)?;
             sizes.size(offset)
@@ -81,14 +85,6 @@ fn check_store(plan: &Plan, store: Store, elem: Elem) -> Checked {
     };
     ensure!(elem == expected, "{elem:?} in {store:?}");
     Ok(())
-}
-
-/// Whether a store has the layout of the trained weights.
-pub fn in_trained_layout(store: Store) -> bool {
-    match store {
-        Store::Trained | Store::Grads | Store::State(_) => true,
-        Store::Frozen | Store::Ints => false,
-    }
 }
 
 /// The buffers that a buffer is a piece of.

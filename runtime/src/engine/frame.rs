@@ -12,7 +12,7 @@ use crate::memory::{Memory, Ptr};
 use crate::stores::Stores;
 use dlc_plan::Plan;
 use dlc_plan::layout::Layout;
-use dlc_plan::plan::{Buffer, Entry, Place, Store, Weight};
+use dlc_plan::plan::{Buffer, Entry, Place, StatePart, Store, Weight};
 
 /// How a buffer is found.
 pub enum Spot {
@@ -139,7 +139,7 @@ impl Frame {
             match &b.place {
                 Place::Arena { .. } => self.ptrs[i] = self.arena.plus(self.layout.offset(i) as usize),
                 Place::Weight { store, weight } => {
-                    let offset = plan.weights[*weight as usize].offset;
+                    let offset = plan.kept(*store, *weight as usize).map_or(0, |(offset, _)| offset);
                     self.ptrs[i] = stores.start(*store).plus(4 * offset);
                 }
                 Place::Store(store) => self.ptrs[i] = stores.start(*store),
@@ -195,7 +195,7 @@ impl Frame {
             let room = |of: u32| i128::from(self.lens[of as usize]);
             match &b.place {
                 Place::Arena { .. } | Place::Local { .. } | Place::Piece { .. } => {}
-                Place::Weight { weight, .. } => within(0, len, room_of(plan, *weight as usize, len))?,
+                Place::Weight { store, weight } => within(0, len, room_of(plan, *store, *weight as usize, len))?,
                 Place::Store(store) => within(0, len, (stores.bytes(*store) / 4) as i128)?,
                 Place::Part { of, offset } => {
                     let offset = offset.eval(&self.dims);
@@ -215,17 +215,25 @@ impl Frame {
     }
 }
 
-/// How much room there is from the beginning of a weight on, if that is less than `len`: up to its end, and to that of
-/// those that follow it without a gap.
-fn room_of(plan: &Plan, weight: usize, len: i128) -> i128 {
-    let first = &plan.weights[weight];
-    let mut end = first.offset + first.len();
-    while ((end - first.offset) as i128) < len {
-        let follows = |w: &&Weight| w.store == first.store && w.offset == end && !w.is_empty();
-        let Some(next) = plan.weights.iter().find(follows) else { break };
-        end += next.len();
+/// How much room there is from the beginning of what a store keeps for a weight on, if that is less than `len`: up to its
+/// end, and to that of what follows without a gap.
+fn room_of(plan: &Plan, store: Store, weight: usize, len: i128) -> i128 {
+    let Some((start, shape)) = plan.kept(store, weight) else { return 0 };
+    let home = plan.weights[weight].store;
+    let next = |at: usize| match store {
+        Store::State(k) if plan.has_parts(k) => {
+            plan.parts.iter().find(|p| p.state == k && p.offset == at && !p.is_empty()).map(StatePart::len)
+        }
+        Store::Trained | Store::Grads | Store::State(_) | Store::Frozen | Store::Ints => {
+            plan.weights.iter().find(|w| w.store == home && w.offset == at && !w.is_empty()).map(Weight::len)
+        }
+    };
+    let mut end = start + shape.iter().product::<usize>();
+    while ((end - start) as i128) < len {
+        let Some(more) = next(end) else { break };
+        end += more;
     }
-    (end - first.offset) as i128
+    (end - start) as i128
 }
 
 /// Makes the arena as large as it must be. Nothing in it is needed, so an old one is given back first.

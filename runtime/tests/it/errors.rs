@@ -3,7 +3,7 @@
 use crate::draft::*;
 use crate::kernels;
 use dlc_plan::kernel::{Elem, Kind};
-use dlc_plan::plan::{Bound, Gemm, Guard, Place, Product, Repeat, Step, Store};
+use dlc_plan::plan::{Bound, Gemm, Guard, Place, Product, Repeat, StatePart, Step, Store};
 use dlc_plan::{DType, Host, HostState, Prim, Size};
 use dlc_runtime::pool::Pool;
 use dlc_runtime::{Engine, Error, Kernels, Tensor};
@@ -127,11 +127,16 @@ fn first_call(d: &mut Draft) -> &mut dlc_plan::plan::Call {
     }
 }
 
+/// What a state keeps for a weight: one element, the first of its store.
+fn part(state: u16, weight: u32) -> StatePart {
+    StatePart { state, weight, shape: vec![1], offset: 0 }
+}
+
 #[test]
 fn plans_that_contradict_themselves_are_refused() {
     assert_eq!(refusal(|_| {}), "");
     type Spoil = fn(&mut Draft);
-    let cases: [(&str, Spoil); 21] = [
+    let cases: [(&str, Spoil); 24] = [
         ("takes 2 buffers, not 1", |d| first_call(d).bufs.truncate(1)),
         ("takes 1 scalars, not 0", |d| first_call(d).uniforms.clear()),
         ("takes 2 extents, not 3", |d| first_call(d).exts.push(n(1))),
@@ -165,6 +170,19 @@ fn plans_that_contradict_themselves_are_refused() {
         ("a row of loop 0, which is not there", |d| first_call(d).uniforms[0].1 = Host::Row(0, vec![])),
         ("cells for segments None", |d| first_call(d).uniforms[0].1 = Host::Segment(vec![Host::Const(1.0)])),
         ("two weights are called `w`", |d| d.plan.weights.push(d.plan.weights[0].clone())),
+        ("there is no state 3", |d| d.plan.parts.push(part(3, 0))),
+        ("state 0 keeps two weights in one place", |d| {
+            d.weight("v", &[2], Store::Trained);
+            d.weight("u", &[2], Store::Trained);
+            d.plan.states.push("m".into());
+            d.plan.parts.extend([part(0, 1), part(0, 2)]);
+        }),
+        ("state 0 is taken as a whole", |d| {
+            d.weight("v", &[2], Store::Trained);
+            d.plan.states.push("m".into());
+            d.plan.parts.push(part(0, 1));
+            d.entry.buffers[0].place = Place::Store(Store::State(0));
+        }),
         ("`y` has 12 elements and a buffer of 15", |d| d.entry.buffers[2].len = b().times(&n(5))),
     ];
     for (expected, spoil) in cases {

@@ -2,7 +2,7 @@
 
 use crate::draft::*;
 use dlc_plan::DType;
-use dlc_plan::plan::Store;
+use dlc_plan::plan::{StatePart, Store};
 use dlc_runtime::tensor::{self, Tensor};
 use dlc_runtime::{Engine, Error};
 
@@ -33,6 +33,23 @@ fn weights_come_back_by_name_and_alias() {
     assert_eq!(numbers(&e.stores().kept(Store::Grads, "fc.weight").expect("it is there")), [0.0; 15]);
     e.stores_mut().clear(Store::State(0));
     assert_eq!(numbers(&e.stores().kept(Store::State(0), "fc.weight").expect("it is there")), [0.0; 15]);
+}
+
+/// A state that keeps something of another shape for a weight, and nothing for others.
+#[test]
+fn states_have_shapes_of_their_own() {
+    let mut d = Draft::new();
+    let weight = d.weight("fc.weight", &[3, 5], Store::Trained);
+    d.weight("fc.bias", &[3], Store::Trained);
+    d.plan.states.extend(["row".into(), "m".into()]);
+    d.plan.parts.push(StatePart { state: 0, weight, shape: vec![3, 1], offset: 16 });
+    let mut e = d.engine(1).0;
+    let row = noise(1, &[3, 1]);
+    e.stores_mut().set_kept(Store::State(0), "fc.weight", &row).expect("it fits");
+    assert_eq!(e.stores().kept(Store::State(0), "fc.weight"), Ok(row));
+    assert!(e.stores_mut().set_kept(Store::State(0), "fc.weight", &noise(1, &[3, 5])).is_err());
+    assert!(matches!(e.stores().kept(Store::State(0), "fc.bias"), Err(Error::NotKept { .. })));
+    assert_eq!(e.stores().kept(Store::State(1), "fc.weight").expect("it is there").shape(), [3, 5]);
 }
 
 #[test]

@@ -29,6 +29,7 @@ pub fn plan(p: &Plan) -> String {
     t.list("kernels", "Kernel", &p.kernels, |t, k| t.line(&format!("{},", kernel(k))));
     t.list("weights", "Weight", &p.weights, |t, w| t.line(&format!("{},", weight(w))));
     t.line(&format!("states: {},", strings(&p.states)));
+    t.list("parts", "StatePart", &p.parts, |t, part| t.line(&format!("{part:?},").replace("shape: [", "shape: vec![")));
     t.list("entries", "Entry", &p.entries, Text::entry);
     t.line("notes: vec![],");
     t.depth -= 1;

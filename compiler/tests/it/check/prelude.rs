@@ -109,6 +109,8 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("random_flip", "samples_are_mirrored_by_halves"),
     ("LoRA", "distilbert_with_an_adapter_is_that_of_peft"),
     ("LoRARows", "tables_are_adapted_as_peft_does"),
+    ("bounded", "a_step_clips_then_adds_penalties_then_updates_then_shrinks"),
+    ("whole_norm", "a_step_clips_then_adds_penalties_then_updates_then_shrinks"),
     ("gathered", "micro_batches_make_one_batch"),
     ("prepared", "a_step_clips_then_adds_penalties_then_updates_then_shrinks"),
     ("settled", "a_step_clips_then_adds_penalties_then_updates_then_shrinks"),
