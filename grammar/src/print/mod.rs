@@ -168,7 +168,10 @@ impl Printer<'_> {
                 self.token(",", Before::Nothing);
             }
             let below = Before::Soft { depth: self.depth, indent: Indent::Below(first), tight: false };
+            // A line goes on at a comma rather than within a part.
+            self.depth += 1;
             emit(self, part, if number == 0 { before } else { below });
+            self.depth -= 1;
         }
     }
 

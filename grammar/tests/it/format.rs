@@ -57,6 +57,16 @@ block B(C)(x: [B, I]) {
 import { Alpha, Beta, Gamma, Delta, Epsilon, Zeta, Eta, Theta, Iota, Kappa, Lambda, Mu, Nu, Xi, Omicron, Pi, Rho } from "greek.dl"
 "#;
 
+/// A long list goes on at a comma, not within what stands between two; a line that its author broke stays broken.
+#[test]
+fn long_lists_go_on_at_commas() {
+    let names: Vec<String> = (0..20).map(|n| format!("x + {}", "9".repeat(n + 1))).collect();
+    let text = formatted(&format!("fn f(x) {{\n  k = [{}]\n  l = [1, 2,\n    3]\n  return k\n}}\n", names.join(", ")));
+    let broken: Vec<&str> = text.lines().filter(|line| line.trim_start().starts_with(['+', ','])).collect();
+    assert!(broken.is_empty() && text.lines().all(|line| line.len() <= 120), "{text}");
+    assert!(text.contains("  l = [1, 2,\n       3]\n"), "{text}");
+}
+
 #[test]
 fn comments_stay_where_they_are() {
     insta::assert_snapshot!(formatted(COMMENTS));
