@@ -42,6 +42,7 @@ pub use show::show;
 pub use weights::Rules;
 
 use crate::check::{Checker, Ctor, Decl, Given, ModelFn};
+use crate::passes;
 use crate::program::{Program, WeightId};
 use columns::Column;
 use data::{Columns, Data};
@@ -262,6 +263,18 @@ fn no_loss_name(ck: &mut Checker) -> Option<()> {
     None
 }
 
+/// Warns where scores as wide as a whole sequence will be in memory. A product of the prelude's, such as that of a linear
+/// layer, is not what was meant to be attention.
+fn near_misses(ck: &mut Checker) {
+    for note in passes::near_misses(&ck.program) {
+        if ck.modules.in_prelude(note.span) {
+            continue;
+        }
+        let d = Diagnostic::warning("W0804", note.span, note.text);
+        ck.report(d.help("it is computed as it is written, with all of its scores in memory"));
+    }
+}
+
 /// Checks all models, trainings and other items of a module.
 pub fn check(ck: &mut Checker, files: &mut dyn Files, module: u16) {
     for target in targets(ck, module) {
@@ -271,7 +284,10 @@ pub fn check(ck: &mut Checker, files: &mut dyn Files, module: u16) {
             // What such a model is can be seen only where it is used.
             continue;
         }
-        make(ck, files, &target, false);
+        let before = ck.errors();
+        if make(ck, files, &target, false).is_some() && ck.errors() == before {
+            near_misses(ck);
+        }
     }
     choose::check_rest(ck, files, module);
     ck.check_unreached(module);

@@ -22,7 +22,7 @@ pub(crate) use drop::reached_part;
 pub(crate) use round::operands as round_operands;
 
 use crate::program::verify::{Facts, VerifyError, verify};
-use crate::program::{Cut, Function, Program};
+use crate::program::{Cut, Function, Note, Program};
 use axes::Tag;
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -99,6 +99,17 @@ pub fn run(
         }
     }
     verify(p).map_err(|error| PassError { pass: last, error })
+}
+
+/// What has a softmax between products and will not be run in panels, and why, as far as gradients play no part in it.
+pub(crate) fn near_misses(p: &Program) -> Vec<Note> {
+    let mut p = p.clone();
+    p.notes.clear();
+    match run(&mut p, BEFORE_GRADIENTS, false, &mut |_, _, _| {}) {
+        Ok(_) => p.notes,
+        // A program that is not well formed is told of when it is compiled.
+        Err(_) => Vec::new(),
+    }
 }
 
 /// For each result of a function that is cut like this, for each axis, which cut it is. None where it cannot be told.

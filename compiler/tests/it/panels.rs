@@ -1,7 +1,7 @@
 //! What goes through something wide row by row is run in panels: which chains are taken and which are not and why, the
 //! plans, and the numbers against the same program without panels, gradients too.
 
-use super::support::spec::{Columns, compile, shown};
+use super::support::spec::{Columns, compile, mistakes, shown};
 use dlc_compiler::grad::{Residual, gradient};
 use dlc_compiler::passes::{self, PASSES};
 use dlc_compiler::pipeline::Goal;
@@ -308,6 +308,8 @@ fn near_misses_are_left_alone_and_told() {
         assert_eq!(panels(&fast), taken, "{text}");
         assert!(plan.notes.len() == 1 && plan.notes[0].contains(why), "{text}: {:?}", plan.notes);
         assert!(plan.to_string().contains(&plan.notes[0]), "the plan as text tells it");
+        let said = mistakes(&model, &mut Columns(vec![]));
+        assert!(said.len() == 1 && said[0].starts_with("W0804 ") && said[0].contains(why), "{text}: {said:?}");
         if taken == 0 {
             assert!(!wide(&plan).is_empty());
         }
