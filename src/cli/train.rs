@@ -14,7 +14,7 @@ use crate::network::Network;
 use crate::train::{self, Ended, train};
 use clap::ArgMatches;
 use dlc_compiler::pipeline::Goal;
-use dlc_plan::recipe::{Finish, Length, Lora, Recipe};
+use dlc_plan::recipe::{Finish, Length, Lora, Recipe, Stop};
 use std::path::{Path, PathBuf};
 
 /// Trains, and leaves weights, metrics and the spec as it was used in a folder.
@@ -49,7 +49,7 @@ pub fn main(args: &ArgMatches, json: bool) -> Outcome {
         None => write(&net, &out.join("model.safetensors"), &done)?,
         Some(lora) => text = finish(&mut net, &recipe, lora, &source, &done, &out)?,
     }
-    print(&(text + &summary(&done, &out)))
+    print(&(text + &summary(&done, recipe.stop.as_ref(), &out)))
 }
 
 /// Writes an adapter, and, where it is to be merged, the plain model. Says what merging changed.
@@ -99,14 +99,16 @@ fn about(done: &train::Outcome) -> [(&'static str, String); 2] {
 }
 
 /// What came of it, for people.
-fn summary(done: &train::Outcome, out: &Path) -> String {
+fn summary(done: &train::Outcome, stop: Option<&Stop>, out: &Path) -> String {
     let mut text = String::new();
     let line = |what: &str, metrics: &[(String, f64)]| {
         let metrics: Vec<String> = metrics.iter().map(|(name, value)| format!("{name} {}", short(*value))).collect();
         if metrics.is_empty() { String::new() } else { format!("{what}: {}\n", metrics.join(", ")) }
     };
-    if done.ended == Ended::Stopped {
-        text.push_str("stopped: the metric that it waits for has not improved any more\n");
+    if let (Ended::Stopped, Some(Stop { metric, patience, falling })) = (done.ended, stop) {
+        let moved = if *falling { "fallen" } else { "risen" };
+        let epochs = if *patience == 1 { "an epoch".to_string() } else { format!("{patience} epochs") };
+        text.push_str(&format!("stopped: `{metric}` has not {moved} for {epochs}\n"));
     }
     text.push_str(&line("held out", &done.metrics));
     text.push_str(&line("test", &done.test));

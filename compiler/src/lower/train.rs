@@ -74,7 +74,13 @@ pub fn read(ck: &mut Checker, files: &mut dyn Files, it: Reading) -> Option<Trai
     let stop = match (found.section("stop"), &metrics) {
         (Some((name, entries)), Some(metrics)) => {
             let keys = item::section(ck, name, entries, &schema::STOP);
-            Some(stop(ck, Owner { name: "stop", span: name.span, keys: &schema::STOP }, &keys, metrics, sc))
+            Some(stop(
+                ck,
+                Owner { name: "stop", span: name.span, keys: &schema::STOP },
+                &keys,
+                (found.value("loss"), metrics),
+                sc,
+            ))
         }
         (Some(_), None) | (None, _) => None,
     };
@@ -196,14 +202,23 @@ fn metrics(ck: &mut Checker, found: &Entries) -> Option<Vec<(Ident, Expr)>> {
 }
 
 /// `stop { metric = accuracy  patience = 3 }`.
-fn stop(ck: &mut Checker, owner: Owner, found: &Entries, metrics: &[(Ident, Expr)], sc: &Scope) -> Option<Stop> {
+fn stop(
+    ck: &mut Checker,
+    owner: Owner,
+    found: &Entries,
+    (loss, metrics): (Option<&Expr>, &[(Ident, Expr)]),
+    sc: &Scope,
+) -> Option<Stop> {
     let (metric, patience) = (required(ck, owner, found, "metric"), required(ck, owner, found, "patience"));
     let patience = item::count(ck, "patience", patience?, sc, 1)?;
-    let falling = found.value("falling").map_or(Some(false), |e| item::flag(ck, "falling", e, sc))?;
+    let falling = found.value("falling").map(|e| item::flag(ck, "falling", e, sc));
     let metric = metric?;
     let name = ck.text(metric.span).to_string();
-    if metrics.iter().any(|(known, _)| known.text == name) {
-        return Some(Stop { metric: name, patience, falling });
+    if let Some((_, value)) = metrics.iter().find(|(known, _)| known.text == name) {
+        // Less of the loss is better; of anything else more is, unless it says otherwise.
+        let words = |e: &Expr| ck.text(e.span).split_whitespace().collect::<String>();
+        let is_loss = loss.is_some_and(|loss| words(loss) == words(value));
+        return Some(Stop { metric: name, patience, falling: falling.unwrap_or(Some(is_loss))? });
     }
     let near = nearest(&name, metrics.iter().map(|(known, _)| known.text.as_str()));
     let d = Diagnostic::error("E0102", metric.span, format!("no metric is called `{name}`")).did_you_mean(near);

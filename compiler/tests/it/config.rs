@@ -422,6 +422,17 @@ fn a_recipe_says_all_that_a_training_needs() {
     let recipe = done.recipe.unwrap();
     assert_eq!((recipe.length, recipe.interval), (Length::Steps(7), Some(3)));
     assert_eq!(recipe.stop, Some(Stop { metric: "m".into(), patience: 2, falling: true }));
+    // Less of the loss is better, and more of anything else.
+    let falls = |metric: &str, falling: &str| {
+        let text = format!(
+            "{MODEL}{DATA}train t {{ model = M()  data = d  loss = mean(y + 1)  optimizer = SGD(lr = 1)  epochs = 1
+             metrics {{ own = mean( y  + 1)  other = mean(y) }}  stop {{ metric = {metric}  patience = 2 {falling} }} }}"
+        );
+        let done = compile(&text, Goal::Train { item: None }, &[], &mut Columns(vec![]), &mut |_, _| {}).unwrap();
+        done.recipe.unwrap().stop.unwrap().falling
+    };
+    assert!(falls("own", "") && !falls("own", "falling = false"));
+    assert!(!falls("other", "") && falls("other", "falling = true"));
 }
 
 #[test]
