@@ -160,6 +160,6 @@ fn prim_cost(p: Prim) -> u32 {
         Prim::Cast(_) | Prim::Sign | Prim::Floor => 1,
         Prim::Div | Prim::Sqrt | Prim::Rsqrt | Prim::Rem => 5,
         Prim::Exp | Prim::Expm1 | Prim::Log | Prim::Log1p | Prim::Sin | Prim::Cos => 12,
-        Prim::Tanh | Prim::Erf | Prim::Pow => 20,
+        Prim::Tanh | Prim::Erf | Prim::Erfc | Prim::Pow => 20,
     }
 }

@@ -55,6 +55,7 @@ impl Emit<'_> {
             Prim::Cos => self.sin(x[0], 1),
             Prim::Tanh => self.tanh(x[0]),
             Prim::Erf => self.erf(x[0]),
+            Prim::Erfc => self.erfc(x[0]),
             Prim::Lt => self.ins(pick(Instr::FLt, Instr::ILt), x),
             Prim::Le => self.ins(pick(Instr::FLe, Instr::ILe), x),
             Prim::Eq if from == DType::Bool => {

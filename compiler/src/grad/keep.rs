@@ -38,7 +38,7 @@ fn cost(op: &Op) -> Cost {
             Prim::Add | Prim::Sub | Prim::Mul | Prim::Div | Prim::Max | Prim::Min | Prim::Neg => Cost::Step,
             Prim::Abs | Prim::Sign | Prim::Floor | Prim::Where => Cost::Step,
             Prim::Rem | Prim::Pow | Prim::Exp | Prim::Expm1 | Prim::Log | Prim::Log1p | Prim::Sqrt => Cost::Heavy,
-            Prim::Rsqrt | Prim::Sin | Prim::Cos | Prim::Tanh | Prim::Erf => Cost::Heavy,
+            Prim::Rsqrt | Prim::Sin | Prim::Cos | Prim::Tanh | Prim::Erf | Prim::Erfc => Cost::Heavy,
         },
         Op::Param(_) | Op::Reduce(..) | Op::Contract(_) | Op::Gather | Op::Scatter | Op::Rows(_) => Cost::Heavy,
         Op::Call(_) | Op::Repeat(_) | Op::Panels(_) => Cost::Heavy,

@@ -10,7 +10,7 @@ pub(super) fn passes(prim: Prim, k: usize) -> bool {
     match prim {
         Prim::Add | Prim::Sub | Prim::Mul | Prim::Div | Prim::Rem | Prim::Pow | Prim::Max | Prim::Min => true,
         Prim::Neg | Prim::Abs | Prim::Exp | Prim::Expm1 | Prim::Log | Prim::Log1p | Prim::Sqrt | Prim::Rsqrt => true,
-        Prim::Sin | Prim::Cos | Prim::Tanh | Prim::Erf | Prim::Cast(_) => true,
+        Prim::Sin | Prim::Cos | Prim::Tanh | Prim::Erf | Prim::Erfc | Prim::Cast(_) => true,
         Prim::Where => k > 0,
         Prim::Sign | Prim::Floor | Prim::Lt | Prim::Le | Prim::Eq | Prim::Ne => false,
         Prim::And | Prim::Or | Prim::Not => false,
@@ -86,13 +86,8 @@ pub(super) fn operand(c: &mut Back, prim: Prim, k: usize, dy: Value) -> Option<V
             let one = c.like(y, 1.0);
             c.map(Prim::Sub, &[one, square])
         }),
-        Prim::Erf => times(c, dy, |c| {
-            let x = c.x(0);
-            let square = c.map(Prim::Mul, &[x, x]);
-            let minus = c.map(Prim::Neg, &[square]);
-            let bell = c.map(Prim::Exp, &[minus]);
-            c.number(Prim::Mul, bell, std::f64::consts::FRAC_2_SQRT_PI)
-        }),
+        Prim::Erf => times(c, dy, |c| bell(c, std::f64::consts::FRAC_2_SQRT_PI)),
+        Prim::Erfc => times(c, dy, |c| bell(c, -std::f64::consts::FRAC_2_SQRT_PI)),
         // The branch not taken gets zeros by selection, so that what is infinite there does not matter.
         Prim::Where => {
             let (chosen, zero) = (c.x(0), c.like(dy, 0.0));
@@ -103,6 +98,15 @@ pub(super) fn operand(c: &mut Back, prim: Prim, k: usize, dy: Value) -> Option<V
             return None;
         }
     })
+}
+
+/// The bell curve e^(-x^2), so high.
+fn bell(c: &mut Back, height: f64) -> Value {
+    let x = c.x(0);
+    let square = c.map(Prim::Mul, &[x, x]);
+    let minus = c.map(Prim::Neg, &[square]);
+    let bell = c.map(Prim::Exp, &[minus]);
+    c.number(Prim::Mul, bell, height)
 }
 
 fn times(c: &mut Back, dy: Value, factor: impl FnOnce(&mut Back) -> Value) -> Value {

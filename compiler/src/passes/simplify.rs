@@ -97,7 +97,15 @@ fn neutral(b: &mut Builder, prim: Prim, args: &[Value], known: &[Option<f64>], t
         Prim::Where if is(0, 0.0) => Some(args[2]),
         Prim::Add | Prim::Sub | Prim::Mul | Prim::Div | Prim::Rem | Prim::Pow | Prim::Max | Prim::Min => None,
         Prim::Neg | Prim::Abs | Prim::Sign | Prim::Floor | Prim::Exp | Prim::Expm1 | Prim::Log | Prim::Log1p => None,
-        Prim::Sqrt | Prim::Rsqrt | Prim::Sin | Prim::Cos | Prim::Tanh | Prim::Erf | Prim::Lt | Prim::Le => None,
+        Prim::Sqrt
+        | Prim::Rsqrt
+        | Prim::Sin
+        | Prim::Cos
+        | Prim::Tanh
+        | Prim::Erf
+        | Prim::Erfc
+        | Prim::Lt
+        | Prim::Le => None,
         Prim::Eq | Prim::Ne | Prim::And | Prim::Or | Prim::Not | Prim::Where | Prim::Cast(_) => None,
     }
 }
@@ -128,7 +136,9 @@ fn of_made(b: &mut Builder, prim: Prim, args: &[Value], ty: &Ty) -> Option<Value
         },
         Prim::Mul | Prim::Div | Prim::Rem | Prim::Pow | Prim::Max | Prim::Min | Prim::Abs | Prim::Sign => return None,
         Prim::Floor | Prim::Exp | Prim::Expm1 | Prim::Log | Prim::Log1p | Prim::Sqrt | Prim::Rsqrt => return None,
-        Prim::Sin | Prim::Cos | Prim::Tanh | Prim::Erf | Prim::Lt | Prim::Le | Prim::Eq | Prim::Ne => return None,
+        Prim::Sin | Prim::Cos | Prim::Tanh | Prim::Erf | Prim::Erfc | Prim::Lt | Prim::Le | Prim::Eq | Prim::Ne => {
+            return None;
+        }
         Prim::And | Prim::Or => return None,
     };
     Some(emit(b, Op::Map(new), operands, ty.clone()))

@@ -271,6 +271,7 @@ fn functions_are_exact_enough_everywhere() {
         (Prim::Log1p, -0.9, 1e3),
         (Prim::Tanh, -12.0, 12.0),
         (Prim::Erf, -5.0, 5.0),
+        (Prim::Erfc, -5.0, 9.0),
         (Prim::Sin, -100.0, 100.0),
         (Prim::Cos, -100.0, 100.0),
         (Prim::Rsqrt, 1e-3, 1e3),
@@ -312,10 +313,14 @@ fn functions_have_the_edges_of_ieee() {
         (Prim::Tanh, -1e4, -1.0),
         (Prim::Erf, inf, 1.0),
         (Prim::Erf, -inf, -1.0),
+        (Prim::Erfc, inf, 0.0),
+        (Prim::Erfc, 1e4, 0.0),
+        (Prim::Erfc, -inf, 2.0),
         (Prim::Exp, f64::NAN, f64::NAN),
         (Prim::Log, f64::NAN, f64::NAN),
         (Prim::Tanh, f64::NAN, f64::NAN),
         (Prim::Erf, f64::NAN, f64::NAN),
+        (Prim::Erfc, f64::NAN, f64::NAN),
     ];
     for (prim, x, e) in cases {
         let f = function("f", &[batch(&[])], |b, v| vec![b.map(prim, &[v[0]])]);

@@ -63,7 +63,7 @@ struct Scope {
     ids: Value,
 }
 
-const UNARY: [Prim; 17] = [
+const UNARY: [Prim; 18] = [
     Prim::Neg,
     Prim::Abs,
     Prim::Sign,
@@ -78,6 +78,7 @@ const UNARY: [Prim; 17] = [
     Prim::Cos,
     Prim::Tanh,
     Prim::Erf,
+    Prim::Erfc,
     Prim::Pow,
     Prim::Rem,
     Prim::Cast(DType::F32),
