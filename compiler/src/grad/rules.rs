@@ -3,7 +3,7 @@
 
 use super::function::Back;
 use crate::program::{ReduceOp, Value};
-use dlc_plan::Prim;
+use dlc_plan::{DType, Host, Prim, Size};
 
 /// Whether a primitive has a derivative by its operand `k`, where both are real.
 pub(super) fn passes(prim: Prim, k: usize) -> bool {
@@ -178,21 +178,41 @@ fn extreme(c: &mut Back, prim: Prim, k: usize, dy: Value) -> Value {
     c.map(Prim::Where, &[lost, zero, kept])
 }
 
+/// The number of each element among those that are reduced to one, and how many these are.
+fn places(c: &mut Back, x: Value, axes: &[usize]) -> (Value, Value) {
+    let shape = c.b.shape(x);
+    let mut count = Size::one();
+    let mut place: Option<Value> = None;
+    for axis in axes.iter().rev() {
+        let own = c.b.iota(DType::I64, &shape, *axis);
+        let step = c.b.host(DType::I64, Host::Size(count.clone()));
+        let own = if count.is(1) { own } else { c.b.zip(Prim::Mul, &[own, step]) };
+        place = Some(place.map_or(own, |place| c.map(Prim::Add, &[place, own])));
+        count = count.times(&shape[*axis]);
+    }
+    let place = place.unwrap_or_else(|| c.b.full(DType::I64, 0.0, &shape));
+    (place, c.b.host(DType::I64, Host::Size(count)))
+}
+
 /// The cotangent of what a reduction goes over.
 pub(super) fn reduced(c: &mut Back, op: ReduceOp, axes: &[usize], dy: Value) -> Value {
     match op {
         ReduceOp::Sum => c.spread(dy, axes),
-        // Shared evenly among all that are equal to the extreme.
+        // To the first of all that are equal to the extreme, counted along the axes in their order.
         ReduceOp::Max | ReduceOp::Min => {
             let (x, y) = (c.x(0), c.y());
-            let dtype = c.dtype(dy);
             let extreme = c.spread(y, axes);
             let hit = c.map(Prim::Eq, &[x, extreme]);
-            let ones = c.map(Prim::Cast(dtype), &[hit]);
-            let count = c.b.reduce(ReduceOp::Sum, ones, axes);
-            let share = c.map(Prim::Div, &[dy, count]);
-            let (share, zero) = (c.spread(share, axes), c.like(x, 0.0));
-            c.map(Prim::Where, &[hit, share, zero])
+            let (place, count) = places(c, x, axes);
+            let shape = c.b.shape(x);
+            let count = c.b.stretch(count, &shape);
+            let place = c.map(Prim::Where, &[hit, place, count]);
+            let first = c.b.reduce(ReduceOp::Min, place, axes);
+            let first = c.spread(first, axes);
+            let is_first = c.map(Prim::Eq, &[place, first]);
+            let own = c.map(Prim::And, &[hit, is_first]);
+            let (dy, zero) = (c.spread(dy, axes), c.like(x, 0.0));
+            c.map(Prim::Where, &[own, dy, zero])
         }
         // The product of all others. Zeros are taken out of the product and counted: an element gets something only if
         // there is no zero but itself.

@@ -344,8 +344,8 @@ fn corners_are_those_of_pytorch() {
         gradients(&[line(at.len() as i64)], vec![tensor(&[at.len()], at)], |b, x| vec![b.reduce(op, x[0], &[0])])
             .remove(0)
     };
-    assert_eq!(reduced(ReduceOp::Max, &[3.0, 1.0, 3.0]), [0.5, 0.0, 0.5]);
-    assert_eq!(reduced(ReduceOp::Min, &[f64::NEG_INFINITY; 2]), [0.5, 0.5]);
+    assert_eq!(reduced(ReduceOp::Max, &[3.0, 1.0, 3.0]), [1.0, 0.0, 0.0]);
+    assert_eq!(reduced(ReduceOp::Min, &[f64::NEG_INFINITY; 2]), [1.0, 0.0]);
     assert_eq!(reduced(ReduceOp::Prod, &[2.0, 0.0, 3.0]), [0.0, 6.0, 0.0]);
     assert_eq!(reduced(ReduceOp::Prod, &[0.0, 0.0, 3.0]), [0.0, 0.0, 0.0]);
     assert_eq!(reduced(ReduceOp::Prod, &[2.0, 5.0]), [5.0, 2.0]);
