@@ -85,6 +85,14 @@ def activations():
     ):
         elementwise(name, f"{name}(x)", f)
         function(f"{name}.none", f"{name}(x)", f, x=torch.zeros(2, 0))
+    # Far down, PyTorch's float32 has few digits or none; one number alone.
+    root = math.sqrt(2 / math.pi)
+    for x in (-3.0, -4.0, -5.5, -9.0):
+        normal_tail = lambda x: x * torch.special.erfc(-x / math.sqrt(2)) / 2
+        tag = f"{-x:g}".replace(".", "_")
+        function(f"gelu.{tag}", "gelu(x)", normal_tail, exact=True, x=torch.tensor([x]))
+        logistic = lambda x: x * torch.sigmoid(2 * root * (x + 0.044715 * x**3))
+        function(f"gelu_tanh.{tag}", "gelu_tanh(x)", logistic, exact=True, x=torch.tensor([x]))
     for name, f in (("relu6", F.relu6), ("hard_sigmoid", F.hardsigmoid), ("hard_swish", F.hardswish)):
         function(f"{name}.corners", f"{name}(x)", f, x=corners)
     elementwise("softsign", "softsign(x)", F.softsign, edges=("zero", "hundred"))
@@ -225,10 +233,19 @@ def convolutions():
     strided = lambda x, w, b: F.conv2d(F.pad(x, (1, 1, 0, 1)), w, b, stride=2, groups=4)
     function("conv2d.same.stride", 'x -> l: Conv2d(4, 3, stride = 2, padding = "same", groups = 4)', strided, x=x2, l_weight=w, l_bias=b)
     function("max_pool", "max_pool(x)", lambda x: F.max_pool2d(x, 2), x=x2)
+    # Equal elements: the first gets the gradient.
+    ties = torch.tensor([[1, 1, 0, 2], [1, 1, 2, 2], [0, 0, 0, 0], [0, -0.0, 3, 0], [5, 5, 5, 5]]).expand(2, 1, 5, 4).clone()
+    function("max_pool.ties", "max_pool(x, 2, stride = 1)", lambda x: F.max_pool2d(x, 2, 1), x=ties)
+    function("max.ties", "max[-1](x)", lambda x: x.max(-1).values, x=ties)
+    function("min.ties", "min[2](x)", lambda x: x.min(2).values, x=ties)
     function("max_pool.overlap", "max_pool(x, 3, stride = 2, padding = 1)", lambda x: F.max_pool2d(x, 3, 2, 1), x=x2)
     function("avg_pool", "avg_pool(x, 3)", lambda x: F.avg_pool2d(x, 3), x=x2)
     function("avg_pool.overlap", "avg_pool(x, 3, stride = 2, padding = 1)", lambda x: F.avg_pool2d(x, 3, 2, 1), x=x2)
     function("adaptive_avg_pool", "adaptive_avg_pool(x, 3, 7)", lambda x: F.adaptive_avg_pool2d(x, (3, 7)), x=x2)
+    odd = normal("adaptive_avg_pool.odd/x", 2, 2, 7, 5)
+    for case, h, w in (("odd", 3, 2), ("more", 9, 5), ("one", 1, 4)):
+        call, parts = f"adaptive_avg_pool(x, {h}, {w})", (h, w)
+        function(f"adaptive_avg_pool.{case}", call, lambda x, parts=parts: F.adaptive_avg_pool2d(x, parts), x=odd)
     function("global_avg_pool", "global_avg_pool(x)", lambda x: F.adaptive_avg_pool2d(x, 1)[:, :, 0, 0], x=x2)
 
 

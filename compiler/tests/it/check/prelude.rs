@@ -99,6 +99,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("attention", "attention_is_its_formula"),
     ("rope", "rope_turns_pairs"),
     ("same_padding", "every_function_and_layer_is_as_pytorch_has_it"),
+    ("parts_of", "every_function_and_layer_is_as_pytorch_has_it"),
     ("Embedding", "inputs_that_index_a_table_are_bounded_by_it"),
     ("dropout", "dropout_drops_elements"),
     ("channel_dropout", "channel_dropout_drops_whole_channels"),
