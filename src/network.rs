@@ -1,12 +1,13 @@
 //! A network in a program: takes a plan with the code of its kernels, from `model!` or from machine code made a moment ago;
 //! gives its weights by name, its entries, and training.
 
+use crate::adapters::{self, Kept};
 use crate::error::{Error, Result, code};
 use crate::machine::{self, Machine, Named};
 use crate::train::{self, Outcome, Watch};
 use dlc_plan::kernel::KernelFn;
 use dlc_plan::plan::{Call, Step};
-use dlc_plan::recipe::{self, Length, Recipe};
+use dlc_plan::recipe::{self, Length, Lora, Recipe};
 use dlc_plan::{Host, HostState, HostVar, Plan};
 use dlc_runtime::tensor::Tensor;
 use dlc_runtime::{Engine, Kernels};
@@ -36,6 +37,8 @@ pub struct Network {
     micro_batches: u64,
     /// What the sum of their gradients is to be divided by.
     over: f64,
+    /// What a merge has changed, as it was before.
+    kept: Option<Kept>,
 }
 
 impl Network {
@@ -63,7 +66,7 @@ impl Network {
             engine.run("init", &state, &[])?;
         }
         let weights = recipe.as_ref().and_then(|recipe| recipe.weights.clone());
-        Ok(Network { engine, recipe, weights, state, micro_batches: 0, over: 0.0 })
+        Ok(Network { engine, recipe, weights, state, micro_batches: 0, over: 0.0, kept: None })
     }
 
     /// Takes the weights of a file: safetensors, an index of several, `.npz`, PyTorch's or GGUF. All must be there and all be
@@ -82,7 +85,58 @@ impl Network {
     /// # Errors
     /// When the file cannot be written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        machine::save(&self.engine, path.as_ref(), &[])
+        match (self.lora(), &self.kept) {
+            (Ok(lora), Some(_)) => adapters::merge::save_plain(&self.engine, lora, path.as_ref(), &[]),
+            _ => machine::save(&self.engine, path.as_ref(), &[]),
+        }
+    }
+
+    /// The adapter of its training.
+    fn lora(&self) -> Result<&Lora> {
+        let lora = self.recipe.as_ref().and_then(|recipe| recipe.lora.as_ref());
+        lora.ok_or_else(|| {
+            Error::spec(code::CANNOT_RUN, "this network has no adapter: `lora = ..` in a training names one")
+        })
+    }
+
+    /// Takes an adapter, and what was trained beside it, from a folder that PEFT or dlc has written. Gives what there is to
+    /// say about it. The base comes from [`Network::load`].
+    ///
+    /// # Errors
+    /// When it is none, or for another base, or asks for what is not here: then nothing is changed.
+    pub fn load_adapter(&mut self, folder: impl AsRef<Path>) -> Result<Vec<String>> {
+        let lora = self.lora()?.clone();
+        adapters::load(&mut self.engine, &lora, folder.as_ref())
+    }
+
+    /// Writes the adapter, and what was trained beside it, into a folder that PEFT can load.
+    ///
+    /// # Errors
+    /// When there is no adapter, or a file cannot be written.
+    pub fn save_adapter(&self, folder: impl AsRef<Path>) -> Result<()> {
+        adapters::save(&self.engine, self.lora()?, folder.as_ref(), None)
+    }
+
+    /// Takes the adapter into the weights that it adapts: from here on it adds nothing, and [`Network::save`] writes the
+    /// plain model.
+    ///
+    /// # Errors
+    /// When there is no adapter, or merging would change nothing.
+    pub fn merge(&mut self) -> Result<()> {
+        let lora = self.lora()?.clone();
+        self.kept = Some(adapters::merge(&mut self.engine, &lora)?);
+        Ok(())
+    }
+
+    /// Takes a merge back: base and adapter are as they were, bit by bit.
+    ///
+    /// # Errors
+    /// When nothing has been merged.
+    pub fn unmerge(&mut self) -> Result<()> {
+        match self.kept.take() {
+            Some(kept) => adapters::unmerge(&mut self.engine, &kept),
+            None => Err(Error::spec(code::CANNOT_RUN, "nothing has been merged")),
+        }
     }
 
     /// Runs an entry on tensors by name; gives its outputs by name.

@@ -3,6 +3,8 @@
 //!
 //! What is computed is in the plan's entries. A training uses these, each where the plan has it:
 //! - `init` gives every weight its first value, and the optimizer's states where these do not begin as 0;
+//! - `where` takes all rows of a source's columns and gives a truth for each, whether it is a sample; where there is none,
+//!   all are;
 //! - `statistics` takes all rows of the training split, once, and gives what `columns` takes besides a batch's own rows;
 //! - `columns` takes some rows of the source's columns and gives the columns of a batch under their names; where there is
 //!   none, the source's columns are the batch;

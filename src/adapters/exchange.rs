@@ -37,6 +37,8 @@ struct Pair {
     /// Its shape in the file, and whether rows and columns are exchanged there.
     shape: Vec<usize>,
     turned: bool,
+    /// Whether it is stored beyond the lengths of this weight's columns, and which axis of that is summed over.
+    beyond: Option<(String, usize)>,
 }
 
 /// The file at a path, which may be a folder, and the configuration beside it, if there is one.
@@ -76,7 +78,8 @@ fn pairs(machine: &dyn Machine, lora: &Lora) -> Vec<Pair> {
             let Some(weight) = of(&ours) else { continue };
             let theirs = name(param, adapted.table).unwrap_or(param);
             let (shape, turned) = their_shape(weight, of(&adapted.weight), param, window);
-            found.push(Pair { theirs: joined(lora, module(adapted), theirs), ours, shape, turned });
+            let beyond = (param == "magnitude").then(|| (adapted.weight.clone(), usize::from(!adapted.inner_first)));
+            found.push(Pair { theirs: joined(lora, module(adapted), theirs), ours, shape, turned, beyond });
         }
     }
     found
@@ -111,7 +114,7 @@ fn beside(machine: &dyn Machine, lora: &Lora) -> Vec<Pair> {
             Some((module, last)) if modules.contains(module) => joined(lora, module, &format!("base_layer.{last}")),
             Some(_) | None => joined(lora, "", &weight.name),
         };
-        Pair { ours: weight.name.clone(), theirs, shape: weight.shape.clone(), turned: false }
+        Pair { ours: weight.name.clone(), theirs, shape: weight.shape.clone(), turned: false, beyond: None }
     };
     trained.map(pair).collect()
 }
@@ -127,7 +130,12 @@ pub fn save(machine: &dyn Machine, lora: &Lora, folder: &Path, carried: Option<&
     let mut tensors: Vec<(String, Tensor)> = Vec::new();
     for pair in own.iter().chain(&beside) {
         let tensor = machine.weight(&pair.ours)?;
-        tensors.push((pair.theirs.clone(), if pair.turned { turned(&tensor, &pair.shape)? } else { tensor }));
+        let tensor = match &pair.beyond {
+            Some(base) => shifted(&tensor, &lengths(machine, base)?, 1.0)?,
+            None if pair.turned => turned(&tensor, &pair.shape)?,
+            None => tensor,
+        };
+        tensors.push((pair.theirs.clone(), tensor));
     }
     let named: Vec<(&str, &Tensor)> = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
     // PEFT looks for this entry.
@@ -187,7 +195,12 @@ pub fn load(machine: &mut dyn Machine, lora: &Lora, path: &Path) -> Result<Vec<S
             continue;
         }
         let tensor = cast(file.read(stored).expect("the name is one of the file's")?, DType::F32);
-        found.push((ours.clone(), if turn { turned_back(&tensor, &shape_of(machine, &ours))? } else { tensor }));
+        let tensor = match pair.and_then(|pair| pair.beyond.as_ref()) {
+            Some(base) => shifted(&tensor, &lengths(machine, base)?, -1.0)?,
+            None if turn => turned_back(&tensor, &shape_of(machine, &ours))?,
+            None => tensor,
+        };
+        found.push((ours, tensor));
     }
     trouble.absent =
         pairs.iter().filter(|pair| file.get(&pair.theirs).is_none()).map(|pair| pair.theirs.clone()).collect();
@@ -257,6 +270,24 @@ impl Trouble<'_> {
         }
         Err(Error::file(code::ADAPTER, message).note(lines.join("\n")))
     }
+}
+
+/// The lengths of a matrix' columns, or of its rows, in double precision: the axis with that number is summed over.
+fn lengths(machine: &dyn Machine, (name, inner): &(String, usize)) -> Result<Vec<f64>> {
+    let weight = machine.weight(name)?;
+    let columns = weight.shape().get(1).copied().unwrap_or(1).max(1);
+    let mut sums = vec![0.0; weight.shape().get(1 - inner).copied().unwrap_or(0)];
+    for (i, x) in weight.to_f32_vec().into_iter().enumerate() {
+        let at = if *inner == 0 { i % columns } else { i / columns };
+        sums[at] += f64::from(x) * f64::from(x);
+    }
+    Ok(sums.into_iter().map(f64::sqrt).collect())
+}
+
+/// A tensor with numbers added, or taken off.
+fn shifted(tensor: &Tensor, by: &[f64], sign: f64) -> Result<Tensor> {
+    let moved = tensor.to_f32_vec().into_iter().zip(by).map(|(x, by)| (f64::from(x) + sign * by) as f32).collect();
+    Tensor::from_f32(tensor.shape().to_vec(), moved).map_err(Error::from)
 }
 
 /// A matrix with its rows as columns, in the shape that a file has for it.

@@ -88,6 +88,25 @@ pub fn grad() -> Command {
         .arg(threads())
 }
 
+/// An adapter into its base.
+pub fn merge() -> Command {
+    Command::new("merge")
+        .about("Take an adapter into the weights that it adapts, and write the plain model")
+        .after_help("On rows of the training's data, where that is there, the outputs before and after are compared.")
+        .arg(spec())
+        .arg(text("TRAIN", "The training with the adapter, where the spec has several"))
+        .arg(
+            path("adapter", "The adapter: a folder that PEFT or dlc has written, or the file in it")
+                .long("adapter")
+                .value_name("FOLDER")
+                .required(true),
+        )
+        .arg(path("out", "The safetensors file to write").long("out").value_name("FILE").required(true))
+        .arg(weights())
+        .arg(set())
+        .arg(threads())
+}
+
 /// Weights in another format.
 pub fn convert() -> Command {
     Command::new("convert")

@@ -1,8 +1,10 @@
-//! `dlc check`: everything that is wrong with a spec, at once.
+//! `dlc check`: everything that is wrong with a spec, at once; of a sound one, what its adapters come to.
 
 use super::fail::{Fail, Outcome, print, tell};
 use super::spec::Source;
+use super::table::table;
 use clap::ArgMatches;
+use dlc_compiler::pipeline::Goal;
 use dlc_grammar::Diagnostic;
 
 /// Checks all of a spec.
@@ -13,5 +15,12 @@ pub fn main(args: &ArgMatches, json: bool) -> Outcome {
         return Err(Fail::Spec(found.diagnostics, found.sources));
     }
     tell(&found.diagnostics, &found.sources, json);
-    print(&format!("{} is sound\n", source.name()))
+    let mut text = format!("{} is sound\n", source.name());
+    for item in source.items(None)?.iter().filter(|item| item.is_adapted) {
+        // What cannot be compiled without its files has no table.
+        if let Ok(compiled) = source.compiled(Goal::Steps { item: Some(&item.name) }) {
+            text.extend(table(&compiled));
+        }
+    }
+    print(&text)
 }

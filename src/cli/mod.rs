@@ -16,6 +16,8 @@ mod train;
 mod weights;
 
 mod convert;
+mod merge;
+mod table;
 
 mod doc;
 mod fmt;
@@ -29,13 +31,14 @@ use std::process::ExitCode;
 type Row = (fn() -> Command, fn(&ArgMatches, bool) -> Outcome);
 
 /// Every command, in the order in which help shows them.
-const COMMANDS: [Row; 9] = [
+const COMMANDS: [Row; 10] = [
     (args::new, new::main),
     (args::check, check::main),
     (args::compile, compile::main),
     (args::train, train::main),
     (args::run, run::main),
     (args::grad, grad::main),
+    (args::merge, merge::main),
     (args::convert, convert::main),
     (args::doc, doc::main),
     (args::fmt, fmt::main),

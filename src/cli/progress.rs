@@ -160,7 +160,7 @@ pub fn short(value: f64) -> String {
 }
 
 /// A whole number with its thousands set apart.
-fn count(value: f64) -> String {
+pub fn count(value: f64) -> String {
     let digits = format!("{value:.0}");
     let mut text = String::new();
     for (place, digit) in digits.chars().enumerate() {

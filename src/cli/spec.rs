@@ -20,6 +20,8 @@ pub struct Item {
     /// Its documentation.
     pub docs: String,
     is_training: bool,
+    /// Whether it is a training with an adapter.
+    pub is_adapted: bool,
 }
 
 impl Item {
@@ -69,8 +71,11 @@ impl Source {
                 ast::Item::Import(_) | ast::Item::Const(_) | ast::Item::Fn(_) => return None,
                 ast::Item::Net(_) | ast::Item::Config(_) => return None,
             };
+            let adapts = |entry: &ast::Entry| matches!(&entry.kind, ast::EntryKind::Attr { names, .. } if names[0].text == "lora");
+            let is_adapted =
+                matches!(item, ast::Item::Config(config) if is_training && config.entries.iter().any(adapts));
             let docs = item.docs().map_or_else(String::new, |docs| docs.text.clone());
-            Some(Item { name: item.name()?.text.clone(), docs, is_training })
+            Some(Item { name: item.name()?.text.clone(), docs, is_training, is_adapted })
         };
         let all: Vec<Item> = spec.items.iter().filter_map(item).collect();
         let Some(wanted) = name else { return Ok(all) };
@@ -108,6 +113,11 @@ impl Source {
         }
         tell(&diagnostics, &sources, json);
         Ok(tree(&spec))
+    }
+
+    /// Compiles it without a word.
+    pub fn compiled(&self, goal: Goal) -> Result<Compiled, Fail> {
+        self.watched(goal, &mut |_, _| {})
     }
 
     /// Compiles it; warnings are told.

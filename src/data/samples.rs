@@ -137,10 +137,16 @@ impl Samples {
 
     /// The rows of each part, as a data item shares them out. Rows go to parts at random; windows, which may overlap, are cut
     /// after the ids have been shared out in order, so that nothing that is held out is seen in training.
-    pub fn share(&mut self, data: &Data) -> Result<Parts> {
+    ///
+    /// `kept` are the rows that are samples, where not all are; windows are of all.
+    pub fn share(&mut self, data: &Data, kept: Option<&[u32]>) -> Result<Parts> {
         let rows = self.rows();
         let Rows::Windows { length, stride, pieces } = &mut self.rows else {
-            return shares(&data.name, rows, &data.split);
+            let Some(kept) = kept else { return shares(&data.name, rows, &data.split) };
+            let mut parts = shares(&data.name, u32::try_from(kept.len()).unwrap_or(u32::MAX), &data.split)?;
+            let numbers = parts.iter_mut().flat_map(|(_, numbers)| numbers);
+            numbers.for_each(|number| *number = kept[*number as usize]);
+            return Ok(parts);
         };
         if data.split.is_empty() {
             return Ok(vec![(Part::Train, (0..rows).collect())]);
@@ -172,6 +178,11 @@ impl Samples {
             same.map(|(_, length)| *length).max().unwrap_or(0)
         };
         self.encoded.iter().map(alike).collect()
+    }
+
+    /// The source's own columns, all rows of them, without ids.
+    pub fn own(&self) -> &Columns {
+        &self.columns
     }
 
     /// The tensors of some rows, those of ids filled up to the lengths given.

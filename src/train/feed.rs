@@ -40,14 +40,16 @@ impl Feed {
         let mut reader = Reader::new(folder, &data.encodings, wanted(machine));
         let mut all = reader.read(&data.source)?;
         let mut parts: Vec<(Part, Rows)> = Vec::new();
-        for (part, numbers) in all.share(data)? {
+        let samples = kept(machine, &all)?;
+        for (part, numbers) in all.share(data, samples.as_deref())? {
             parts.push((part, Rows { source: 0, numbers }));
         }
         let mut sources = vec![all];
         for (part, source) in [(Part::Valid, &data.valid), (Part::Test, &data.test)] {
             if let Some(source) = source {
                 let own = reader.read(source)?;
-                parts.push((part, Rows { source: sources.len(), numbers: (0..own.rows()).collect() }));
+                let numbers = kept(machine, &own)?.unwrap_or_else(|| (0..own.rows()).collect());
+                parts.push((part, Rows { source: sources.len(), numbers }));
                 sources.push(own);
             }
         }
@@ -195,6 +197,17 @@ impl<'a> Batch<'a> {
     }
 }
 
+/// The rows of a source that are samples; none where all are.
+fn kept(machine: &mut dyn Machine, samples: &Samples) -> Result<Option<Vec<u32>>> {
+    let Some((inputs, _)) = machine.ports("where") else { return Ok(None) };
+    let names: Vec<String> = inputs.iter().map(|port| port.name.clone()).collect();
+    let given: Vec<(&str, &Tensor)> =
+        names.iter().filter_map(|name| Some((name.as_str(), samples.own().get(name)?))).collect();
+    let truths = machine.run("where", &HostState::default(), &given)?;
+    let truths = find(&truths, "where").map_or(Vec::new(), Tensor::to_f32_vec);
+    Ok(Some((0..).zip(truths).filter(|(_, truth)| *truth != 0.0).map(|(row, _)| row).collect()))
+}
+
 /// Those tensors that an entry takes.
 fn inputs<'a>(machine: &dyn Machine, entry: &str, given: &'a Named) -> Vec<(String, &'a Tensor)> {
     let ports = machine.ports(entry).map_or(&[][..], |(inputs, _)| inputs);
@@ -221,7 +234,7 @@ fn wanted(machine: &dyn Machine) -> Vec<Wanted> {
         }
     };
     let statistics = made("statistics");
-    for (name, dtype) in ["statistics", "columns", "augment"].iter().flat_map(|entry| names(entry, false)) {
+    for (name, dtype) in ["where", "statistics", "columns", "augment"].iter().flat_map(|entry| names(entry, false)) {
         if !statistics.contains(&name) {
             add(name, dtype);
         }

@@ -38,6 +38,7 @@ CASES = {
     "bert": (bert, segments, first_token, dict(r=2, lora_alpha=3, target_modules=["query", "value"], bias="lora_only", modules_to_save=["classifier"])),
     "gpt2": (gpt2, plain, each_token, dict(r=2, lora_alpha=8, target_modules=["c_attn", "mlp.c_fc", "mlp.c_proj"], rank_pattern={r"mlp\.c_fc": 3, r"mlp\.c_proj": 3}, fan_in_fan_out=True)),
     "table": (distilbert, masked, first_token, dict(r=3, lora_alpha=3, target_modules=["word_embeddings", "layer.1.ffn.lin1"])),
+    "dora": (distilbert, masked, first_token, dict(r=2, lora_alpha=4, target_modules=["q_lin", "lin2"], use_dora=True)),
     "llama2": (llama2, plain, each_token, dict(r=4, lora_alpha=6, use_rslora=True, target_modules=LINEAR, layers_to_transform=[1])),
 }  # fmt: skip
 
@@ -48,6 +49,8 @@ def ours(name):
     for theirs, own in ((".lora_A.default.weight", ".lora.A"), (".lora_B.default.weight", ".lora.B"), (".lora_embedding_A.default", ".lora.A"), (".lora_embedding_B.default", ".lora.B")):
         if name.endswith(theirs):
             return name.removesuffix(theirs) + own, True
+    if name.endswith(".lora_magnitude_vector.default.weight"):
+        return name.removesuffix("_magnitude_vector.default.weight") + ".magnitude", False
     return name, False
 
 
@@ -72,20 +75,28 @@ def spec_shape(p, turned):
     return p.detach().T if turned else p.detach()
 
 
-def golden(name):
-    module, inputs, loss, config = made(name)
-    model = peft.get_peft_model(module, config).double()
-    parameters = trained(model)
+def begin(parameters, lengths):
+    """The first values of an adapter; what is trained beside it begins as it is."""
     with torch.no_grad():
         for own, (p, turned) in parameters.items():
             if turned:
                 p.copy_(torch.tensor(weight(own, tuple(p.T.shape))).T)
+            elif own in lengths:
+                p.copy_(lengths[own] + torch.tensor(weight(own, tuple(p.shape))))
+
+
+def golden(name):
+    module, inputs, loss, config = made(name)
+    model = peft.get_peft_model(module, config).double()
+    parameters = trained(model)
+    lengths = {own: p.detach().clone() for own, (p, _) in parameters.items() if own.endswith(".magnitude")}
+    begin(parameters, lengths)
     folder = FOLDER / name
     model.float().save_pretrained(folder / "peft")
     (folder / "peft" / "README.md").unlink(missing_ok=True)
     model.double()
     tensors = {}
-    optimizer = torch.optim.AdamW([p for p, _ in parameters.values()], lr=1e-3, weight_decay=0.01)
+    optimizer = torch.optim.AdamW([p for p, _ in parameters.values()], lr=1e-3, weight_decay=0 if lengths else 0.01)
     for step in range(20):
         optimizer.zero_grad()
         out = logits(model, **inputs)
@@ -97,11 +108,9 @@ def golden(name):
                 tensors[f"grad/{own}"] = (p.grad.T if turned else p.grad).clone()
         optimizer.step()
     for own, (p, turned) in parameters.items():
-        tensors[f"trained/{own}"] = spec_shape(p, turned).clone()
-    with torch.no_grad():
-        for own, (p, turned) in parameters.items():
-            if turned:
-                p.copy_(torch.tensor(weight(own, tuple(p.T.shape))).T)
+        # A spec has a magnitude beyond the lengths of the base's columns.
+        tensors[f"trained/{own}"] = spec_shape(p, turned) - lengths.get(own, 0)
+    begin(parameters, lengths)
     adapted = {own.removesuffix(".lora.A") for own in parameters if own.endswith(".lora.A")}
     merged = dict(model.merge_and_unload().named_parameters())
     for module in sorted(adapted):

@@ -168,7 +168,12 @@ fn files(name: &str, net: &mut Network, lora: &Lora) {
         net.engine_mut().set_weight(&w, &zeros).expect("it has this shape");
     }
     adapters::load(net.engine_mut(), lora, &golden_folder(name).join("peft")).unwrap_or_else(|e| panic!("{name}: {e}"));
-    assert!(all_weights(net) == all && run(net, "forward") == expected, "{name}: PEFT's file has our numbers");
+    let off = apart(of(&run(net, "forward"), "logits"), of(&expected, "logits"));
+    assert!(off <= 1e-5, "{name}: with PEFT's file logits are {off:e} off");
+    // Magnitudes are stored beyond the lengths of columns, so that they are rounded twice.
+    let exact = lora.adapted.iter().all(|adapted| adapted.params.len() == 2);
+    let alike = |net: &Network| all_weights(net) == all;
+    assert!(!exact || alike(net), "{name}: PEFT's file has our numbers");
     let scratch = Scratch::new();
     adapters::save(net.engine(), lora, &scratch.0, None).expect("it can be written");
     let ours = golden_folder(name).join("ours");
@@ -186,7 +191,7 @@ fn files(name: &str, net: &mut Network, lora: &Lora) {
         );
     }
     adapters::load(net.engine_mut(), lora, &scratch.0).unwrap_or_else(|e| panic!("{name}: {e}"));
-    assert!(all_weights(net) == all, "{name}: what is written is read as it was");
+    assert!(!exact || alike(net), "{name}: what is written is read as it was");
 }
 
 #[test]
@@ -212,4 +217,104 @@ fn llama_with_an_adapter_on_all_of_its_last_layer_is_that_of_peft() {
 #[test]
 fn tables_are_adapted_as_peft_does() {
     family("table");
+}
+
+#[test]
+fn magnitudes_of_their_own_are_those_of_peft() {
+    family("dora");
+}
+
+/// What is wrong with a file of an adapter, or with what it says about itself.
+fn refused(change: &dyn Fn(&mut serde_json::Map<String, serde_json::Value>)) -> String {
+    let (mut net, lora) = twin("distilbert");
+    let from = golden_folder("distilbert").join("peft");
+    let text = std::fs::read_to_string(from.join("adapter_config.json")).expect("it is committed");
+    let mut keys = serde_json::from_str(&text).expect("it is JSON");
+    change(&mut keys);
+    let scratch = Scratch::new();
+    scratch.file("adapter_config.json", serde_json::to_vec(&keys).expect("it is JSON"));
+    let tensors = "adapter_model.safetensors";
+    std::fs::copy(from.join(tensors), scratch.path(tensors)).expect("it is committed");
+    let all = all_weights(&net);
+    let said = match adapters::load(net.engine_mut(), &lora, &scratch.0) {
+        Ok(notes) => return notes.join("; "),
+        Err(error) => error.to_string(),
+    };
+    assert!(all_weights(&net) == all, "what is refused changes nothing");
+    said
+}
+
+#[test]
+fn every_key_of_a_configuration_is_honoured_ignored_or_refused_by_name() {
+    use dlc::adapters::config::{KEYS, Policy};
+    let text =
+        std::fs::read_to_string(golden_folder("distilbert").join("peft/adapter_config.json")).expect("it is there");
+    let keys: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&text).expect("it is JSON");
+    let known: Vec<&str> = KEYS.iter().map(|(key, _)| *key).collect();
+    assert_eq!(known, keys.keys().map(String::as_str).collect::<Vec<_>>(), "these are the keys of PEFT 0.21");
+    for (key, policy) in KEYS {
+        if let Policy::Refused(why) = policy {
+            let said = refused(&|keys| drop(keys.insert(key.into(), serde_json::json!({ "on": 1 }))));
+            assert!(said.contains(&format!("`{key}` is not here: {why}")), "{said}");
+        }
+    }
+    assert_eq!(refused(&|keys| drop(keys.insert("brand_new".into(), serde_json::Value::Null))), "");
+    let cases: [(&str, serde_json::Value, &str); 12] = [
+        ("brand_new", serde_json::json!(3), "`brand_new` is not known, and it is active: 3"),
+        ("r", serde_json::json!(8), "has rank 8 there and 4 here: `rank = 8`"),
+        ("lora_alpha", serde_json::json!(4), "has scale 1 there and 2 here: `scale = 1`"),
+        ("use_rslora", serde_json::json!(true), "has scale 4 there and 2 here: `scale = 4`"),
+        (
+            "alpha_pattern",
+            serde_json::json!({ "q_lin": 4 }),
+            "`distilbert.transformer.layer.0.attention.q_lin` has scale 1",
+        ),
+        ("rank_pattern", serde_json::json!({ "^classifier": 1 }), "`classifier` has rank 1 there and 4 here"),
+        ("use_dora", serde_json::json!(true), "`use_dora` is true there"),
+        ("peft_type", serde_json::json!("LOHA"), "`peft_type` is LOHA, and adapters here are LORA"),
+        (
+            "init_lora_weights",
+            serde_json::json!("pissa_niter_4"),
+            "`init_lora_weights` is pissa_niter_4, which changes the base",
+        ),
+        ("target_modules", serde_json::json!(["q_lin"]), "`classifier` is no target there"),
+        ("exclude_modules", serde_json::json!(["q_lin"]), "attention.q_lin` is no target there"),
+        ("lora_dropout", serde_json::json!(0.1), "it was trained with a dropout of 0.1"),
+    ];
+    for (key, value, expected) in cases {
+        let said = refused(&|keys| drop(keys.insert(key.into(), value.clone())));
+        assert!(said.contains(expected), "{key}: {said}");
+    }
+}
+
+#[test]
+fn an_adapter_for_another_base_is_told_from_one_that_fits() {
+    let (mut net, lora) = twin("distilbert");
+    let said = |error: Option<dlc::Error>| error.expect("it does not fit").to_string();
+    let other = said(adapters::load(net.engine_mut(), &lora, &golden_folder("llama2").join("peft")).err());
+    assert!(other.contains("has nothing that `Notes` adapts: it is for another base"), "{other}");
+    assert!(other.contains("not adapted here  base_model.model.model.layers.1"), "{other}");
+    let (mut bert, beside) = twin("bert");
+    let error = said(adapters::load(bert.engine_mut(), &beside, &golden_folder("distilbert")).err());
+    assert!(error.contains("cannot read"), "{error}");
+}
+
+#[test]
+fn a_network_attaches_an_adapter_trains_it_merges_it_and_takes_that_back() {
+    let (mut net, _) = twin("bert");
+    let before = run(&mut net, "forward");
+    net.load_adapter(golden_folder("bert").join("ours")).expect("it fits");
+    let inputs = batch(net.engine().ports("accumulate").or(net.engine().ports("step")).expect("it trains").0);
+    let inputs: Vec<(&str, &Tensor)> = inputs.iter().map(|(n, t)| (n.as_str(), t)).collect();
+    let first = net.step(&inputs).expect("it trains");
+    assert!(net.step(&inputs).expect("it trains") < first);
+    let all = all_weights(&net);
+    net.merge().expect("it changes weights");
+    let scratch = Scratch::new();
+    net.save(scratch.path("plain.safetensors")).expect("it can be written");
+    let plain = TensorFile::open(&scratch.path("plain.safetensors")).expect("it is sound");
+    assert!(plain.names().all(|name| !name.contains("lora")) && plain.names().count() > 10);
+    net.unmerge().expect("it was merged");
+    assert!(all_weights(&net) == all && run(&mut net, "forward") != before);
+    assert!(net.unmerge().is_err(), "there is nothing more to take back");
 }

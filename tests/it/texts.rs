@@ -165,7 +165,7 @@ fn windows_are_cut_after_the_text_was_split() {
         [(Part::Train, Share::Fraction(0.7)), (Part::Valid, Share::Rows(3)), (Part::Test, Share::Fraction(0.2))];
     let encodings = [windows(Encoder::Characters(None), "text", 4, 1)];
     let mut samples = Reader::new(dir.0.as_path(), &encodings, Vec::new()).read(&source).expect("it is text");
-    let parts = samples.share(&data(&source, &split)).expect("it fits");
+    let parts = samples.share(&data(&source, &split), None).expect("it fits");
     let counts: Vec<(Part, usize)> = parts.iter().map(|(part, rows)| (*part, rows.len())).collect();
     assert_eq!(counts, [(Part::Train, 66), (Part::Valid, 3), (Part::Test, 16)]);
     let ids = |rows: &[u32]| {
@@ -177,7 +177,7 @@ fn windows_are_cut_after_the_text_was_split() {
     assert_eq!(ids(&[66, 68]), [70, 71, 72, 73, 72, 73, 74, 75]);
     assert_eq!(ids(&[69]), [77, 78, 79, 80]);
     let too_many = [(Part::Valid, Share::Rows(97))];
-    assert_eq!(samples.share(&data(&source, &too_many)).err().map(|error| error.code), Some("E0613"));
+    assert_eq!(samples.share(&data(&source, &too_many), None).err().map(|error| error.code), Some("E0613"));
 }
 
 #[test]

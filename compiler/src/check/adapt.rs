@@ -194,20 +194,25 @@ impl Checker {
         Some(y)
     }
 
-    /// A rank that is more than the weight's is a mistake.
+    /// A rank that is more than both sides of the weight is a mistake; one that is more than the smaller side is a waste.
     fn check_rank(&mut self, reading: &Reading, sides: &[&[usize]], shape: &[Size]) -> Option<()> {
         let size = |axes: &&[usize]| Size::product(axes.iter().map(|i| &shape[*i])).known();
-        let (Some(rank), Some(most)) = (reading.adapter.rank, sides.iter().filter_map(size).min()) else {
+        let sizes: Vec<i64> = sides.iter().filter_map(size).collect();
+        let (Some(rank), Some(least), Some(most)) = (reading.adapter.rank, sizes.iter().min(), sizes.iter().max())
+        else {
             return Some(());
         };
-        if rank <= most {
+        if rank <= *least {
             return Some(());
         }
         let path = join(&self.member_path(), &self.root().slots[reading.slot].path.clone());
-        let message = format!("rank {rank} is above that of `{path}`, which is {}", self.show_sizes(shape));
-        let d = Diagnostic::error("E0515", reading.adapter.spans.0, message);
-        self.report(d.help(format!("{most} or less: with more there is nothing that it could not be without it")));
-        None
+        let wrong = rank > *most;
+        let how = if wrong { "both sides" } else { "one side" };
+        let message = format!("rank {rank} is above {how} of `{path}`, which is {}", self.show_sizes(shape));
+        let at = reading.adapter.spans.0;
+        let d = if wrong { Diagnostic::error("E0515", at, message) } else { Diagnostic::warning("W0804", at, message) };
+        self.report(d.help(format!("with more than {least} it can do no more, and takes more weights")));
+        (!wrong).then_some(())
     }
 
     /// The adapted weight that a value is, looked at through views.

@@ -58,8 +58,12 @@ impl Made {
 /// The columns of a data item's batches.
 pub fn batch(ck: &mut Checker, data: &Data, counted: &Counted) -> Option<Batch> {
     let plain = plain(ck, data, counted);
+    let kept = match &data.keep {
+        Some(e) => Some(kept(ck, data, counted, e)?),
+        None => None,
+    };
     if data.columns.is_empty() && data.augment.is_empty() {
-        return Some(Batch { columns: plain, ..Batch::default() });
+        return Some(Batch { columns: plain, entries: kept.into_iter().collect(), ..Batch::default() });
     }
     let said = ck.diagnostics.len();
     let first = made(ck, data, counted, Made::Columns, &plain, &[])?;
@@ -80,7 +84,38 @@ pub fn batch(ck: &mut Checker, data: &Data, counted: &Counted) -> Option<Batch> 
     // An entry that computes nothing is none: such columns come as the host makes them.
     entries.retain(|e| !e.outputs.is_empty());
     columns.extend(plain.into_iter().filter(|_| data.columns.is_empty()));
+    entries.extend(kept);
     Some(Batch { columns, entries, encodings })
+}
+
+/// The entry `where`: from the source's columns of numbers to a truth for each row, whether it is a sample.
+fn kept(ck: &mut Checker, data: &Data, counted: &Counted, e: &Expr) -> Option<Entry> {
+    ck.open_entry("where");
+    let mut work = Work::new(ck, data, counted, Made::Columns);
+    for (name, span) in names_in(e) {
+        let Some(column) = work.source_column(&name).filter(|_| !work.inputs.contains(&name)) else { continue };
+        let val = work.input(&name, ty(&column, &work.rows), tags(&column, counted.rows, span));
+        work.sc.define(name.as_str(), val, span);
+    }
+    let unknown = work.unknown(e);
+    let (inputs, sc, rows) = (work.inputs, work.sc, work.rows);
+    let v = if unknown { Val::Poison } else { ck.eval(e, &sc) };
+    match v {
+        Val::Tensor(t) if t.dtype == DType::Bool && t.shape() == [rows] => {
+            let EntryFn { function, .. } = ck.close_entry(&Val::Tensor(t));
+            let (inputs, outputs) = (inputs.into_iter().map(Role::Named).collect(), vec![Role::Named("where".into())]);
+            Some(Entry { name: "where".into(), function, inputs, outputs, guards: Vec::new() })
+        }
+        v => {
+            if !v.is_poison() {
+                let message = format!("`where` says of each row whether it is a sample, got {}", ck.show(&v));
+                let d = Diagnostic::error("E0509", e.span, message);
+                ck.report(d.help("`where = abs(score) >= 1`"));
+            }
+            ck.drop_entry();
+            None
+        }
+    }
 }
 
 /// The source's columns as they are: the batch, where an item defines none.

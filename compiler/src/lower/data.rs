@@ -67,6 +67,8 @@ pub struct Data {
     pub source_span: Span,
     /// The columns that it defines, with their expressions; none where the source's columns are the batch.
     pub columns: Vec<(Vec<Ident>, Expr)>,
+    /// Which rows are samples; all where it does not say.
+    pub keep: Option<Expr>,
     /// What becomes of columns in training.
     pub augment: Vec<(Vec<Ident>, Expr)>,
 }
@@ -121,7 +123,15 @@ pub fn read(ck: &mut Checker, files: &mut dyn Files, it: Reading) -> Option<Data
     }
     let source_span = found.value("source").map_or(item.ast.name.span, |e| e.span);
     let source = sources::columns(files, &source);
-    Some(Data { source, recipe, source_span, columns: columns?, augment: augment?, reading: it })
+    Some(Data {
+        source,
+        recipe,
+        source_span,
+        columns: columns?,
+        keep: found.value("where").cloned(),
+        augment: augment?,
+        reading: it,
+    })
 }
 
 /// `split { train = 0.8  valid = 0.2 }`: fractions, or numbers of rows.

@@ -101,11 +101,12 @@ pub const BOUNDS_EACH: &str = "clip_value";
 pub const AFTER: &str = "settled";
 
 /// The keys of a `data` item.
-pub const DATA: [Key; 9] = [
+pub const DATA: [Key; 10] = [
     value("source", "source = csv(\"data.csv\")"),
     value("valid", "valid = csv(\"valid.csv\")"),
     value("test", "test = csv(\"test.csv\")"),
     section("split", "split { train = 0.9  valid = 0.1 }"),
+    value("where", "where = abs(score) >= 1"),
     section("columns", "columns { label = i64(label) }"),
     section("augment", "augment { image = image -> random_flip(0.5) }"),
     value("batch", "batch = 32"),

@@ -9,6 +9,7 @@ mod equations;
 mod fusion;
 mod grad;
 mod interp;
+mod lora;
 mod lower;
 mod optimizers;
 mod panels;

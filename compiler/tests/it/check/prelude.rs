@@ -112,6 +112,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("LoRARows", "tables_are_adapted_as_peft_does"),
     ("bounded", "a_step_clips_then_adds_penalties_then_updates_then_shrinks"),
     ("whole_norm", "a_step_clips_then_adds_penalties_then_updates_then_shrinks"),
+    ("DoRA", "magnitudes_of_their_own_are_those_of_peft"),
     ("gathered", "micro_batches_make_one_batch"),
     ("prepared", "a_step_clips_then_adds_penalties_then_updates_then_shrinks"),
     ("settled", "a_step_clips_then_adds_penalties_then_updates_then_shrinks"),

@@ -1,0 +1,149 @@
+//! `lora` items: mistakes in them, word for word; which weights they adapt, and what that makes of loops, gradients and plans.
+
+use crate::support::spec::{Columns, compile, mistakes, shown};
+use dlc_compiler::pipeline::{Compiled, Goal};
+use dlc_compiler::program::{FnId, Op, Program};
+use dlc_plan::Plan;
+use dlc_plan::plan::{Step, Store};
+
+const MODEL: &str = "block Layer(F)(x: [B, D]) -> [B, D] {
+  h = x -> norm: LayerNorm -> q_lin: Linear(F)
+  return x + (h -> k_lin: Linear(D))
+}
+model M(D = 8, L = 3, C = 4)(x: [B, D]) -> logits: [B, C] {
+  repeat L as i { x = x -> layer.{i}: Layer(12) }
+  spare: param [D, D] = zeros
+  x = x * sum(spare)
+  return x -> head: Linear(C)
+}
+";
+
+fn spec(lora: &str, train: &str) -> String {
+    let rest = "loss = mean(logits ^ 2)  optimizer = AdamW(lr = 1e-3)  max_steps = 3";
+    format!("{MODEL}{lora}\ntrain t {{ model = M()  lora = A()  {rest} {train} }}")
+}
+
+#[test]
+fn mistakes_are_told() {
+    let cases = [
+        "lora A { rank = 2  target \"**.q_proj\" }",
+        "lora A { rank = 2  alpha = 16  target \"**.q_lin\" }",
+        "lora A { rank = 0  target \"**.q_lin\" }",
+        "lora A { rank = 1.5  target \"**.q_lin\" }",
+        "lora A { target \"**.q_lin\" }",
+        "lora A { rank = 2 }",
+        "lora A { rank = 2  target \"**.q_lin\" if 1 }",
+        "lora A { rank = 13  target \"**.q_lin\" }",
+        "lora A { rank = 9  target \"**.q_lin\" }",
+        "lora A { rank = 2  target \"**.q_lin\"  target \"layer.0\" }",
+        "lora A { rank = 2  target \"**.norm\" }",
+        "lora A { rank = 2  target \"**.bias\" }",
+        "lora A { rank = 2  target \"spare\" }",
+        "lora A { rank = 2  target \"**.q_lin\" if false }",
+        "lora A { rank = 2  target \"**.q_lin\"  exclude \"layer\" }",
+        "lora A { rank = 2  target \"**.q_lin\"  exclude \"layers\" }",
+        "lora A { rank = 2  layers = [7]  target \"**.q_lin\" }",
+        "lora A { rank = 2  layers = 0.5  target \"**.q_lin\" }",
+        "lora A { rank = 2  dropout = 1.5  target \"**.q_lin\" }",
+        "lora A { rank = 2  finish = drop  target \"**.q_lin\" }",
+        "lora A { rank = 2  adapter = relu  target \"**.q_lin\" }",
+        "lora A { rank = 2  scale = step  target \"**.q_lin\" }",
+        "lora A { rank = 2  init { C = zeros }  target \"**.q_lin\" }",
+        "lora A { rank = 2  target \"**.q_lin\" { rnak = 3 } }",
+        "lora A { rank = 2  target \"**.q_lin\" => \"x\" }",
+        "lora A(r) { rank = r  target \"**.q_lin\" }",
+        "lora Other { rank = 2  target \"**.q_lin\" }",
+        "block Wide(rank, scale, p)(x: [.., I], y: [.., O], w: [I, O]) { return w }
+         lora A { rank = 2  adapter = Wide  target \"**.q_lin\" }",
+        "block Two(rank, scale, p)(x: [.., I], y: [.., O], w: [I, O]) { return x, y }
+         lora A { rank = 2  adapter = Two  target \"**.q_lin\" }",
+    ];
+    let mut all = String::new();
+    for case in cases {
+        let found = mistakes(&spec(case, ""), &mut Columns(vec![]));
+        all.push_str(&format!("{case}\n{}\n\n", found.join("\n")));
+    }
+    insta::assert_snapshot!(all);
+}
+
+fn compiled(lora: &str, train: &str) -> Compiled {
+    let done = compile(&spec(lora, train), Goal::Steps { item: None }, &[], &mut Columns(vec![]), &mut |_, _| {});
+    done.unwrap_or_else(|f| panic!("{}", shown(&f).join("\n")))
+}
+
+fn plan(lora: &str, train: &str) -> Plan {
+    compiled(lora, train).plan
+}
+
+/// The names of the trained weights.
+fn trained(plan: &Plan) -> Vec<&str> {
+    plan.weights.iter().filter(|w| w.store == Store::Trained).map(|w| w.name.as_str()).collect()
+}
+
+fn gemms(steps: &[Step]) -> usize {
+    let of = |step: &Step| match step {
+        Step::Gemm(_) => 1,
+        Step::Repeat(repeat) => gemms(&repeat.steps),
+        Step::Panels(panels) => gemms(&panels.steps),
+        Step::Kernel(_) | Step::Copy { .. } | Step::Scatter { .. } | Step::Rows { .. } => 0,
+    };
+    steps.iter().map(of).sum()
+}
+
+/// The products of a step of training.
+fn products(plan: &Plan) -> usize {
+    gemms(&plan.entries.iter().find(|e| e.name == "step" || e.name == "accumulate").expect("it trains").steps)
+}
+
+#[test]
+fn what_is_frozen_has_no_gradient() {
+    let all = plan("lora A { rank = 2  target \"**.q_lin\" }", "");
+    let few = plan("lora A { rank = 2  freeze \"**\"  target \"**.q_lin\"  unfreeze \"head.bias\" }", "");
+    let adapters: Vec<String> = (0..3).flat_map(|i| ["A", "B"].map(|p| format!("layer.{i}.q_lin.lora.{p}"))).collect();
+    let expected: Vec<&str> = adapters.iter().map(String::as_str).chain(["head.bias"]).collect();
+    assert_eq!(trained(&few), expected);
+    let elements: usize = few.weights.iter().filter(|w| w.store == Store::Trained).map(|w| w.len()).sum();
+    assert_eq!(elements, 3 * (8 * 2 + 2 * 12) + 4);
+    // Of the frozen matrices, those of q, k and the head are products less.
+    assert_eq!(products(&all) - products(&few), 3);
+}
+
+#[test]
+fn a_training_can_take_back_what_its_adapter_freezes() {
+    let lora = "lora A { rank = 2  freeze \"**\"  target \"**.q_lin\" }";
+    let found = plan(lora, "unfreeze \"head\"  freeze \"head.bias\"");
+    assert_eq!(trained(&found).iter().filter(|name| !name.contains("lora")).collect::<Vec<_>>(), [&"head.weight"]);
+}
+
+/// How often each loop below a function runs.
+fn loops(p: &Program, id: FnId) -> Vec<usize> {
+    let of = |op: &Op| match op {
+        Op::Repeat(repeat) => vec![repeat.count],
+        Op::Call(f) => loops(p, *f),
+        _ => Vec::new(),
+    };
+    p.function(id).nodes.iter().flat_map(|n| of(&n.op)).collect()
+}
+
+#[test]
+fn layers_that_are_adapted_otherwise_are_other_loops() {
+    let loops = |lora: &str| {
+        let c = compiled(lora, "");
+        let forward = c.program.entries.iter().find(|e| e.name == "forward").expect("a training has it");
+        loops(&c.program, forward.function)
+    };
+    assert_eq!(loops("lora A { rank = 2  target \"**.q_lin\" }"), [3]);
+    assert_eq!(loops("lora A { rank = 2  layers = [2]  target \"**.q_lin\" }"), [2]);
+    assert_eq!(loops("lora A { rank = 2  layers = 0  target \"**.q_lin\" }"), [2]);
+    assert_eq!(loops("lora A { rank = 2  layers = 1  target \"**.q_lin\" }"), [0; 0]);
+}
+
+#[test]
+fn a_model_does_not_know_its_adapter() {
+    // Neither the number of its own weights nor its first values change.
+    let counted =
+        MODEL.replace("-> logits: [B, C] {", "-> logits: [B, C] require params == 784 { init \"**.weight\" = ones ");
+    let lora = "lora A { rank = 2  target \"**.q_lin\" }";
+    let text = spec(lora, "").replace(MODEL, &counted);
+    assert_eq!(mistakes(&text, &mut Columns(vec![])), Vec::<String>::new());
+}

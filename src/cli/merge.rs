@@ -1,0 +1,64 @@
+//! `dlc merge`: takes an adapter into the weights that it adapts, and writes the plain model.
+
+use super::args::{required_path, start_threads, text_of};
+use super::fail::{Outcome, print};
+use super::spec::Source;
+use super::train::{PROBES, merged};
+use super::weights::Said;
+use crate::adapters;
+use crate::error::{Error, Result, code};
+use crate::jit::network;
+use crate::machine::{Machine, Named, load_by_names_or_rules};
+use crate::train::probe;
+use clap::ArgMatches;
+use dlc_compiler::pipeline::Goal;
+use dlc_plan::HostState;
+use dlc_plan::recipe::{Lora, Recipe, Weights};
+use std::path::{Path, PathBuf};
+
+/// Merges.
+pub fn main(args: &ArgMatches, json: bool) -> Outcome {
+    start_threads(args);
+    let source = Source::open(args)?;
+    let compiled = source.compile(Goal::Steps { item: text_of(args, "TRAIN") }, json)?;
+    let said = Said::of(&compiled);
+    let recipe = compiled.recipe.expect("a training has a recipe");
+    let Some(lora) = recipe.lora.clone() else {
+        let error = Error::spec(code::CANNOT_RUN, format!("`train {}` has no adapter", recipe.name));
+        return Err(error.help("`lora = Adapter()` names one").into());
+    };
+    let mut net = network(compiled.plan, None, recipe.seed)?;
+    let machine = net.engine_mut();
+    base(machine, &recipe, &lora, args.get_one("weights"), &source.folder()).map_err(|error| said.place(error))?;
+    let notes = adapters::load(machine, &lora, required_path(args, "adapter"))?;
+    notes.iter().for_each(|note| eprintln!("note: {note}"));
+    // Whoever merges need not have the data: without it, nothing is compared.
+    let look = |machine: &mut dyn Machine| probe(machine, &recipe, &source.folder(), PROBES).unwrap_or_default();
+    let before: Named = look(machine);
+    adapters::merge(machine, &lora)?;
+    let change = adapters::compare(&before, &look(machine));
+    let out = required_path(args, "out");
+    adapters::merge::save_plain(machine, &lora, out, &[])?;
+    print(&format!("{}written to {}\n", merged(&lora, change), out.display()))
+}
+
+/// Gives a machine the weights of the base, which has nothing of the adapter's.
+fn base(machine: &mut dyn Machine, recipe: &Recipe, lora: &Lora, path: Option<&PathBuf>, folder: &Path) -> Result<()> {
+    let own = Weights { missing: adapters::merge::params(lora).collect(), ..Weights::default() };
+    let rules = recipe.weights.as_ref().unwrap_or(&own);
+    let path = match path {
+        Some(path) => path.clone(),
+        None if recipe.weights.is_some() => folder.join(&rules.file),
+        None => {
+            let error = Error::spec(code::CANNOT_RUN, "no file of weights is given, and the spec names none");
+            return Err(error.help("`--weights FILE`"));
+        }
+    };
+    let state = HostState { seed: recipe.seed, ..HostState::default() };
+    if machine.ports("init").is_some() {
+        machine.run("init", &state, &[])?;
+    }
+    let warnings = load_by_names_or_rules(machine, Some(rules), &path)?;
+    warnings.iter().for_each(|text| eprintln!("warning: {text}"));
+    Ok(())
+}
