@@ -29,9 +29,13 @@ pub fn asset(path: &str) -> Option<PathBuf> {
         return Some(file);
     }
     let name = NAMES.iter().find(|(folder, _)| Path::new(path).starts_with(folder)).map_or("--all", |(_, name)| name);
-    let test = std::thread::current().name().unwrap_or("a test").to_owned();
-    // Straight to the terminal: what a passing test prints is held back.
-    let message = format!("skipped: {test}: {path} is not there; get it with `examples/fetch {name}`\n");
-    let _ = std::io::Write::write_all(&mut std::io::stderr(), message.as_bytes());
+    skipped(&format!("{path} is not there; get it with `examples/fetch {name}`"));
     None
+}
+
+/// Tells whoever runs the tests that this one, or a part of it, is skipped, and why. Straight to the terminal: what a passing
+/// test prints is held back.
+pub fn skipped(why: &str) {
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("skipped: {test}: {why}\n").as_bytes());
 }

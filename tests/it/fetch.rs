@@ -2,7 +2,7 @@
 #![cfg(unix)]
 #![expect(clippy::unwrap_used, reason = "a test that unwraps a surprise has failed, as it should")]
 
-use crate::assets::{NAMES, asset};
+use crate::assets::{NAMES, asset, skipped};
 use crate::scratch::Scratch;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ fn python() -> Option<PathBuf> {
     let found = Command::new("sh").args(["-c", "command -v python3 && command -v bash"]).output().unwrap();
     let path = String::from_utf8(found.stdout).unwrap().lines().next().map(PathBuf::from);
     if path.is_none() || !found.status.success() {
-        eprintln!("skipped: examples/fetch needs bash and python3");
+        skipped("examples/fetch needs bash and python3");
         return None;
     }
     path

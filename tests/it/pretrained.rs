@@ -1,6 +1,6 @@
 //! Real weights, through the command line: what `dlc run` gives is what their own programs gave (`tests/golden/pretrained`).
 
-use crate::assets::asset;
+use crate::assets::{asset, skipped};
 use crate::cli::dlc;
 use crate::scratch::Scratch;
 use dlc::Tensor;
@@ -128,7 +128,7 @@ fn efficientnet_lite0_gives_the_reference_logits() {
     for (name, class) in [("apple", 948), ("messi5", 805), ("squirrel_cls", 335)] {
         let file = |kind: &str| folder.join(format!("reference/effnet/{name}.{kind}"));
         let (Ok(bytes), Ok(logits)) = (std::fs::read(file("rgb224x224u8")), std::fs::read(file("logits_f32le"))) else {
-            eprintln!("skipped: the photograph {name}, which may not be passed on, and so is in no package");
+            skipped(&format!("the photograph {name}, which may not be passed on, and so is in no package"));
             continue;
         };
         let found = run("efficientnet_lite0.dl", &weights, &[("image", &pictures(&bytes))], "logits");
