@@ -202,7 +202,10 @@ impl Checker {
                     let parts: Vec<String> = parts.iter().map(|p| self.show_host(p)).collect();
                     format!("{} need not be divisible by {}", parts[0], parts[1])
                 }
-                NumVal::Host(_) => "a size cannot change from step to step".to_string(),
+                NumVal::Host(h) => match self.found_at_run_time(h) {
+                    Some(size) => return self.no_size(&size, span),
+                    None => "a size cannot change from step to step".to_string(),
+                },
                 NumVal::Float(x) if x.fract() == 0.0 || x.is_infinite() => {
                     format!("{} is too large for a size", self.show_num(n))
                 }
@@ -213,6 +216,28 @@ impl Checker {
         };
         self.report(Diagnostic::error("E0303", span, message));
         None
+    }
+
+    /// Says that what was computed from a size of the run is no size.
+    fn no_size<T>(&mut self, size: &str, span: Span) -> Option<T> {
+        let message =
+            format!("{size} is found at run time, and a size made of it can only be a sum, product or quotient");
+        let help = format!("say {size} as a number where the input is declared");
+        self.report(Diagnostic::error("E0303", span, message).help(help));
+        None
+    }
+
+    /// The first size in a number that is found at run time, where nothing in it changes from step to step.
+    fn found_at_run_time(&self, h: &Host) -> Option<String> {
+        match h {
+            Host::Size(s) => s.known().is_none().then(|| self.show_size(s)),
+            Host::Prim(_, parts)
+                if parts.iter().all(|p| p.known().is_some() || self.found_at_run_time(p).is_some()) =>
+            {
+                parts.iter().find_map(|p| self.found_at_run_time(p))
+            }
+            Host::Const(_) | Host::Var(_) | Host::Prim(..) | Host::Row(..) | Host::Segment(_) => None,
+        }
     }
 
     fn show_host(&self, h: &Host) -> String {
