@@ -1,7 +1,8 @@
-"""Times one training step of examples/digits.dl by dlc and by PyTorch, in turn, and prints the ratios.
+"""Times one training step of an example by dlc and by PyTorch, in turn, and prints the ratios; of resnet50 a forward pass.
 
-    pip install -r tests/golden/requirements.txt
-    python benches/compare.py [--threads N ..] [--batch N ..] [--rounds N] [--steps N] [--no-compile]
+    pip install -r tests/golden/requirements.txt      # and torchvision for resnet50
+    python benches/compare.py [--model digits|mnist_cnn|resnet20|resnet50] [--threads N ..] [--batch N ..] [--rounds N]
+                              [--steps N] [--no-compile]
 
 Each round runs `cargo bench --bench step` and `benches/pytorch_step.py`, one after the other, so that whatever else the
 machine does slows both. A ratio is PyTorch's time over ours: the middle one of the rounds' ratios of medians.
@@ -29,23 +30,25 @@ def main():
             for batch, way, median, best in measure(args, threads):
                 medians[batch, way].append(median)
                 bests[batch, way] = min(best, bests.get((batch, way), best))
-        for batch in args.batch:
+        for batch in sorted({batch for batch, _ in medians}):
             report(threads, batch, medians, bests)
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description="Times a training step of examples/digits.dl by dlc and by PyTorch.")
+    parser = argparse.ArgumentParser(description="Times a training step of an example by dlc and by PyTorch.")
+    parser.add_argument("--model", default="digits", help="digits, mnist_cnn, resnet20 or resnet50 (default digits)")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="threads of both (default 1 2)")
-    parser.add_argument("--batch", type=int, nargs="+", default=[32, 256], help="batch sizes (default 32 256)")
+    parser.add_argument("--batch", type=int, nargs="+", default=[], help="batch sizes (default: that of the example)")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of both (default 5)")
-    parser.add_argument("--steps", type=int, default=1000, help="steps of a round (default 1000)")
+    parser.add_argument("--steps", type=int, help="steps of a round (default: as many as take some seconds)")
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
     return parser.parse_args()
 
 
 def measure(args, threads):
     """One round of both: batch, way, median and best time in microseconds."""
-    common = ["--threads", str(threads), "--steps", str(args.steps), "--batch", *map(str, args.batch)]
+    common = ["--model", args.model, "--threads", str(threads)]
+    common += (["--steps", str(args.steps)] if args.steps else []) + (["--batch", *map(str, args.batch)] if args.batch else [])
     ours = ["cargo", "bench", "--quiet", "--bench", "step", "--", *common]
     theirs = [sys.executable, "benches/pytorch_step.py", *common] + ["--no-compile"] * args.no_compile
     for command in (ours, theirs):

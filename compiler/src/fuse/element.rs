@@ -14,7 +14,7 @@ use dlc_plan::{DType, Host, HostVar, Instr, Prim, Size};
 impl Emit<'_> {
     /// The element of a value at an index.
     pub(super) fn eval(&mut self, v: Value, map: &Map) -> Val {
-        let key = (v, map.clone(), self.sweep);
+        let key = (v, map.clone(), self.sweep, !self.assumes(map));
         if let Some(known) = self.memo.get(&key) {
             return *known;
         }
@@ -53,15 +53,31 @@ impl Emit<'_> {
                 self.compute(root.node, map)
             }
             (Nature::Fused, _) if !here && stored => self.load(root, map.flat(&ty.shape), None, map.bounds.clone()),
-            (Nature::Fused | Nature::Virtual, _) => {
-                let v = self.compute(root.node, map);
-                self.guarded(v, map)
-            }
+            (Nature::Fused | Nature::Virtual, _) => self.computed(root.node, map),
         }
+    }
+
+    /// A node's value at an index, computed, and zero outside the bounds. On the way there nothing need be zero.
+    fn computed(&mut self, node: u32, map: &Map) -> Val {
+        if self.assumes(map) {
+            return self.compute(node, map);
+        }
+        let before = std::mem::replace(&mut self.assumed, map.bounds.clone());
+        let v = self.compute(node, map);
+        self.assumed = before;
+        self.guarded(v, map)
+    }
+
+    /// Whether nothing is used outside of a map's bounds.
+    fn assumes(&self, map: &Map) -> bool {
+        map.bounds.iter().all(|b| self.assumed.contains(b))
     }
 
     /// Zero outside the bounds.
     fn guarded(&mut self, v: Val, map: &Map) -> Val {
+        if self.assumes(map) {
+            return v;
+        }
         match self.inside(&map.bounds) {
             None => v,
             Some(m) => {

@@ -92,7 +92,10 @@ pub struct Emit<'a> {
     kinds: Vec<Kind>,
     pub(super) levels: Vec<Level>,
     made: HashMap<KOp, Vec<Val>>,
-    pub(super) memo: HashMap<(Value, Map, u32), Val>,
+    /// What has been computed: a value at a map, in a sweep, and whether zeros stand outside the map's bounds.
+    pub(super) memo: HashMap<(Value, Map, u32, bool), Val>,
+    /// Bounds outside of which nothing that is computed now is used.
+    pub(super) assumed: Vec<(Lin, Size)>,
     pub(super) folded: HashMap<u32, Val>,
     pub(super) uniforms: Vec<(Kind, Host)>,
     pub(super) bufs: Vec<(Value, DType, bool)>,
@@ -117,6 +120,7 @@ pub fn emit(cx: &Context, items: &[Item], home: &[Option<Home>], needs: &Needs, 
         levels: Vec::new(),
         made: HashMap::default(),
         memo: HashMap::default(),
+        assumed: Vec::new(),
         folded: HashMap::default(),
         uniforms: Vec::new(),
         bufs: Vec::new(),
@@ -205,6 +209,9 @@ impl Emit<'_> {
     /// An element of a value's memory.
     pub(super) fn load(&mut self, root: Value, at: Lin, base: Option<(Val, Size)>, bounds: Vec<(Lin, Size)>) -> Val {
         let buf = self.buf(root, false);
+        // Where the element is the same inside and outside of a bound, and is not used outside, it may be read there.
+        let same = |l: &Lin| base.is_none() && l.terms.iter().all(|(a, _)| at.terms.iter().all(|(b, _)| a != b));
+        let bounds: Vec<_> = bounds.into_iter().filter(|b| !(same(&b.0) && self.assumed.contains(b))).collect();
         let mut level = self.level_of([&at].into_iter().chain(bounds.iter().map(|b| &b.0)));
         if let Some((v, _)) = base {
             level = level.max(self.levels[v as usize]);

@@ -13,6 +13,9 @@ use rustc_hash::FxHashMap as HashMap;
 /// Rows of fewer elements than this are joined with the next row, where nothing is computed for each row.
 const SHORT: i64 = 1024;
 
+/// A vector axis of no more elements is exchanged for a longer one where nothing is in the way.
+const TINY: i64 = 7;
+
 /// How an element type is stored.
 pub fn elem_of(dtype: DType) -> Elem {
     match (kind_of(dtype), dtype) {
@@ -31,14 +34,24 @@ struct Finish {
 }
 
 /// The finished kernel.
-pub(super) fn finish(e: Emit) -> Emitted {
+pub(super) fn finish(mut e: Emit) -> Emitted {
     let (extents, rows) = (e.extents.clone(), e.it.row_axes());
     let lins = lins(&e.setup, &e.parts);
-    let (alive, rows) = join(&extents, rows, &lins, plain(&e.parts) && !e.it.segments && !e.cx.generic);
+    let mut all: Vec<(usize, Size)> = extents.iter().cloned().enumerate().collect();
+    let (mut alive, first) = join(&all, rows, &lins, plain(&e.parts) && !e.it.segments && !e.cx.generic);
+    let mut lanes = alive.iter().filter(|(a, _)| *a < first).count();
+    let turns = elementwise(&e.parts) && !e.it.segments && e.it.step.is_none() && has_short_columns(&alive, lanes);
+    if let Some(longer) = longer(&all[..rows]).filter(|_| turns) {
+        let axis = all.remove(longer);
+        move_inwards(&mut e.parts, axis.0);
+        alive = join(&all, rows, &lins, false).0;
+        lanes = alive.len();
+        alive.push(axis);
+    }
     let mut axes = vec![None; extents.len()];
     let (mut row_sizes, mut col_sizes) = (Vec::new(), Vec::new());
-    for (a, extent) in &alive {
-        if *a < rows {
+    for (i, (a, extent)) in alive.iter().enumerate() {
+        if i < lanes {
             axes[*a] = Some(Axis::Row(row_sizes.len() as u8));
             row_sizes.push(extent.clone());
         } else {
@@ -74,6 +87,53 @@ pub(super) fn finish(e: Emit) -> Emitted {
     }
 }
 
+/// Whether a kernel has one sweep and nothing but that.
+fn elementwise(parts: &[Part]) -> bool {
+    let folds = |p: &Part| {
+        !(p.row_stores.is_empty() && p.row_folds.is_empty() && p.col_folds.is_empty() && p.fold_rows.is_empty())
+    };
+    let works = |p: &Part| !(p.row.is_empty() && p.lane.is_empty() && p.stores.is_empty());
+    !parts.iter().any(folds) && works(&parts[0]) && !parts[1..].iter().any(works)
+}
+
+/// Whether the only column axis is a short one.
+fn has_short_columns(alive: &[(usize, Size)], rows: usize) -> bool {
+    alive.len() == rows + 1 && alive[rows].1.known().is_some_and(|n| n <= TINY)
+}
+
+/// The innermost of these axes that makes a better vector axis than a short one does.
+fn longer(rows: &[(usize, Size)]) -> Option<usize> {
+    rows.iter().rposition(|(_, extent)| extent.known().is_some_and(|n| n > TINY))
+}
+
+/// What a row computes and depends on this axis is computed in the sweep.
+fn move_inwards(parts: &mut [Part], axis: usize) {
+    let on_axis = |l: &Lin| l.terms.iter().any(|(a, _)| *a == axis);
+    let mut moved: Vec<Val> = Vec::new();
+    let Part { row, lane, .. } = &mut parts[0];
+    let (inner, outer): (Vec<KDef>, Vec<KDef>) = std::mem::take(row).into_iter().partition(|d| {
+        let moves = match &d.op {
+            KOp::Float(_) | KOp::Int(_) | KOp::Uniform(_) => false,
+            KOp::Index(a) => *a == axis,
+            KOp::Load(a) => {
+                let base = a.base.as_ref().is_some_and(|(v, _)| moved.contains(v));
+                base || on_axis(&a.at) || a.bounds.iter().any(|(l, _)| on_axis(l))
+            }
+            KOp::Instr(_, args) => args.iter().any(|v| moved.contains(v)),
+            KOp::Bits { seed, site, step, first, row, col } => {
+                let own = seed.iter().chain([site, step, first]).any(|v| moved.contains(v));
+                own || on_axis(row) || on_axis(col)
+            }
+        };
+        if moves {
+            moved.push(d.val);
+        }
+        moves
+    });
+    *row = outer;
+    lane.splice(0..0, inner);
+}
+
 /// Whether a kernel does nothing for a row as such.
 fn plain(parts: &[Part]) -> bool {
     let idle = |p: &Part| {
@@ -107,14 +167,14 @@ fn lins(setup: &[KDef], parts: &[Part]) -> Vec<Lin> {
 
 /// Joins axes that run on into each other in every function. Gives the axes that are left, by their innermost part, with
 /// their extents, and the first axis that is a column.
-fn join(extents: &[Size], rows: usize, lins: &[Lin], plain: bool) -> (Vec<(usize, Size)>, usize) {
+fn join(axes: &[(usize, Size)], rows: usize, lins: &[Lin], plain: bool) -> (Vec<(usize, Size)>, usize) {
     let factor = |l: &Lin, a: usize| l.terms.iter().find(|t| t.0 == a).map_or(Size::zero(), |t| t.1.clone());
     let runs_on = |outer: usize, inner: usize, extent: &Size| {
         lins.iter().all(|l| factor(l, outer) == factor(l, inner).times(extent))
     };
     let mut rows = rows;
     let mut alive: Vec<(usize, Size)> = Vec::new();
-    for (a, extent) in extents.iter().enumerate().rev() {
+    for (a, extent) in axes.iter().map(|(a, extent)| (*a, extent)).rev() {
         let Some((inner, size)) = alive.last().cloned() else {
             alive.push((a, extent.clone()));
             continue;

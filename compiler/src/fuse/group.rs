@@ -108,7 +108,10 @@ struct Grouping<'a> {
 /// Groups the nodes of a function. Gives the items in order, and each node's home.
 pub fn group(cx: &Context) -> (Vec<Item>, Vec<Option<Home>>) {
     let mut g = Grouping { cx, items: Vec::new(), home: vec![None; cx.f.nodes.len()] };
-    for node in 0..cx.f.nodes.len() as u32 {
+    let early = early(cx);
+    let nodes = 0..cx.f.nodes.len() as u32;
+    let (first, rest): (Vec<u32>, Vec<u32>) = nodes.partition(|node| early[*node as usize]);
+    for node in first.into_iter().chain(rest) {
         match cx.nature(node) {
             Nature::Given | Nature::Virtual => {}
             Nature::Step => g.step(node),
@@ -116,6 +119,22 @@ pub fn group(cx: &Context) -> (Vec<Item>, Vec<Option<Home>>) {
         }
     }
     (g.items, g.home)
+}
+
+/// Which nodes are made before all steps: short ones, with one axis at most, that follow from what is given alone. A step
+/// that is finished by them need not wait for them.
+fn early(cx: &Context) -> Vec<bool> {
+    let mut early = vec![false; cx.f.nodes.len()];
+    for (i, n) in cx.f.nodes.iter().enumerate() {
+        let short = || domain(&n.tys[0].shape).len() <= 1 && n.tys[0].len().known().is_some();
+        let given = |v: &Value| match cx.nature(cx.root(*v).node) {
+            Nature::Given | Nature::Virtual => true,
+            Nature::Fused => early[cx.root(*v).node as usize],
+            Nature::Step => false,
+        };
+        early[i] = matches!(n.op, Op::Map(_)) && cx.segments.is_none() && short() && n.args.iter().all(given);
+    }
+    early
 }
 
 impl Grouping<'_> {

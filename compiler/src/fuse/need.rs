@@ -40,7 +40,18 @@ pub fn stored(cx: &Context, items: &[Item], home: &[Option<Home>], wanted: &[Val
             needs.stored[node] = true;
         }
     }
+    // What is cheap depends on what is stored, and the other way round: the second time nearly all of it is known.
+    let sure = needs.stored.clone();
+    decide(cx, home, &readers, &costs(cx, home, &sure), &mut needs);
     let cost = costs(cx, home, &needs.stored);
+    needs.stored = sure;
+    decide(cx, home, &readers, &cost, &mut needs);
+    needs
+}
+
+/// Decides what is stored because to compute it again would cost too much, or cannot be done.
+fn decide(cx: &Context, home: &[Option<Home>], readers: &[Vec<u32>], cost: &[u32], needs: &mut Needs) {
+    let n = cx.f.nodes.len();
     // From the last node to the first: where, and in how late a sweep of its own item, is each needed?
     let mut elsewhere: Vec<bool> = vec![false; n];
     let mut latest = needs.sweep.clone();
@@ -62,7 +73,6 @@ pub fn stored(cx: &Context, items: &[Item], home: &[Option<Home>], wanted: &[Val
             needs.stored[node] = true;
         }
     }
-    needs
 }
 
 /// For each node, the fused nodes and steps that read it, free views looked through.

@@ -4,7 +4,7 @@
 //! Memory is what a gradient is short of, and arithmetic is nearly free in a fused kernel. So what contractions,
 //! reductions, expensive primitives and calls give is kept, and what is free or cheap is computed again: views, casts,
 //! comparisons, random numbers and constants always, a few steps of plain arithmetic where what they start from is kept
-//! anyway or is smaller than their result.
+//! anyway or is smaller than their result, or is one contraction of their size, which is in memory in any case.
 
 use crate::program::{Function, Op, Ty, Value, View};
 use dlc_plan::{Prim, Size};
@@ -76,7 +76,8 @@ pub(super) fn choose(f: &Function, needed: impl Iterator<Item = Value>, free_fro
     for v in steps {
         let mut missing = BTreeSet::new();
         let reachable = c.missing(v, STEPS, &mut missing);
-        if !reachable || missing.len() > PARTS || missing.iter().any(|m| !smaller(f.ty(*m), f.ty(v))) {
+        let few = missing.len() <= PARTS && missing.iter().all(|m| smaller(f.ty(*m), f.ty(v)));
+        if !reachable || !(few || c.of_one_contraction(v)) {
             c.kept.insert(v);
         } else {
             c.leaves(v);
@@ -132,6 +133,21 @@ impl Choice<'_> {
             }
         };
         n.args.iter().all(|a| self.missing(*a, left, found))
+    }
+
+    /// Whether a value is computed in a few steps from one contraction of its size, which is in memory in any case, and from
+    /// smaller things.
+    fn of_one_contraction(&self, v: Value) -> bool {
+        let mut found = BTreeSet::new();
+        let plain = Choice { f: self.f, free: vec![false; self.f.nodes.len()], kept: BTreeSet::new() };
+        if !plain.missing(v, STEPS, &mut found) || found.len() > 1 + PARTS {
+            return false;
+        }
+        let large: Vec<&Value> = found.iter().filter(|m| !smaller(self.f.ty(**m), self.f.ty(v))).collect();
+        match large[..] {
+            [one] => matches!(self.f.node(*one).op, Op::Contract(_)) && self.f.ty(*one).len() == self.f.ty(v).len(),
+            _ => false,
+        }
     }
 
     /// Keeps what a value is computed again from.

@@ -7,7 +7,7 @@
 
 use super::function::Back;
 use crate::program::build::Builder;
-use crate::program::{Affine, Label, ReduceOp, Value};
+use crate::program::{Affine, Label, Op, ReduceOp, Value};
 use dlc_plan::{DType, Prim, Size};
 
 /// An affine function of labelled indices.
@@ -151,8 +151,36 @@ impl Unwound {
     }
 }
 
+/// The transpose of a view whose windows lie side by side, so that each element is read once, or never behind the last
+/// window: the same elements in another order, and zeros behind them.
+fn tiled(b: &mut Builder, view: &[Affine], arg: &[Size], dy: Value) -> Option<Value> {
+    let shape = b.shape(dy);
+    let mut order = Vec::new();
+    for a in view {
+        match a.steps[..] {
+            [(r, 1)] if a.start.is(0) => order.push(r),
+            [(r, step), (o, 1)] | [(o, 1), (r, step)] if a.start.is(0) && shape[o].is(step) => order.extend([r, o]),
+            _ => return None,
+        }
+    }
+    let mut places = order.clone();
+    places.sort_unstable();
+    if !places.iter().copied().eq(0..shape.len()) {
+        return None;
+    }
+    let mut v = b.permute(dy, &order);
+    for (axis, a) in view.iter().enumerate() {
+        v = b.merge(v, axis, a.steps.len());
+        v = b.pad(v, axis, Size::zero(), 1, arg[axis].clone());
+    }
+    Some(v)
+}
+
 /// The cotangent of an affine view's argument, whose extents are `arg`.
 pub(super) fn transpose(b: &mut Builder, view: &[Affine], arg: &[Size], dy: Value) -> Value {
+    if let Some(back) = tiled(b, view, arg, dy) {
+        return back;
+    }
     let result = b.shape(dy);
     let labels: Vec<Label> = (0..result.len() as Label).collect();
     let u = unwind(view, (&labels, &result), arg, result.len() as Label, &[]);
@@ -180,6 +208,81 @@ pub(super) fn transpose(b: &mut Builder, view: &[Affine], arg: &[Size], dy: Valu
     b.reduce(ReduceOp::Sum, v, &summed)
 }
 
+/// An axis that is read at `start + step * r + inner * o`, the step being more than 1.
+struct Strided {
+    axis: usize,
+    start: i64,
+    /// The result's axis that the steps belong to.
+    steps: usize,
+    step: i64,
+    /// The result's axis that goes over the window, and its step.
+    window: Option<(usize, i64)>,
+}
+
+/// The first such axis where the window's axis is summed and its extent known.
+fn strided(view: &[Affine], (own, shape): (&[Label], &[Size]), out: &[Label], other: &[Label]) -> Option<Strided> {
+    let once = |r: usize| view.iter().flat_map(|a| &a.steps).filter(|s| s.0 == r).count() == 1;
+    let kept = |r: usize| once(r) && out.contains(&own[r]) && !other.contains(&own[r]);
+    let summed = |r: usize| once(r) && other.contains(&own[r]) && !out.contains(&own[r]) && shape[r].known().is_some();
+    view.iter().enumerate().find_map(|(axis, a)| {
+        let (r, step, window) = match a.steps[..] {
+            [(r, step)] => (r, step, None),
+            [(r, step), (o, inner)] | [(o, inner), (r, step)] if kept(r) && summed(o) => (r, step, Some((o, inner))),
+            _ => return None,
+        };
+        let solved = window.is_none_or(|(_, inner)| inner > 0 && coprime(inner, step));
+        let start = a.start.known().filter(|_| step > 1 && kept(r) && solved)?;
+        Some(Strided { axis, start, steps: r, step, window })
+    })
+}
+
+fn coprime(a: i64, b: i64) -> bool {
+    if b == 0 { a == 1 } else { coprime(b, a % b) }
+}
+
+/// As [`contract`], where an axis is read in steps: its elements at `step * q + phase` get something from every `step`-th
+/// place of the window only, so each phase is a contraction of its own, without steps, and no zero is multiplied.
+fn phases(
+    c: &mut Back,
+    s: &Strided,
+    (view, arg): (&[Affine], &[Size]),
+    (own, shape): (&[Label], &[Size]),
+    (dy, out): (Value, &[Label]),
+    (factor, other): (Value, &[Label]),
+) -> Option<Value> {
+    let (mut view, mut small, mut shape) = (view.to_vec(), arg.to_vec(), shape.to_vec());
+    let whole = arg[s.axis].plus(&Size::from(s.step - 1));
+    small[s.axis] = whole.quotient(&Size::from(s.step)).expect("the step is not zero");
+    let length = s.window.map(|(o, _)| shape[o].known().expect("the window's extent is known"));
+    let mut parts = Vec::new();
+    for phase in 0..s.step {
+        let away = |place: i64| s.start + place * s.window.map_or(0, |w| w.1) - phase;
+        let first = (0..length.unwrap_or(1).min(s.step)).find(|place| away(*place) % s.step == 0);
+        let part = match first {
+            None => c.b.full(DType::F32, 0.0, &small),
+            Some(first) => {
+                view[s.axis].start = Size::from(away(first) / s.step);
+                view[s.axis].steps = vec![(s.steps, 1)];
+                let mut factor = factor;
+                if let (Some((o, inner)), Some(length)) = (s.window, length) {
+                    view[s.axis].steps.push((o, inner));
+                    let left = Size::from((length - first + s.step - 1) / s.step);
+                    let at = other.iter().position(|l| *l == own[o]).expect("the window is summed");
+                    factor = c.b.slice(factor, at, Size::from(first), s.step, left.clone());
+                    shape[o] = left;
+                }
+                contract(c, (&view, &small), (own, &shape), (dy, out), (factor, other))?
+            }
+        };
+        parts.push(c.b.merge(part, s.axis + 1, 0));
+    }
+    let mut ty = c.b.ty(parts[0]).clone();
+    ty.shape[s.axis + 1] = Size::from(s.step);
+    let together = c.b.node(Op::Concat(s.axis + 1), parts, ty);
+    let flat = c.b.merge(together, s.axis, 2);
+    Some(c.b.slice(flat, s.axis, Size::zero(), 1, arg[s.axis].clone()))
+}
+
 /// The cotangent of what a contraction's operand looks at through an affine view: again a contraction. `dy` is the
 /// cotangent of its result, `factor` the other operand, each with its labels; `own` are the operand's labels. None where the
 /// view's indices cannot be solved.
@@ -190,6 +293,9 @@ pub(super) fn contract(
     (dy, out): (Value, &[Label]),
     (factor, other): (Value, &[Label]),
 ) -> Option<Value> {
+    if let Some(strided) = strided(view, (own, shape), out, other) {
+        return phases(c, &strided, (view, arg), (own, shape), (dy, out), (factor, other));
+    }
     let fresh = own.iter().chain(out).chain(other).max().map_or(0, |l| l + 1);
     if usize::from(fresh) + arg.len() > usize::from(Label::MAX) {
         return None;

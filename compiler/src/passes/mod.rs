@@ -6,6 +6,7 @@
 
 mod axes;
 mod drop;
+mod few;
 mod inline;
 mod loops;
 mod outline;
@@ -16,6 +17,7 @@ mod round;
 mod share;
 mod simplify;
 mod split;
+mod sums;
 mod views;
 
 pub(crate) use drop::reached_part;
@@ -55,6 +57,10 @@ pub const PASSES: &[Pass] = &[
     Pass { name: "share", run: share::run },
     // What no entry needs goes away, so that the next round sees who uses what.
     Pass { name: "drop", run: drop::run },
+    // Gradients of what is repeated are sums of products, many of them the same but for a factor.
+    Pass { name: "sums", run: sums::run },
+    // Sweeps go along long axes, and results are made in the order in which they are needed.
+    Pass { name: "few", run: few::run },
     // What is the same in all iterations has become visible in loop bodies.
     Pass { name: "simplify-again", run: simplify::run },
     Pass { name: "share-again", run: share::run },

@@ -18,14 +18,63 @@ pub(super) fn run(p: &mut Program) {
         }
         let contracts: Vec<bool> = f.nodes.iter().map(|n| matches!(n.op, Op::Contract(_))).collect();
         let own = |v: &Value| users[v.node as usize] == 1 && contracts[v.node as usize];
+        let partly = seen_partly(f, &users);
         *f = rebuild(std::mem::take(f), &mut |b, _, n, args| {
             if matches!(n.op, Op::Call(_) | Op::Repeat(_) | Op::Panels(_)) {
                 return copy(b, n, args);
             }
             let turned = if n.args.first().is_some_and(own) { transposed(b, &n, &args) } else { None };
-            vec![turned.unwrap_or_else(|| emit(b, n.op, args, n.tys[0].clone()))]
+            let part = match &n.op {
+                Op::View(View::Slice { axis, start, step }) if partly[n.args[0].node as usize] => {
+                    sliced(b, (*axis, start, *step), &n.tys[0].shape[*axis], args[0])
+                }
+                _ => None,
+            };
+            vec![turned.or(part).unwrap_or_else(|| emit(b, n.op, args, n.tys[0].clone()))]
         });
     }
+}
+
+/// For each node, whether it is a contraction, or a regrouping of its axes, that has one user.
+fn seen_partly(f: &Function, users: &[usize]) -> Vec<bool> {
+    let mut partly: Vec<bool> = Vec::with_capacity(f.nodes.len());
+    for (n, users) in f.nodes.iter().zip(users) {
+        let of = match &n.op {
+            Op::Contract(_) => true,
+            Op::View(View::Merge { .. } | View::Split { .. } | View::Slice { .. }) => partly[n.args[0].node as usize],
+            _ => false,
+        };
+        partly.push(of && *users == 1);
+    }
+    partly
+}
+
+/// A slice of what a contraction gives: the contraction of slices. None where the axis is regrouped on the way.
+fn sliced(b: &mut Builder, (axis, start, step): (usize, &Size, i64), len: &Size, v: Value) -> Option<Value> {
+    let (op, args) = made_by(&b.f, v);
+    let (op, args) = (op.clone(), args.to_vec());
+    let slice = |b: &mut Builder, x: Value, axis: usize| {
+        let one = b.slice(x, axis, start.clone(), step, len.clone());
+        if one == x { one } else { resimplified(b, one) }
+    };
+    let inner = match &op {
+        Op::Contract(c) => {
+            let part = |b: &mut Builder, x: Value, labels: &[u8]| match labels.iter().position(|l| *l == c.out[axis]) {
+                Some(k) => slice(b, x, k),
+                None => x,
+            };
+            let (x, y) = (part(b, args[0], &c.a), part(b, args[1], &c.b));
+            return Some(b.contract(x, y, &c.a, &c.b, &c.out));
+        }
+        Op::View(View::Merge { axis: k, .. } | View::Split { axis: k, .. }) if axis < *k => axis,
+        Op::View(View::Merge { axis: k, count }) if axis > *k => axis + count - 1,
+        Op::View(View::Split { axis: k, count }) if axis >= k + count => axis + 1 - count,
+        _ => return None,
+    };
+    let part = sliced(b, (inner, start, step), len, args[0])?;
+    let mut ty = b.ty(v).clone();
+    ty.shape[axis] = len.clone();
+    Some(emit(b, op, vec![part], ty))
 }
 
 /// A node, or something simpler that gives the same.

@@ -94,7 +94,13 @@ fn permute(b: &mut Builder, axes: &[usize], a: Value, ty: &Ty) -> Option<Value> 
             let moved: Vec<usize> = inner.iter().map(place).collect();
             moved.is_sorted().then(|| again(b, View::Broadcast(moved), x, ty))
         }
-        (View::Slice { .. } | View::Split { .. } | View::Merge { .. } | View::Pad { .. } | View::Affine(_), _) => None,
+        (View::Affine(mut at), x) => {
+            let place = |r: usize| axes.iter().position(|p| *p == r).expect("a permutation has every axis");
+            at.iter_mut().flat_map(|a| &mut a.steps).for_each(|s| s.0 = place(s.0));
+            at.iter_mut().for_each(|a| a.steps.sort_unstable());
+            Some(again(b, View::Affine(at), x, ty))
+        }
+        (View::Slice { .. } | View::Split { .. } | View::Merge { .. } | View::Pad { .. }, _) => None,
     }
 }
 
@@ -143,7 +149,24 @@ fn slice(b: &mut Builder, axis: usize, start: &Size, step: i64, a: Value, ty: &T
                 Some(again(b, View::Broadcast(from), x, ty))
             }
         },
-        (View::Slice { .. } | View::Permute(_) | View::Split { .. } | View::Merge { .. } | View::Affine(_), _) => None,
+        (View::Affine(mut axes), x) => {
+            for a in &mut axes {
+                for (r, by) in &mut a.steps {
+                    if *r == axis {
+                        a.start = a.start.plus(&start.times(&Size::from(*by)));
+                        *by *= step;
+                    }
+                }
+            }
+            Some(again(b, View::Affine(axes), x, ty))
+        }
+        (View::Permute(p), x) => {
+            let mut small = b.ty(x).clone();
+            small.shape[p[axis]] = ty.shape[axis].clone();
+            let x = again(b, View::Slice { axis: p[axis], start: start.clone(), step }, x, &small);
+            Some(again(b, View::Permute(p), x, ty))
+        }
+        (View::Slice { .. } | View::Split { .. } | View::Merge { .. }, _) => None,
     }
 }
 

@@ -283,6 +283,10 @@ impl Body<'_> {
             std::mem::swap(&mut left, &mut right);
         }
         let added = self.adds_to(frame, i, result);
+        // Where no fold has decided what a row is, a row is one of the product.
+        if self.items[i].rows.is_none() {
+            self.items[i].rows = product_rows(&self.items[i].domain, &shape);
+        }
         let call = (has_kernel && added.is_none()).then(|| self.kernel(p, frame, i));
         let (a, b) = (self.buf(frame, left), self.buf(frame, right));
         let c = added.unwrap_or_else(|| self.buf(frame, result));
@@ -297,7 +301,7 @@ impl Body<'_> {
         };
         let it = &self.items[i];
         let all_rows = Size::product(&shape.batch).times(&shape.mnk[0]);
-        let hot = shape.rowwise && it.row_axes() + 1 == it.domain.len();
+        let hot = shape.rowwise && product_rows(&it.domain, &shape) == Some(it.row_axes());
         let hot = hot && call.as_ref().is_some_and(|c| c.folds.is_empty() && c.rows == all_rows);
         let (then, after) = if hot { (call, None) } else { (None, call) };
         let [m, n, k] = shape.mnk.clone();
@@ -379,6 +383,11 @@ impl Body<'_> {
         frame.life.touch(to);
         steps.push(Step::Rows { op, from, to, rows, len, keep });
     }
+}
+
+/// How many of a contraction's axes number the rows of its product, all batches together, if the others are its columns.
+fn product_rows(domain: &[Size], shape: &super::gemm::Shape) -> Option<usize> {
+    (0..domain.len()).rev().find(|n| Size::product(&domain[*n..]) == shape.mnk[1])
 }
 
 /// What a value is, for people.

@@ -83,15 +83,15 @@ fn last_in_result(dims: &mut Vec<Dim>) -> Vec<Dim> {
 /// Rows, columns and inner axes; the batch; the operands' offsets.
 fn finish([m, n, k]: [Vec<Dim>; 3], batch: Vec<Dim>, [left, right]: [Size; 2]) -> Shape {
     let of = |i: usize| batch.iter().map(|d| d.1[i].clone()).collect::<Vec<_>>();
-    let outer = |dims: &[Dim], i: usize| dims.first().map_or(Size::zero(), |d| d.1[i].clone());
-    let inner = |dims: &[Dim], i: usize| dims.iter().skip(1).map(|d| (d.0.clone(), d.1[i].clone())).collect::<Vec<_>>();
-    let matrix = |offset: Size, rows: &[Dim], cols: &[Dim], i: usize| Strides {
-        offset,
-        row: outer(rows, i),
-        col: outer(cols, i),
-        rows: inner(rows, i),
-        cols: inner(cols, i),
-        batch: of(i),
+    // Axes that run on into each other in this operand are one to it, whatever they are to the other.
+    let axes = |dims: &[Dim], i: usize| -> (Size, Vec<(Size, Size)>) {
+        let own = merge(dims.to_vec(), &[i]);
+        let outer = own.first().map_or(Size::zero(), |d| d.1[i].clone());
+        (outer, own.iter().skip(1).map(|d| (d.0.clone(), d.1[i].clone())).collect())
+    };
+    let matrix = |offset: Size, rows: &[Dim], cols: &[Dim], i: usize| {
+        let ((row, rows), (col, cols)) = (axes(rows, i), axes(cols, i));
+        Strides { offset, row, col, rows, cols, batch: of(i) }
     };
     let (a, b) = (matrix(left, &m, &k, 0), matrix(right, &k, &n, 1));
     let step = |dims: &[Dim]| dims.last().map_or(Size::zero(), |d| d.1[2].clone());
@@ -99,18 +99,29 @@ fn finish([m, n, k]: [Vec<Dim>; 3], batch: Vec<Dim>, [left, right]: [Size; 2]) -
     let [count_m, count_n, count_k] = [&m, &n, &k].map(|dims| Size::product(dims.iter().map(|d| &d.0)));
     let swapped = !c.col.is(1) && c.row.is(1) && !count_n.is(1);
     let extents: Vec<Size> = batch.iter().map(|d| d.0.clone()).collect();
-    let mut expected = count_n.clone();
-    let mut rowwise = !swapped && (c.col.is(1) || count_n.is(1));
-    for (extent, stride) in [(&count_m, &c.row)].into_iter().chain(extents.iter().rev().zip(c.batch.iter().rev())) {
-        rowwise &= *stride == expected || extent.is(1);
-        expected = expected.times(extent);
-    }
+    let mut shape = Shape { mnk: [count_m, count_n, count_k], batch: extents, a, b, c, swapped, rowwise: false };
     if swapped {
         let turn = |s: Strides| Strides { row: s.col, col: s.row, rows: s.cols, cols: s.rows, ..s };
-        let mnk = [count_n, count_m, count_k];
-        return Shape { mnk, batch: extents, a: turn(b), b: turn(a), c: turn(c), swapped, rowwise };
+        let Shape { mnk: [m, n, k], batch, a, b, c, .. } = shape;
+        shape = Shape { mnk: [n, m, k], batch, a: turn(b), b: turn(a), c: turn(c), swapped, rowwise: false };
     }
-    Shape { mnk: [count_m, count_n, count_k], batch: extents, a, b, c, swapped, rowwise }
+    shape.rowwise = shape.is_rowwise();
+    shape
+}
+
+impl Shape {
+    /// Whether the rows of the result, all batches together, are the rows of a contiguous matrix in order.
+    fn is_rowwise(&self) -> bool {
+        let [m, n, _] = &self.mnk;
+        let mut expected = n.clone();
+        let rows = [(m, &self.c.row)].into_iter().chain(self.batch.iter().rev().zip(self.c.batch.iter().rev()));
+        let in_order = rows.into_iter().all(|(extent, stride)| {
+            let fits = *stride == expected || extent.is(1);
+            expected = expected.times(extent);
+            fits
+        });
+        in_order && (self.c.col.is(1) || n.is(1))
+    }
 }
 
 /// Joins neighbours that run on into each other in these of the two operands and the result. Strides of an operand that

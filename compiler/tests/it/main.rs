@@ -5,6 +5,7 @@ mod again;
 mod augment;
 mod check;
 mod config;
+mod convolutions;
 mod equations;
 mod fusion;
 mod grad;

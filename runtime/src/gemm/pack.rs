@@ -185,7 +185,7 @@ unsafe fn copy_strided(panel: Panel, to: *mut f32) {
 }
 
 #[cfg(target_arch = "x86_64")]
-mod x86 {
+pub(super) mod x86 {
     use super::{Block, Panel, copy_strided, pack_with};
     use std::arch::x86_64::*;
 
@@ -228,10 +228,11 @@ mod x86 {
                 loop {
                     let from = panel.from.offset(lane as isize * panel.lane).add(p);
                     let to = to.add(p * panel.width + lane);
+                    let row = |r: isize| from.offset(r * panel.lane);
                     if side == 8 {
-                        square8(from, panel.lane, to, panel.width);
+                        square8([0, 1, 2, 3, 4, 5, 6, 7].map(row), to, panel.width);
                     } else {
-                        square4(from, panel.lane, to, panel.width);
+                        square4([0, 1, 2, 3].map(row), to, panel.width);
                     }
                     if lane + side == panel.lanes {
                         break;
@@ -247,15 +248,15 @@ mod x86 {
     }
 
     /// # Safety
-    /// Eight rows of eight numbers, `row` apart, are readable; eight, `to_row` apart, are writable. AVX2.
+    /// Eight numbers are readable at each of these rows; eight rows of eight, `to_row` apart, are writable. AVX2.
     #[inline(always)]
-    unsafe fn square8(from: *const f32, row: isize, to: *mut f32, to_row: usize) {
+    pub unsafe fn square8(rows: [*const f32; 8], to: *mut f32, to_row: usize) {
         // SAFETY: the caller's rows. Halves of rows i and i + 4 are loaded into one register, so that the shuffles that
         // follow stay within 128 bits.
         unsafe {
-            let pair = |r: isize, half: usize| {
-                let low = _mm_loadu_ps(from.offset(r * row).add(half));
-                let high = _mm_loadu_ps(from.offset((r + 4) * row).add(half));
+            let pair = |r: usize, half: usize| {
+                let low = _mm_loadu_ps(rows[r].add(half));
+                let high = _mm_loadu_ps(rows[r + 4].add(half));
                 _mm256_insertf128_ps(_mm256_castps128_ps256(low), high, 1)
             };
             for half in [0, 4] {
@@ -272,12 +273,12 @@ mod x86 {
     }
 
     /// # Safety
-    /// Four rows of four numbers, `row` apart, are readable; four, `to_row` apart, are writable.
+    /// Four numbers are readable at each of these rows; four rows of four, `to_row` apart, are writable.
     #[inline(always)]
-    unsafe fn square4(from: *const f32, row: isize, to: *mut f32, to_row: usize) {
+    pub unsafe fn square4(rows: [*const f32; 4], to: *mut f32, to_row: usize) {
         // SAFETY: the caller's rows.
         unsafe {
-            let [r0, r1, r2, r3] = [0, 1, 2, 3].map(|r| _mm_loadu_ps(from.offset(r * row)));
+            let [r0, r1, r2, r3] = rows.map(|row| _mm_loadu_ps(row));
             let (t0, t1) = (_mm_unpacklo_ps(r0, r1), _mm_unpackhi_ps(r0, r1));
             let (t2, t3) = (_mm_unpacklo_ps(r2, r3), _mm_unpackhi_ps(r2, r3));
             _mm_storeu_ps(to, _mm_movelh_ps(t0, t2));

@@ -353,3 +353,51 @@ fn an_operand_of_several_axes_gives_the_bits_of_its_copy() {
         }
     }
 }
+
+/// Windows of an image as panels: lanes along its rows, and steps of k along them; images that are narrower and wider than
+/// what is copied or turned over at once, windows that are neighbours and windows apart; every instruction set.
+#[test]
+fn windows_are_packed_alike_whatever_their_axes() {
+    use super::spread::{Axes, pack_spread};
+    let (channels, high, k) = (3, 6, 3);
+    for (wide, step) in [(6, 1), (9, 1), (10, 1), (18, 1), (19, 1), (35, 1), (36, 1), (9, 2), (21, 3)] {
+        let image: Vec<f32> = (0..channels * high * wide).map(|i| i as f32).collect();
+        let (rows, cols) = (high - k + 1, (wide - k) / step + 1);
+        let inner = [(k, wide as isize), (k, 1)];
+        let window = Axes { outer: (high * wide) as isize, inner: &inner };
+        let along = [(cols, step as isize)];
+        let place = Axes { outer: wide as isize, inner: &along };
+        let of_window = |i: usize| i / (k * k) * high * wide + i / k % k * wide + i % k;
+        let of_place = |i: usize| i / cols * wide + i % cols * step;
+        let (windows, places) = (channels * k * k, rows * cols);
+        for turned in [false, true] {
+            let (axes, [lanes, steps]) =
+                if turned { ([window, place], [windows, places]) } else { ([place, window], [places, windows]) };
+            let at = |lane: usize, p: usize| match turned {
+                false => of_place(lane) + of_window(p),
+                true => of_window(lane) + of_place(p),
+            };
+            for (width, fill) in [(1, false), (6, false), (13, false), (16, true), (32, true)] {
+                for range in [[0..lanes, 0..steps], [1..lanes - 1, 2..steps - 3]] {
+                    let mut expected = Vec::new();
+                    for first in range[0].clone().step_by(width) {
+                        let count = width.min(range[0].end - first);
+                        let zeros = if fill { width - count } else { 0 };
+                        for p in range[1].clone() {
+                            expected.extend((first..first + count).map(|lane| image[at(lane, p)]));
+                            expected.extend(std::iter::repeat_n(0.0, zeros));
+                        }
+                    }
+                    for isa in Isa::ALL.into_iter().filter(|isa| isa.is_here()) {
+                        let mut found = vec![f32::NAN; expected.len()];
+                        // SAFETY: the axes are those of the image, and there is room for what is expected.
+                        unsafe {
+                            pack_spread(isa, image.as_ptr(), axes, range.clone(), (width, fill), found.as_mut_ptr())
+                        };
+                        assert_eq!(found, expected, "{wide} in steps of {step}, {width} lanes, {range:?}, {isa:?}");
+                    }
+                }
+            }
+        }
+    }
+}

@@ -22,6 +22,8 @@ pub const SIDE: usize = 192;
 const PANEL_ROWS: usize = 168;
 /// Most numbers of the operand that is packed for all threads; a larger operand is packed part by part.
 const SHARED_LEN: usize = 2 << 20;
+/// Most numbers of an operand that is to stay in a near cache together with as many of the other one.
+const NEAR_LEN: usize = 1 << 16;
 /// Panels that are packed at once: so many that a row of B is read in long pieces.
 const PACKED_AT_ONCE: usize = 8;
 /// Numbers in B up to which it stays in the nearest cache, packed or not.
@@ -177,7 +179,7 @@ unsafe fn walk_columns(job: &Job, team: Team, scratch: &Scratch) {
     let panel = |i: usize| i * tiles.width..((i + 1) * tiles.width).min(job.n);
     let mut first = 0;
     while first < job.k {
-        let phase = if tiles.pack_a { phase(job.k, first, job.m, scratch.shared_len) } else { 0..job.k };
+        let phase = if tiles.pack_a { phase(job.k, first, job.m, job.phase_len(scratch)) } else { 0..job.k };
         first = phase.end;
         let packed_a = |k: usize| scratch.shared.wrapping_add((k - phase.start) * job.m);
         if tiles.pack_a {
@@ -360,6 +362,12 @@ impl Job<'_> {
         self.n * self.k >= LARGE
     }
 
+    /// Numbers of A that are packed at once for all columns. Where B's rows go over several axes, its columns are often made of
+    /// the same numbers, so a phase is so short that they are still near for the next columns.
+    fn phase_len(&self, scratch: &Scratch) -> usize {
+        if self.b.rows.is_empty() { scratch.shared_len } else { scratch.shared_len.min(NEAR_LEN) }
+    }
+
     /// Reports all rows as finished, panel by panel.
     fn finish(&self, team: Team, height: usize) {
         if let Some(done) = self.done {
@@ -389,7 +397,9 @@ impl Job<'_> {
             let lanes = Axes { outer: self.a.mat.rs, inner: self.a.rows };
             let along_k = Axes { outer: self.a.mat.cs, inner: self.a.cols };
             // SAFETY: the block lies in A; the room is the caller's.
-            return unsafe { pack_spread(self.a.mat.ptr, [lanes, along_k], [rows, block], (tiles.rows, false), to) };
+            return unsafe {
+                pack_spread(self.isa, self.a.mat.ptr, [lanes, along_k], [rows, block], (tiles.rows, false), to)
+            };
         }
         let from = self.a.mat.at(rows.start, block.start).cast_const();
         let (lanes, k, width) = (rows.len(), block.len(), tiles.rows);
@@ -407,7 +417,9 @@ impl Job<'_> {
             let lanes = Axes { outer: self.b.mat.cs, inner: self.b.cols };
             let along_k = Axes { outer: self.b.mat.rs, inner: self.b.rows };
             // SAFETY: the block lies in B; the room is the caller's.
-            return unsafe { pack_spread(self.b.mat.ptr, [lanes, along_k], [cols, block], (tiles.width, true), to) };
+            return unsafe {
+                pack_spread(self.isa, self.b.mat.ptr, [lanes, along_k], [cols, block], (tiles.width, true), to)
+            };
         }
         let from = self.b.mat.at(block.start, cols.start).cast_const();
         let (lanes, k, width) = (cols.len(), block.len(), tiles.width);

@@ -2,8 +2,9 @@
 //! sweep; one that is the same for all lanes is a single load; all others ask lane by lane, unless a test of the first
 //! and last lane shows that the whole block lies inside its bounds.
 
+use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I32, I64};
-use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, Value};
+use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, Type, Value};
 use dlc_plan::kernel::{Access, Affine, Bound, Ext, Kind, LANES, Val};
 
 use super::emit::{Emit, Live, Scratch};
@@ -153,7 +154,10 @@ impl Emit<'_> {
             let [whole, parts] = [self.b.create_block(), self.b.create_block()];
             self.b.ins().brif(inside, whole, [], parts, []);
             self.enter(parts);
-            let lanes = self.load_one_by_one(access, bounds, false);
+            let lanes = match self.load_between(access, bounds) {
+                Some(lanes) => lanes,
+                None => self.load_one_by_one(access, bounds, false),
+            };
             self.b.ins().jump(join, &block_args(&lanes[..vectors]));
             self.enter(whole);
         }
@@ -164,6 +168,64 @@ impl Emit<'_> {
         let lanes = self.load_along(elem, address, step);
         let lanes: Vec<Value> = (0..vectors).map(|q| self.quad(lanes, q)).collect();
         self.b.ins().jump(join, &block_args(&lanes));
+    }
+
+    /// Loads the lanes that are inside all bounds four by four, the last four overlapping those before; zeros elsewhere.
+    /// None where lanes are no neighbours, or the lanes inside may be apart.
+    fn load_between(&mut self, access: &Access, bounds: &[&Bound]) -> Option<[Value; 4]> {
+        let elem = self.kernel.bufs[usize::from(access.buf)].elem;
+        let neighbours = |e: &Self, affine: &Affine| matches!(e.lane_step(affine), Num::Known(1));
+        let all = [&access.at].into_iter().chain(bounds.iter().map(|bound| &bound.index));
+        if elem.bytes() != 4 || bounds.is_empty() || !all.into_iter().all(|affine| neighbours(self, affine)) {
+            return None;
+        }
+        let memory = self.scratch(if kind(elem) == Kind::F32 { Scratch::Floats } else { Scratch::Ints });
+        let zeros = self.zeros(kind(elem));
+        for (q, zero) in zeros.iter().enumerate().take(self.live.quads()) {
+            self.b.ins().store(plain(), *zero, memory, (16 * q) as i32);
+        }
+        let mut low = self.b.ins().iconst(I64, 0);
+        let count = self.live_count();
+        let mut high = self.materialise(count);
+        for bound in bounds {
+            let index = self.at_lane(&bound.index, Num::Known(0));
+            let index = self.materialise(index);
+            let extent = self.ext(bound.extent);
+            let extent = self.materialise(extent);
+            let below = self.b.ins().ineg(index);
+            low = self.b.ins().smax(low, below);
+            let left = self.b.ins().isub(extent, index);
+            high = self.b.ins().smin(high, left);
+        }
+        let address = self.address(access);
+        let count = self.b.ins().isub(high, low);
+        let [many, few, after] = [(); 3].map(|()| self.b.create_block());
+        let fits = self.b.ins().icmp_imm_s(IntCC::SignedGreaterThanOrEqual, count, 4);
+        self.b.ins().brif(fits, many, [], few, []);
+        self.enter(many);
+        let last = self.b.ins().iadd_imm_s(high, -4);
+        self.count_some(Num::Code(count), 4, &mut |e, i| {
+            let lane = e.b.ins().iadd(low, i);
+            let lane = e.b.ins().smin(lane, last);
+            e.copy_lane(vector(kind(elem)), address, memory, lane);
+        });
+        self.b.ins().jump(after, []);
+        self.enter(few);
+        self.count(Num::Code(count), &mut |e, i| {
+            let lane = e.b.ins().iadd(low, i);
+            e.copy_lane(vector(kind(elem)).lane_type(), address, memory, lane);
+        });
+        self.b.ins().jump(after, []);
+        self.enter(after);
+        Some(self.gather(kind(elem), memory))
+    }
+
+    /// Copies what begins at a lane, of 32 bits each, from neighbours to memory.
+    fn copy_lane(&mut self, ty: Type, from: Value, memory: Value, lane: Value) {
+        let from = self.word(from, lane);
+        let to = self.word(memory, lane);
+        let element = self.b.ins().load(ty, plain(), from, 0);
+        self.b.ins().store(plain(), element, to, 0);
     }
 
     /// Loads each lane by itself, where the bounds that differ from lane to lane hold.
