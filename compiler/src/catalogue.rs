@@ -4,6 +4,7 @@
 //! manual's table. Documentation says in this order: the formula; its source; then, behind a library's name and a colon,
 //! what that library calls it in backticks, and after that how the two differ.
 
+use crate::check::Builtin;
 use crate::prelude;
 use dlc_grammar::ast::{Body, Item};
 use dlc_grammar::parse::{ItemHead, index, parse_item};
@@ -84,9 +85,12 @@ pub fn entries() -> Vec<Entry> {
     prelude::FILES.iter().flat_map(of).collect()
 }
 
-/// All about one item, for a terminal; None if the prelude has no such item.
+/// All about one item, for a terminal; None if neither the prelude nor the language has one of that name.
 pub fn page(name: &str) -> Option<String> {
-    let entry = entries().into_iter().find(|e| e.name == name)?;
+    let Some(entry) = entries().into_iter().find(|e| e.name == name) else {
+        let said = "is a primitive of the language; the manual lists them in `docs/language.md`, \"Primitives\"";
+        return Builtin::named(name).map(|b| format!("`{}` {said}\n", b.name));
+    };
     let docs: String = entry.docs.lines().map(|line| format!("{}\n", format!("/// {line}").trim_end())).collect();
     Some(format!("{docs}{}\n", entry.text))
 }

@@ -172,6 +172,17 @@ fn the_catalogue_is_made_from_the_prelude() {
 }
 
 #[test]
+fn every_primitive_is_in_the_manual() {
+    let text = std::fs::read_to_string(docs().join("language.md")).unwrap();
+    let table = text.split("## Primitives").nth(1).unwrap().split("## Files").next().unwrap();
+    for name in dlc_compiler::check::Builtin::names() {
+        let word = |w: &str| w == name;
+        assert!(table.split(|c: char| !c.is_alphanumeric() && c != '_').any(word), "`{name}` is not in the manual");
+        assert!(dlc_compiler::catalogue::page(name).is_some(), "`dlc doc {name}` says nothing");
+    }
+}
+
+#[test]
 fn two_dots_stand_for_anything() {
     assert!(fits("a .. c", "a b c") && fits("a..", "abc") && fits("..c", "abc") && fits("abc", "abc"));
     assert!(!fits("a .. d", "a b c") && !fits("ab", "abc") && !fits("a..b", "abc"));
