@@ -226,9 +226,7 @@ impl Config {
             trouble.push(format!("`{module}` has rank {rank} there and {} here: `rank = {rank}`", layer.rank));
             return;
         }
-        let alpha = self.pattern("alpha_pattern", module).or_else(|| self.number("lora_alpha")).unwrap_or(8.0);
-        let by = if self.flag("use_rslora") { rank.sqrt() } else { rank };
-        let scale = alpha / by;
+        let scale = self.scale_of(module, rank);
         if (scale - layer.scale).abs() > 1e-6 * scale.abs() {
             trouble.push(format!("`{module}` has scale {scale} there and {} here: `scale = {scale}`", layer.scale));
         }
@@ -238,6 +236,20 @@ impl Config {
         if !self.targets(module) {
             trouble.push(format!("`{module}` is no target there"));
         }
+    }
+
+    /// The scale of a module's adapter.
+    pub fn scale_of(&self, module: &str, rank: f64) -> f64 {
+        let alpha = self.pattern("alpha_pattern", module).or_else(|| self.number("lora_alpha")).unwrap_or(8.0);
+        alpha / if self.flag("use_rslora") { rank.sqrt() } else { rank }
+    }
+
+    /// Everything in which it asks for what is not here, whatever the layers.
+    ///
+    /// # Errors
+    /// When there is anything.
+    pub fn check_alone(&self) -> Result<()> {
+        self.check(&[]).map(drop)
     }
 
     /// Whether a module is one of its targets, where these are a list of names.

@@ -19,7 +19,7 @@ const TENSORS: &str = "adapter_model.safetensors";
 /// What the file that describes it is called.
 const CONFIG: &str = "adapter_config.json";
 /// What stands before all names.
-const PREFIX: &str = "base_model.model.";
+pub(super) const PREFIX: &str = "base_model.model.";
 
 /// An adapter's weight: its name here, its name in a layer of PEFT's, and that for tables.
 const NAMES: [(&str, &str, Option<&str>); 3] = [
@@ -42,7 +42,7 @@ struct Pair {
 }
 
 /// The file at a path, which may be a folder, and the configuration beside it, if there is one.
-fn files(path: &Path) -> (PathBuf, Option<PathBuf>) {
+pub(super) fn files(path: &Path) -> (PathBuf, Option<PathBuf>) {
     if path.is_dir() {
         return (path.join(TENSORS), Some(path.join(CONFIG)));
     }
@@ -57,13 +57,13 @@ fn has_names(lora: &Lora) -> bool {
 }
 
 /// What PEFT calls an adapter's weight below its layer.
-fn name(param: &str, table: bool) -> Option<&'static str> {
+pub(super) fn name(param: &str, table: bool) -> Option<&'static str> {
     let (_, layer, rows) = NAMES.iter().find(|(ours, ..)| *ours == param)?;
     if table { *rows } else { Some(layer) }
 }
 
 /// The module that an adapter is in.
-fn module(adapted: &Adapted) -> &str {
+pub(super) fn module(adapted: &Adapted) -> &str {
     adapted.label.strip_suffix("lora").map_or("", |module| module.strip_suffix('.').unwrap_or(module))
 }
 
@@ -85,7 +85,7 @@ fn pairs(machine: &dyn Machine, lora: &Lora) -> Vec<Pair> {
     found
 }
 
-fn joined(lora: &Lora, module: &str, name: &str) -> String {
+pub(super) fn joined(lora: &Lora, module: &str, name: &str) -> String {
     let parts = [lora.prefix.as_str(), module, name];
     PREFIX.to_owned() + &parts.iter().filter(|part| !part.is_empty()).copied().collect::<Vec<_>>().join(".")
 }

@@ -3,11 +3,14 @@
 //!
 //! - [`exchange`]: which tensor of a file is which weight;
 //! - [`config`]: what PEFT's `adapter_config.json` says, key by key;
-//! - [`merge`]: merging, and taking it back.
+//! - [`merge`]: merging, and taking it back;
+//! - [`several`]: several adapters on one base.
 
 pub mod config;
 pub mod exchange;
 pub mod merge;
+pub mod several;
 
 pub use exchange::{load, save};
 pub use merge::{Change, Kept, compare, merge, unmerge};
+pub use several::{Adapter, activate};

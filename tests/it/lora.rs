@@ -318,3 +318,34 @@ fn a_network_attaches_an_adapter_trains_it_merges_it_and_takes_that_back() {
     assert!(all_weights(&net) == all && run(&mut net, "forward") != before);
     assert!(net.unmerge().is_err(), "there is nothing more to take back");
 }
+
+#[test]
+fn several_adapters_are_switched_and_summed_without_compiling() {
+    // The chunks of GPT-2 have rank 2 and 3; with room for twice that, two adapters go on one base.
+    let sets = [("Chunks.r", "6"), ("Chunks.wide", "6")];
+    let c = training(&root().join("tests/specs/lora.dl"), "gpt2", &sets);
+    let lora = c.recipe.as_ref().and_then(|recipe| recipe.lora.clone()).expect("it has an adapter");
+    let mut net = network(c.plan, c.recipe, 0).expect("there is machine code");
+    fill(&mut net);
+    let compiled = dlc_compiler::back::clif::compilations();
+    let one = adapters::Adapter::open(&lora, &golden_folder("gpt2").join("peft")).expect("it fits");
+    let file = TensorFile::open(&golden_folder("gpt2").join("golden.safetensors")).expect("it is committed");
+    let expected = file.read("logits").expect("it is there").expect("it is sound");
+    let logits = |net: &mut Network, sum: &[(&adapters::Adapter, f64)]| {
+        adapters::activate(net.engine_mut(), &lora, sum).expect("there is room");
+        of(&run(net, "forward"), "logits").clone()
+    };
+    let base = logits(&mut net, &[]);
+    let alone = logits(&mut net, &[(&one, 1.0)]);
+    assert!(apart(&alone, &expected) <= 1e-5 && apart(&base, &expected) > 1e-2);
+    // Half of it twice is the whole; nothing of it is the base again.
+    let halves = logits(&mut net, &[(&one, 0.25), (&one, 0.75)]);
+    assert!(apart(&halves, &expected) <= 1e-5);
+    assert!(logits(&mut net, &[(&one, 0.0)]) == base && logits(&mut net, &[]) == base);
+    assert_eq!(dlc_compiler::back::clif::compilations(), compiled, "switching compiles nothing");
+    let error = adapters::activate(net.engine_mut(), &lora, &[(&one, 1.0), (&one, 1.0), (&one, 1.0), (&one, 1.0)]);
+    let error = error.expect_err("there is no room for all").to_string();
+    assert!(error.contains("takes rank") && error.contains("makes room"), "{error}");
+    let other = adapters::Adapter::open(&lora, &golden_folder("llama2").join("peft")).expect_err("of another base");
+    assert!(other.message.contains("it is for another base"), "{other}");
+}

@@ -15,6 +15,7 @@ mod memory;
 mod num;
 mod sweep;
 
+use std::cell::Cell;
 use std::fmt;
 use std::num::NonZero;
 use std::sync::Mutex;
@@ -63,11 +64,22 @@ impl std::error::Error for Error {
     }
 }
 
+thread_local! {
+    /// How often this thread has asked for machine code.
+    static COMPILATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// How often this thread has compiled kernels: what is only given other weights, such as another adapter, compiles nothing.
+pub fn compilations() -> u64 {
+    COMPILATIONS.get()
+}
+
 /// Compiles kernels, on all cores.
 ///
 /// # Errors
 /// If the processor is not supported or the system gives no executable memory.
 pub fn compile(kernels: &[Kernel]) -> Result<Code, Error> {
+    COMPILATIONS.set(COMPILATIONS.get() + 1);
     let isa = machine::isa()?;
     let next = AtomicUsize::new(0);
     let done = Mutex::new(Vec::with_capacity(kernels.len()));
