@@ -210,7 +210,7 @@ impl Checker {
         let how = if wrong { "both sides" } else { "one side" };
         let message = format!("rank {rank} is above {how} of `{path}`, which is {}", self.show_sizes(shape));
         let at = reading.adapter.spans.0;
-        let d = if wrong { Diagnostic::error("E0515", at, message) } else { Diagnostic::warning("W0804", at, message) };
+        let d = if wrong { Diagnostic::error("E0515", at, message) } else { Diagnostic::warning("W0805", at, message) };
         self.report(d.help(format!("with more than {least} it can do no more, and takes more weights")));
         (!wrong).then_some(())
     }
