@@ -3,7 +3,7 @@
 //!
 //! - [`exchange`]: which tensor of a file is which weight;
 //! - [`config`]: what PEFT's `adapter_config.json` says, key by key;
-//! - [`merge`]: merging, and taking it back;
+//! - [`mod@merge`]: merging, and taking it back;
 //! - [`several`]: several adapters on one base.
 
 pub mod config;
