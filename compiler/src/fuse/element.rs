@@ -54,6 +54,7 @@ impl Emit<'_> {
             }
             (Nature::Fused, _) if !here && stored => self.load(root, map.flat(&ty.shape), None, map.bounds.clone()),
             (Nature::Fused | Nature::Virtual, _) => self.computed(root.node, map),
+            (Nature::Term, _) => unreachable!("only the step that adds it up reads it"),
         }
     }
 

@@ -113,7 +113,7 @@ pub fn group(cx: &Context) -> (Vec<Item>, Vec<Option<Home>>) {
     let (first, rest): (Vec<u32>, Vec<u32>) = nodes.partition(|node| early[*node as usize]);
     for node in first.into_iter().chain(rest) {
         match cx.nature(node) {
-            Nature::Given | Nature::Virtual => {}
+            Nature::Given | Nature::Virtual | Nature::Term => {}
             Nature::Step => g.step(node),
             Nature::Fused => g.place(node),
         }
@@ -130,7 +130,7 @@ fn early(cx: &Context) -> Vec<bool> {
         let given = |v: &Value| match cx.nature(cx.root(*v).node) {
             Nature::Given | Nature::Virtual => true,
             Nature::Fused => early[cx.root(*v).node as usize],
-            Nature::Step => false,
+            Nature::Step | Nature::Term => false,
         };
         early[i] = matches!(n.op, Op::Map(_)) && cx.segments.is_none() && short() && n.args.iter().all(given);
     }
@@ -144,7 +144,8 @@ impl Grouping<'_> {
 
     fn step(&mut self, node: u32) {
         let mut item = Item { step: Some(node), ..Item::default() };
-        if matches!(self.cx.f.nodes[node as usize].op, Op::Contract(_)) {
+        let sum = self.cx.sums.contains_key(&node);
+        if sum || matches!(self.cx.f.nodes[node as usize].op, Op::Contract(_)) {
             item.domain = domain(self.shape(node));
             item.order = (0..item.domain.len()).collect();
             item.open = !item.domain.is_empty();

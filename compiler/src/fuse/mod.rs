@@ -34,6 +34,10 @@ pub struct Context<'a> {
     pub tables: HashMap<u32, Vec<Host>>,
     /// Views, constants, indices and random numbers that are put into memory because whoever reads them needs that.
     pub copies: Vec<bool>,
+    /// Sums of contractions that are one step, by the number of the addition: the contractions, in order.
+    pub sums: HashMap<u32, Vec<u32>>,
+    /// For each node, whether it is a part of such a sum.
+    pub terms: Vec<bool>,
     /// The length of the flat stores of trained weights, in an entry that goes over them.
     pub segments: Option<Size>,
     /// Whether numbers and sizes are scalars and extents of the call, so that one kernel serves many functions.
@@ -51,11 +55,19 @@ pub enum Nature {
     Fused,
     /// Computed by a step of the runtime.
     Step,
+    /// A contraction, or a sum of them, that a step adds to others as it computes it: nobody else reads it.
+    Term,
 }
 
 impl Context<'_> {
     /// How a node's value comes about.
     pub fn nature(&self, node: u32) -> Nature {
+        if self.sums.contains_key(&node) {
+            return Nature::Step;
+        }
+        if self.terms[node as usize] {
+            return Nature::Term;
+        }
         match &self.f.nodes[node as usize].op {
             Op::Param(_) => Nature::Given,
             Op::Const(_) | Op::Table(_) | Op::Host(_) | Op::Iota(_) | Op::Random | Op::View(_) => {
@@ -66,6 +78,15 @@ impl Context<'_> {
             }
             Op::Map(_) | Op::Reduce(..) | Op::Gather | Op::Concat(_) | Op::Stop | Op::Within(_) => Nature::Fused,
             Op::Contract(_) | Op::Scatter | Op::Rows(_) | Op::Call(_) | Op::Repeat(_) | Op::Panels(_) => Nature::Step,
+        }
+    }
+
+    /// What a step reads: the arguments of its node, or, of a sum of contractions, those of the contractions.
+    pub fn operands(&self, step: u32) -> Vec<Value> {
+        let args = |node: &u32| self.f.nodes[*node as usize].args.iter().copied();
+        match self.sums.get(&step) {
+            Some(terms) => terms.iter().flat_map(args).collect(),
+            None => args(&step).collect(),
         }
     }
 
@@ -137,7 +158,7 @@ impl Context<'_> {
         let there = match self.nature(root.node) {
             Nature::Given => self.host(root).is_none() && self.table(root).is_none(),
             Nature::Step => true,
-            Nature::Virtual | Nature::Fused => false,
+            Nature::Virtual | Nature::Fused | Nature::Term => false,
         };
         let layout = self.layout(v).filter(|_| there && root != v)?;
         same_strides(&layout, &self.f.ty(v).shape).then_some(layout.offset)

@@ -29,8 +29,8 @@ pub fn stored(cx: &Context, items: &[Item], home: &[Option<Home>], wanted: &[Val
         needs.stored[cx.root(*v).node as usize] = true;
     }
     for item in items.iter().filter_map(|i| i.step) {
-        for a in &cx.f.nodes[item as usize].args {
-            needs.stored[cx.root(*a).node as usize] = true;
+        for a in cx.operands(item) {
+            needs.stored[cx.root(a).node as usize] = true;
         }
     }
     for node in 0..n {
@@ -78,10 +78,10 @@ fn decide(cx: &Context, home: &[Option<Home>], readers: &[Vec<u32>], cost: &[u32
 /// For each node, the fused nodes and steps that read it, free views looked through.
 fn readers(cx: &Context) -> Vec<Vec<u32>> {
     let mut found = vec![Vec::new(); cx.f.nodes.len()];
-    for (i, n) in cx.f.nodes.iter().enumerate() {
-        if matches!(cx.nature(i as u32), Nature::Fused | Nature::Step) {
-            for a in &n.args {
-                found[cx.root(*a).node as usize].push(i as u32);
+    for i in 0..cx.f.nodes.len() as u32 {
+        if matches!(cx.nature(i), Nature::Fused | Nature::Step) {
+            for a in cx.operands(i) {
+                found[cx.root(a).node as usize].push(i);
             }
         }
     }
@@ -90,13 +90,14 @@ fn readers(cx: &Context) -> Vec<Vec<u32>> {
 
 /// Whether a node can only read another's value from memory: at places that are not its own.
 fn reads_memory(cx: &Context, reader: u32, node: u32) -> bool {
+    if cx.nature(reader) == Nature::Step {
+        return true;
+    }
     let n = &cx.f.nodes[reader as usize];
     let of = |v: &Value| cx.root(*v).node == node;
     match &n.op {
         Op::Gather => of(&n.args[0]),
         Op::Concat(_) => n.args.iter().any(of),
-        // It is a reader because an argument is this node's.
-        Op::Contract(_) | Op::Scatter | Op::Rows(_) | Op::Repeat(_) | Op::Panels(_) | Op::Call(_) => true,
         _ => n.args.iter().any(|v| of(v) && through_memory(cx, *v)),
     }
 }
@@ -138,7 +139,7 @@ fn costs(cx: &Context, home: &[Option<Home>], stored: &[bool]) -> Vec<u32> {
             .map(|r| match cx.nature(r.node) {
                 Nature::Given | Nature::Step => 1,
                 Nature::Fused if stored[r.node as usize] => 1,
-                Nature::Fused | Nature::Virtual => cost[r.node as usize],
+                Nature::Fused | Nature::Virtual | Nature::Term => cost[r.node as usize],
             })
             .sum();
         let own = match &n.op {

@@ -1,7 +1,7 @@
 //! A function's body as steps: its items in order, with a buffer for each value that reaches memory.
 
 use super::life::Life;
-use super::{Planner, buffer, copies, panels, repeat};
+use super::{Planner, buffer, copies, gemm, panels, repeat, terms};
 use crate::fuse::{self, Context, Emitted, Home, Item};
 use crate::program::{Function, Op, RowOp, Value};
 use dlc_plan::kernel::{Elem, Kind};
@@ -104,6 +104,8 @@ fn prepare<'a>(frame: &mut Frame, f: &'a Function, binds: Vec<Bind>, targets: &[
         hosts: HashMap::default(),
         tables: HashMap::default(),
         copies: vec![false; f.nodes.len()],
+        sums: HashMap::default(),
+        terms: vec![false; f.nodes.len()],
         segments: frame.segments.clone(),
         generic: frame.generic,
     };
@@ -124,6 +126,7 @@ fn prepare<'a>(frame: &mut Frame, f: &'a Function, binds: Vec<Bind>, targets: &[
         }
     }
     copies::mark(&mut cx, &targets.iter().map(Option::is_some).collect::<Vec<_>>());
+    terms::mark(&mut cx);
     let (items, home) = fuse::group(&cx);
     let needs = fuse::stored(&cx, &items, &home, &f.results);
     Body { cx, items, home, needs, at, read }
@@ -226,6 +229,7 @@ impl Body<'_> {
             return;
         };
         match &self.cx.f.nodes[step as usize].op {
+            _ if self.cx.sums.contains_key(&step) => self.contract(p, frame, i, step, has_kernel, steps),
             Op::Contract(_) => self.contract(p, frame, i, step, has_kernel, steps),
             Op::Scatter => self.scatter(frame, step, steps),
             Op::Rows(op) => self.rows(frame, step, *op, steps),
@@ -275,49 +279,41 @@ impl Body<'_> {
         has_kernel: bool,
         steps: &mut Vec<Step>,
     ) {
-        let shape = copies::multiply(&self.cx, node).expect("operands that strides cannot describe were copied");
+        let terms = self.cx.sums.get(&node).cloned().unwrap_or_else(|| vec![node]);
+        let multiplied =
+            |term: &u32| copies::multiply(&self.cx, *term).expect("operands that strides cannot describe were copied");
+        let shapes: Vec<gemm::Shape> = terms.iter().map(multiplied).collect();
+        let shape = &shapes[0];
         let result = Value { node, port: 0 };
-        let args = self.cx.f.nodes[node as usize].args.clone();
-        let (mut left, mut right) = (self.cx.root(args[0]), self.cx.root(args[1]));
-        if shape.swapped {
-            std::mem::swap(&mut left, &mut right);
-        }
         let added = self.adds_to(frame, i, result);
         // Where no fold has decided what a row is, a row is one of the product.
         if self.items[i].rows.is_none() {
-            self.items[i].rows = product_rows(&self.items[i].domain, &shape);
+            self.items[i].rows = product_rows(&self.items[i].domain, shape);
         }
         let call = (has_kernel && added.is_none()).then(|| self.kernel(p, frame, i));
-        let (a, b) = (self.buf(frame, left), self.buf(frame, right));
+        let products: Vec<Product> = terms.iter().zip(&shapes).map(|(t, s)| self.product(frame, *t, s)).collect();
         let c = added.unwrap_or_else(|| self.buf(frame, result));
-        let matrix = |buf: BufId, s: &super::gemm::Strides| Matrix {
-            buf,
-            offset: s.offset.clone(),
-            row: s.row.clone(),
-            col: s.col.clone(),
-            rows: s.rows.clone(),
-            cols: s.cols.clone(),
-            batch: s.batch.clone(),
-        };
         let it = &self.items[i];
         let all_rows = Size::product(&shape.batch).times(&shape.mnk[0]);
-        let hot = shape.rowwise && product_rows(&it.domain, &shape) == Some(it.row_axes());
+        let hot = shape.rowwise && product_rows(&it.domain, shape) == Some(it.row_axes());
         let hot = hot && call.as_ref().is_some_and(|c| c.folds.is_empty() && c.rows == all_rows);
         let (then, after) = if hot { (call, None) } else { (None, call) };
-        let [m, n, k] = shape.mnk.clone();
+        let [m, n, _] = shape.mnk.clone();
         let gemm = Gemm {
             m,
             n,
-            terms: vec![Product { k, a: matrix(a, &shape.a), b: matrix(b, &shape.b) }],
+            terms: products,
             c: matrix(c, &shape.c),
             batch: shape.batch.clone(),
             accumulate: added.is_some(),
             then,
-            note: note(self.cx.f, result),
+            note: note(self.cx.f, Value { node: terms[0], port: 0 }),
         };
         frame.life.step();
-        for b in [a, b, c] {
-            frame.life.touch(b);
+        frame.life.touch(c);
+        for term in &gemm.terms {
+            frame.life.touch(term.a.buf);
+            frame.life.touch(term.b.buf);
         }
         if let Some(call) = &gemm.then {
             self.touch(frame, call);
@@ -328,6 +324,16 @@ impl Body<'_> {
             self.touch(frame, &call);
             steps.push(Step::Kernel(call));
         }
+    }
+
+    /// A contraction as a term of a matrix product.
+    fn product(&mut self, frame: &mut Frame, contraction: u32, shape: &gemm::Shape) -> Product {
+        let [a, b] = self.cx.f.nodes[contraction as usize].args[..] else {
+            unreachable!("a contraction has two operands")
+        };
+        let (left, right) = if shape.swapped { (b, a) } else { (a, b) };
+        let [left, right] = [left, right].map(|v| self.buf(frame, self.cx.root(v)));
+        Product { k: shape.mnk[2].clone(), a: matrix(left, &shape.a), b: matrix(right, &shape.b) }
     }
 
     /// The buffer that a contraction can be added to in place: where all that its item does is to add it to a parameter
@@ -382,6 +388,19 @@ impl Body<'_> {
         frame.life.touch(from);
         frame.life.touch(to);
         steps.push(Step::Rows { op, from, to, rows, len, keep });
+    }
+}
+
+/// A matrix that lies so in a buffer.
+fn matrix(buf: BufId, s: &gemm::Strides) -> Matrix {
+    Matrix {
+        buf,
+        offset: s.offset.clone(),
+        row: s.row.clone(),
+        col: s.col.clone(),
+        rows: s.rows.clone(),
+        cols: s.cols.clone(),
+        batch: s.batch.clone(),
     }
 }
 

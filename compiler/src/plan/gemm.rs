@@ -24,7 +24,7 @@ pub struct Shape {
 }
 
 /// How a matrix lies in its buffer.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Strides {
     /// The first element's number.
     pub offset: Size,

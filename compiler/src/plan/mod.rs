@@ -10,6 +10,7 @@ mod gemm;
 mod life;
 mod panels;
 mod repeat;
+mod terms;
 
 use crate::program::verify::Facts;
 use crate::program::{Entry, Program, Role, StatePart, Ty, Weight, WeightId};

@@ -125,6 +125,54 @@ fn a_linear_layer_is_finished_by_its_product() {
 }
 
 #[test]
+fn a_sum_of_products_is_one_product_of_many_terms() {
+    // x w + s (x a) b + x v, and what follows it: what a gradient of three projections, or an adapter, is made of.
+    let tys = [batch(&[8]), f32s(&[20, 8]), f32s(&[8, 3]), f32s(&[3, 20]), f32s(&[20, 8]), f32s(&[20])];
+    let f = function("f", &tys, |b, x| {
+        let y = b.contract(x[0], x[1], &[0, 1], &[2, 1], &[0, 2]);
+        let thin = b.contract(x[0], x[2], &[0, 1], &[1, 2], &[0, 2]);
+        let thin = b.with_number(Prim::Mul, thin, 0.5);
+        let z = b.contract(thin, x[3], &[0, 1], &[1, 2], &[0, 2]);
+        let y = b.map(Prim::Add, &[y, z]);
+        let v = b.contract(x[0], x[4], &[0, 1], &[2, 1], &[0, 2]);
+        let y = b.map(Prim::Add, &[v, y]);
+        let y = b.zip(Prim::Add, &[y, x[5]]);
+        vec![b.map(Prim::Tanh, &[y])]
+    });
+    let inputs = [&[9, 8], &[20, 8], &[8, 3], &[3, 20], &[20, 8]].map(|shape: &[usize; 2]| noise(shape, 1));
+    let plan = check(&program(vec![], f), &[&inputs[..], &[noise(&[20], 3)]].concat());
+    assert_eq!(counts(&plan), (2, 0));
+    assert!(matches!(&plan.entries[0].steps[0], Step::Gemm(g) if g.terms.len() == 1 && g.then.is_some()));
+    assert!(matches!(&plan.entries[0].steps[1], Step::Gemm(g) if g.terms.len() == 3 && g.then.is_some()));
+    assert_eq!(plan.entries[0].buffers.iter().filter(|b| b.len == Size::dim(0).times(&Size::from(20))).count(), 2);
+}
+
+#[test]
+fn a_product_that_others_read_or_that_lies_otherwise_is_no_term() {
+    let f = function("f", &[batch(&[4, 6]), f32s(&[6, 6]), f32s(&[4, 4])], |b, x| {
+        let y = b.contract(x[0], x[1], &[0, 1, 2], &[2, 3], &[0, 1, 3]);
+        // The rows of this one are those of the second matrix.
+        let z = b.contract(x[0], x[2], &[0, 1, 2], &[3, 1], &[0, 3, 2]);
+        vec![b.map(Prim::Add, &[y, z])]
+    });
+    let inputs = [noise(&[5, 4, 6], 1), noise(&[6, 6], 2), noise(&[4, 4], 3)];
+    let terms = |plan: &Plan| -> Vec<usize> {
+        let of = |s: &Step| if let Step::Gemm(g) = s { Some(g.terms.len()) } else { None };
+        plan.entries[0].steps.iter().filter_map(of).collect()
+    };
+    assert_eq!(terms(&check(&program(vec![], f), &inputs)), [1, 1]);
+    let f = function("f", &[batch(&[6]), f32s(&[6, 6]), f32s(&[6, 6])], |b, x| {
+        let y = b.contract(x[0], x[1], &[0, 1], &[1, 2], &[0, 2]);
+        let z = b.contract(x[0], x[2], &[0, 1], &[1, 2], &[0, 2]);
+        let sum = b.map(Prim::Add, &[y, z]);
+        let twice = b.map(Prim::Add, &[sum, sum]);
+        vec![twice, b.map(Prim::Mul, &[sum, z])]
+    });
+    let inputs = [noise(&[5, 6], 1), noise(&[6, 6], 2), noise(&[6, 6], 3)];
+    assert_eq!(terms(&check(&program(vec![], f), &inputs)), [1, 1]);
+}
+
+#[test]
 fn folds_over_rows_columns_and_all() {
     let f = function("f", &[batch(&[4, 18])], |b, x| {
         let e = b.map(Prim::Exp, &[x[0]]);

@@ -4,7 +4,7 @@ use crate::support::spec::{Columns, compile, mistakes, shown};
 use dlc_compiler::pipeline::{Compiled, Goal};
 use dlc_compiler::program::{FnId, Op, Program};
 use dlc_plan::Plan;
-use dlc_plan::plan::{Step, Store};
+use dlc_plan::plan::{Gemm, Step, Store};
 
 const MODEL: &str = "block Layer(F)(x: [B, D]) -> [B, D] {
   h = x -> norm: LayerNorm -> q_lin: Linear(F)
@@ -80,19 +80,24 @@ fn trained(plan: &Plan) -> Vec<&str> {
     plan.weights.iter().filter(|w| w.store == Store::Trained).map(|w| w.name.as_str()).collect()
 }
 
-fn gemms(steps: &[Step]) -> usize {
-    let of = |step: &Step| match step {
-        Step::Gemm(_) => 1,
-        Step::Repeat(repeat) => gemms(&repeat.steps),
-        Step::Panels(panels) => gemms(&panels.steps),
-        Step::Kernel(_) | Step::Copy { .. } | Step::Scatter { .. } | Step::Rows { .. } => 0,
-    };
-    steps.iter().map(of).sum()
+fn each_gemm(steps: &[Step], f: &mut dyn FnMut(&Gemm)) {
+    for step in steps {
+        match step {
+            Step::Gemm(gemm) => f(gemm),
+            Step::Repeat(repeat) => each_gemm(&repeat.steps, f),
+            Step::Panels(panels) => each_gemm(&panels.steps, f),
+            Step::Kernel(_) | Step::Copy { .. } | Step::Scatter { .. } | Step::Rows { .. } => {}
+        }
+    }
 }
 
 /// The products of a step of training.
 fn products(plan: &Plan) -> usize {
-    gemms(&plan.entries.iter().find(|e| e.name == "step" || e.name == "accumulate").expect("it trains").steps)
+    let mut count = 0;
+    each_gemm(&plan.entries.iter().find(|e| e.name == "accumulate").expect("it trains").steps, &mut |g| {
+        count += g.terms.len();
+    });
+    count
 }
 
 #[test]
@@ -106,6 +111,26 @@ fn what_is_frozen_has_no_gradient() {
     assert_eq!(elements, 3 * (8 * 2 + 2 * 12) + 4);
     // Of the frozen matrices, those of q, k and the head are products less.
     assert_eq!(products(&all) - products(&few), 3);
+}
+
+#[test]
+fn an_adapter_joins_the_product_that_it_adapts() {
+    let terms = |plan: &Plan, entry: &str| {
+        let mut found = Vec::new();
+        each_gemm(&plan.entries.iter().find(|e| e.name == entry).expect("it is there").steps, &mut |g| {
+            found.push((g.terms.len(), g.then.is_some()));
+        });
+        found
+    };
+    let base = plan("lora A { rank = 2  freeze \"**\"  target \"head\" }", "");
+    let found = plan("lora A { rank = 2  scale = 3  freeze \"**\"  target \"**.q_lin\" }", "");
+    // x A, scaled; then x W + (x A) B, and the bias; then the other product of the layer, and the head.
+    assert_eq!(terms(&found, "forward"), [(1, true), (2, true), (1, true), (1, true)]);
+    // The same for the head alone, with a scale of 1, which is not multiplied by.
+    assert_eq!(terms(&base, "forward"), [(1, true), (1, true), (1, false), (2, true)]);
+    // Backwards, the gradient of x comes from W and from A at once.
+    let step = terms(&found, "accumulate");
+    assert_eq!(step.iter().filter(|(terms, _)| *terms == 2).count(), 2, "{step:?}");
 }
 
 #[test]

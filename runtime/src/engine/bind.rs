@@ -97,10 +97,8 @@ impl Facts<'_> {
         [&mut gemm.m, &mut gemm.n].into_iter().chain(&mut gemm.batch).for_each(|k| k.set(self.dims));
         let (m, n) = (gemm.m.now, gemm.n.now);
         let batch = &gemm.batch;
-        let mut longest = 0;
         for (k, a, b) in &mut gemm.terms {
             k.set(self.dims);
-            longest = longest.max(k.now);
             self.matrix(a, [m, k.now], batch)?;
             self.matrix(b, [k.now, n], batch)?;
         }
@@ -118,7 +116,7 @@ impl Facts<'_> {
                 return Err(format!("{} rows follow a product of {rows}", call.rows.now));
             }
         }
-        Ok(gemm.scratch_len(self.threads, longest.max(0) as usize))
+        Ok(gemm.scratch_len(self.threads))
     }
 
     /// A matrix of this shape, and all others of its batch, lie in its buffer.

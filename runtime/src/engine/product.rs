@@ -4,7 +4,7 @@
 
 use super::node::{GemmNode, Known, MatrixNode};
 use super::walk::Walker;
-use crate::gemm::{Mat, Operand, gemm, gemm_single, panel_rows, scratch_len};
+use crate::gemm::{Mat, Operand, Term, gemm, gemm_single, panel_rows, scratch_len};
 use crate::hands::Hands;
 use crate::memory::Ptr;
 use dlc_plan::chunks::FOLD_CHUNKS;
@@ -13,6 +13,8 @@ use dlc_plan::chunks::FOLD_CHUNKS;
 const ALL_THREADS: u128 = 1 << 24;
 /// Multiply-adds that a thread takes at once.
 const AT_ONCE: u128 = 1 << 17;
+/// Terms that are multiplied together; of more, the sum is taken up again.
+const TERMS: usize = 8;
 
 impl GemmNode {
     /// Whether products run side by side.
@@ -20,15 +22,19 @@ impl GemmNode {
         self.batches() > 1 && self.work() < ALL_THREADS
     }
 
-    /// The multiply-adds of one product of the batch.
-    fn work(&self) -> u128 {
-        let k: u128 = self.terms.iter().map(|(k, ..)| k.count() as u128).sum();
-        (self.m.count() as u128).saturating_mul(self.n.count() as u128).saturating_mul(k)
+    /// The inner sums' lengths together.
+    fn k(&self) -> usize {
+        self.terms.iter().map(|(k, ..)| k.count()).sum()
     }
 
-    /// Numbers of scratch on so many threads; `k` is the longest inner sum.
-    pub fn scratch_len(&self, threads: usize, k: usize) -> usize {
-        let (m, n) = (self.m.count(), self.n.count());
+    /// The multiply-adds of one product of the batch.
+    fn work(&self) -> u128 {
+        (self.m.count() as u128).saturating_mul(self.n.count() as u128).saturating_mul(self.k() as u128)
+    }
+
+    /// Numbers of scratch on so many threads.
+    pub fn scratch_len(&self, threads: usize) -> usize {
+        let (m, n, k) = (self.m.count(), self.n.count(), self.k());
         if self.side_by_side() { threads * scratch_len(1, m, n, k) } else { scratch_len(threads, m, n, k) }
     }
 }
@@ -103,44 +109,53 @@ impl Walker<'_> {
         if let (Hands::All(pool), false) = (self.hands, node.side_by_side()) {
             let scratch = &mut self.scratch.products;
             for batch in 0..batches {
-                node.each_term(ptrs, batch, done, &mut |[m, n, k], [a, b], c, accumulate, done| {
+                node.summed(ptrs, batch, done, &mut |terms, c, accumulate, done| {
                     // SAFETY: the matrices were checked to lie in their buffers at these sizes, and C to have no element
                     // twice; that C is not A or B is the compiler's promise.
-                    unsafe { gemm(pool, m, n, k, a, b, c, accumulate, scratch, done) }
+                    unsafe { gemm(pool, node.sides(), terms, c, accumulate, scratch, done) }
                 });
             }
             return;
         }
-        let longest = node.terms.iter().map(|(k, ..)| k.count()).max().unwrap_or(0);
-        let len = scratch_len(1, node.m.count(), node.n.count(), longest);
+        let len = scratch_len(1, node.m.count(), node.n.count(), node.k());
         let parts = Parts { start: self.scratch.products.as_mut_ptr(), len };
         let at_once = (AT_ONCE / node.work().max(1)).clamp(1, batches as u128) as usize;
         self.hands.run_in_slots(batches.div_ceil(at_once), &|slot, chunk| {
             // SAFETY: the pool gives a slot to one thread at a time, and the scratch was made for all slots.
             let scratch = unsafe { parts.of(slot) };
             for batch in chunk * at_once..((chunk + 1) * at_once).min(batches) {
-                node.each_term(ptrs, batch, done, &mut |[m, n, k], [a, b], c, accumulate, done| {
+                node.summed(ptrs, batch, done, &mut |terms, c, accumulate, done| {
                     // SAFETY: as above; the matrices C of a batch are different memory, for the same promise.
-                    unsafe { gemm_single(m, n, k, a, b, c, accumulate, scratch, done) }
+                    unsafe { gemm_single(node.sides(), terms, c, accumulate, scratch, done) }
                 });
             }
         });
     }
 }
 
-/// Runs one product: sizes m, n, k; A and B; C; whether it is added; what to call with finished rows.
-type Run<'a> = &'a mut dyn FnMut([usize; 3], [Operand; 2], Mat, bool, Option<&(dyn Fn(usize, usize) + Sync)>);
+/// Runs a sum of products: its terms; C; whether it is added to; what to call with finished rows.
+type Run<'a> = &'a mut dyn FnMut(&[Term], Mat, bool, Option<&(dyn Fn(usize, usize) + Sync)>);
 
 impl GemmNode {
-    /// Runs the terms of one product of the batch, in order; rows are finished when the last term has them.
-    fn each_term(&self, ptrs: &[Ptr], batch: usize, done: &(dyn Fn(usize, usize, usize) + Sync), run: Run) {
+    /// Rows and columns of C.
+    fn sides(&self) -> [usize; 2] {
+        [self.m.count(), self.n.count()]
+    }
+
+    /// Runs one sum of the batch, a few terms at a time; rows are finished when the last of them have them.
+    fn summed(&self, ptrs: &[Ptr], batch: usize, done: &(dyn Fn(usize, usize, usize) + Sync), run: Run) {
         let c = self.c.at(ptrs, &self.batch, batch);
         let finished = |first: usize, last: usize| done(batch, first, last);
-        for (i, (k, a, b)) in self.terms.iter().enumerate() {
-            let operands = [a, b].map(|matrix| matrix.operand(ptrs, &self.batch, batch));
-            let last = i + 1 == self.terms.len();
-            let sizes = [self.m.count(), self.n.count(), k.count()];
-            run(sizes, operands, c, self.accumulate || i > 0, if last { Some(&finished) } else { None });
+        let parts = self.terms.len().div_ceil(TERMS);
+        for (i, part) in self.terms.chunks(TERMS).enumerate() {
+            let term = |i: usize| {
+                let (k, a, b) = &part[i.min(part.len() - 1)];
+                let [a, b] = [a, b].map(|matrix| matrix.operand(ptrs, &self.batch, batch));
+                Term { k: k.count(), a, b }
+            };
+            let terms: [Term; TERMS] = std::array::from_fn(term);
+            let last = i + 1 == parts;
+            run(&terms[..part.len()], c, self.accumulate || i > 0, if last { Some(&finished) } else { None });
         }
     }
 }

@@ -1,10 +1,10 @@
-//! The product of two f32 matrices, C = A B or C += A B, for any sizes and strides, on a pool of threads.
+//! Sums of products of two f32 matrices, C = A B + A' B' + .. or C += .., for any sizes and strides, on a pool of threads.
 //!
-//! The rule behind every element of C: k is cut into blocks of equal length, a function of k alone; each block is one chain
-//! of fused multiply-adds over ascending k, started from zero; the chains are added in ascending order, to the old element
-//! first if there is one. So the bits of C depend on its operands only: not on the number of threads, not on the
-//! instruction set, and those of one row or column not on how many others there are. NaN and infinity go through: no
-//! product is skipped.
+//! The rule behind every element of C: each product's k is cut into blocks of equal length, a function of that k alone; each
+//! block is one chain of fused multiply-adds over ascending k, started from zero; the chains are added in ascending order,
+//! product after product, to the old element first if there is one. So the bits of C depend on its operands only: not on the
+//! number of threads, not on the instruction set, and those of one row or column not on how many others there are. NaN and
+//! infinity go through: no product is skipped.
 //!
 //! The loops are those of Goto and van de Geijn, "Anatomy of high-performance matrix multiplication", 2008, and Van Zee and
 //! van de Geijn, "BLIS", 2015: operands are packed so that a tile of C held in registers reads them front to back.
@@ -86,8 +86,26 @@ impl Operand<'_> {
     }
 }
 
-/// Numbers of scratch that [`gemm`] needs on a pool of this many threads. Grows with each argument, so that scratch for
-/// the largest sizes serves all smaller ones.
+/// One of the products that are summed: A, m by k, times B, k by n.
+#[derive(Clone, Copy, Debug)]
+pub struct Term<'a> {
+    /// Columns of A, and rows of B.
+    pub k: usize,
+    /// The left operand.
+    pub a: Operand<'a>,
+    /// The right operand.
+    pub b: Operand<'a>,
+}
+
+impl<'a> Term<'a> {
+    /// A product.
+    pub fn new(k: usize, a: impl Into<Operand<'a>>, b: impl Into<Operand<'a>>) -> Term<'a> {
+        Term { k, a: a.into(), b: b.into() }
+    }
+}
+
+/// Numbers of scratch that [`gemm`] needs on a pool of this many threads; `k` is that of all products together. Grows with
+/// each argument, so that scratch for the largest sizes serves all smaller ones.
 pub fn scratch_len(threads: usize, m: usize, n: usize, k: usize) -> usize {
     walk::scratch_len(threads, m, n, k)
 }
@@ -97,32 +115,29 @@ pub fn panel_rows(m: usize) -> usize {
     walk::panel_rows(m)
 }
 
-/// C = A B, or C += A B where `accumulate` says so; A is `m` by `k`, B `k` by `n`, C `m` by `n`.
+/// C = the sum of the products of `terms`, or C += that sum where `accumulate` says so; C is `m` by `n`. A part of C is
+/// added up over all products while it is near.
 ///
 /// `done(first_row, last_row)` is called once for each panel of [`panel_rows`] rows, when all its elements have their final
 /// value, on any thread of the pool and for several panels at once; between them the calls name every row once. Nothing is
-/// allocated. With `k` 0, C becomes zero or, when accumulating, stays.
+/// allocated. Where every `k` is 0, C becomes zero or, when accumulating, stays.
 ///
 /// # Safety
-/// A and B are readable and C is writable at every row and column, C overlaps neither, and no two elements of C are the
-/// same. Nobody else writes A or B or touches C during the call; `done` may touch the rows that it is called with.
+/// Each A and B is readable and C is writable at every row and column, C overlaps none of them, and no two elements of C are
+/// the same. Nobody else writes A or B or touches C during the call; `done` may touch the rows that it is called with.
 ///
 /// # Panics
 /// When `scratch` is shorter than [`scratch_len`] says.
-#[allow(clippy::too_many_arguments, reason = "the arguments of every product since BLAS")]
-pub unsafe fn gemm<'a>(
+pub unsafe fn gemm(
     pool: &Pool,
-    m: usize,
-    n: usize,
-    k: usize,
-    a: impl Into<Operand<'a>>,
-    b: impl Into<Operand<'a>>,
+    [m, n]: [usize; 2],
+    terms: &[Term],
     c: Mat,
     accumulate: bool,
     scratch: &mut [f32],
     done: Option<&(dyn Fn(usize, usize) + Sync)>,
 ) {
-    let job = Job { m, n, k, a: a.into(), b: b.into(), c, accumulate, done, isa: Isa::best() };
+    let job = Job { m, n, terms, c, accumulate, done, isa: Isa::best() };
     // SAFETY: the caller's promises are those that `walk` asks for, and `best` is an instruction set of this machine.
     unsafe { walk(&job, Team(Some(pool)), scratch) }
 }
@@ -134,19 +149,15 @@ pub unsafe fn gemm<'a>(
 ///
 /// # Panics
 /// As [`gemm`].
-#[allow(clippy::too_many_arguments, reason = "the arguments of every product since BLAS")]
-pub unsafe fn gemm_single<'a>(
-    m: usize,
-    n: usize,
-    k: usize,
-    a: impl Into<Operand<'a>>,
-    b: impl Into<Operand<'a>>,
+pub unsafe fn gemm_single(
+    [m, n]: [usize; 2],
+    terms: &[Term],
     c: Mat,
     accumulate: bool,
     scratch: &mut [f32],
     done: Option<&(dyn Fn(usize, usize) + Sync)>,
 ) {
-    let job = Job { m, n, k, a: a.into(), b: b.into(), c, accumulate, done, isa: Isa::best() };
+    let job = Job { m, n, terms, c, accumulate, done, isa: Isa::best() };
     // SAFETY: as in `gemm`.
     unsafe { walk(&job, Team(None), scratch) }
 }

@@ -100,7 +100,8 @@ impl Case {
         let [mut a, mut b, mut c] = self.operands();
         let mut scratch = vec![f32::NAN; scratch_len(pool.map_or(1, Pool::threads), m, n, k)];
         let (a, b, to) = (a.mat(), b.mat(), c.mat());
-        let job = Job { m, n, k, a: a.into(), b: b.into(), c: to, accumulate: self.accumulate, done: None, isa };
+        let terms = [Term::new(k, a, b)];
+        let job = Job { m, n, terms: &terms, c: to, accumulate: self.accumulate, done: None, isa };
         // SAFETY: the matrices own memory for these sizes, and callers ask only for instruction sets that are here.
         unsafe { walk(&job, Team(pool), &mut scratch) };
         c.data
@@ -239,7 +240,9 @@ fn check_done(threads: usize, [m, n, k]: [usize; 3]) {
         }
     };
     // SAFETY: the vectors have these sizes.
-    unsafe { gemm(&pool, m, n, k, Mat::rows(&a, k), Mat::rows(&b, n), to, false, &mut scratch, Some(&done)) };
+    unsafe {
+        gemm(&pool, [m, n], &[Term::new(k, Mat::rows(&a, k), Mat::rows(&b, n))], to, false, &mut scratch, Some(&done))
+    };
     assert!(seen.into_iter().all(|count| count.into_inner() == 1), "{m} {n} {k}: a row was not reported once");
     assert!(c.iter().all(|x| *x == -1.0), "{m} {n} {k}: C was written after it was reported");
     let mut panels = panels.into_inner().expect("no panic holds the lock");
@@ -279,7 +282,8 @@ fn nan_and_infinity_go_through() {
         let mut c = vec![7.0; 4 * 40];
         let mut scratch = vec![0.0; scratch_len(1, 4, 40, 3)];
         let (am, bm, cm) = (Mat::rows_mut(&mut a, 3), Mat::rows_mut(&mut b, 40), Mat::rows_mut(&mut c, 40));
-        let job = Job { m: 4, n: 40, k: 3, a: am.into(), b: bm.into(), c: cm, accumulate: false, done: None, isa };
+        let terms = [Term::new(3, am, bm)];
+        let job = Job { m: 4, n: 40, terms: &terms, c: cm, accumulate: false, done: None, isa };
         // SAFETY: the vectors have these sizes, and the instruction set is here.
         unsafe { walk(&job, Team(None), &mut scratch) };
         assert!(c[..40].iter().chain(&c[120..]).all(|x| *x == 0.0), "{isa:?}");
@@ -296,6 +300,57 @@ fn scratch_grows_with_every_size() {
             assert!(scratch_len(1, *small, other, other) <= scratch_len(1, *large, other, other));
             assert!(scratch_len(1, other, *small, other) <= scratch_len(1, other, *large, other));
             assert!(scratch_len(1, other, other, *small) <= scratch_len(1, other, other, *large));
+        }
+    }
+}
+
+/// A sum of products, read where it lies or through windows, against its products added one after the other.
+#[test]
+fn a_sum_of_products_gives_the_bits_of_adding_them_in_turn() {
+    let layouts = [(Layout::Rows, Layout::Rows), (Layout::Columns, Layout::Padded), (Layout::Spread, Layout::Columns)];
+    for (sizes, inner) in [
+        ([5, 7], [3, 0, 2]),
+        ([1, 40], [400, 8, 385]),
+        ([170, 16], [8, 384, 1]),
+        ([300, 33], [500, 4, 900]),
+        ([700, 260], [96, 8, 12]),
+        ([9, 3000], [64, 2, 0]),
+    ] {
+        let [m, n] = sizes;
+        let mut owned: Vec<[Owned; 2]> = (inner.iter().zip(layouts).enumerate())
+            .map(|(i, (k, (a, b)))| [Owned::new(a, m, *k, 7 + i as u32), Owned::new(b, *k, n, 70 + i as u32)])
+            .collect();
+        let mut terms: Vec<Term> =
+            owned.iter_mut().zip(inner).map(|([a, b], k)| Term::new(k, a.mat(), b.mat())).collect();
+        let image = Owned::new(Layout::Rows, 1, m + 30, 5).data;
+        let weights = Owned::new(Layout::Rows, 9, n, 6).data;
+        // Row r, column (i, j) of the windows is element r + 7 i + j, with three of i and three of j.
+        let a = Operand { mat: Mat::read(image.as_ptr(), 1, 7), rows: &[], cols: &[(3, 1)] };
+        let spread = Term::new(9, a, Mat::rows(&weights, n));
+        for with_windows in [false, true] {
+            if with_windows {
+                terms.insert(1, spread);
+            }
+            for (threads, accumulate) in [(1, false), (3, true)] {
+                let pool = Pool::new(threads);
+                let k = terms.iter().map(|t| t.k).sum();
+                let mut scratch = vec![f32::NAN; scratch_len(threads, m, n, k)];
+                let start = Owned::new(Layout::Rows, m, n, 3).data;
+                let (mut found, mut expected) = (start.clone(), start);
+                // SAFETY: the operands own memory for these sizes, and the results are their own memory.
+                unsafe {
+                    gemm(&pool, sizes, &terms, Mat::rows_mut(&mut found, n), accumulate, &mut scratch, None);
+                    for (i, term) in terms.iter().enumerate() {
+                        let c = Mat::rows_mut(&mut expected, n);
+                        gemm(&pool, sizes, &[*term], c, accumulate || i > 0, &mut scratch, None);
+                    }
+                }
+                assert_eq!(
+                    bits(&found),
+                    bits(&expected),
+                    "{sizes:?} {inner:?}, {threads} threads, windows {with_windows}"
+                );
+            }
         }
     }
 }
@@ -341,12 +396,13 @@ fn an_operand_of_several_axes_gives_the_bits_of_its_copy() {
             // SAFETY: the operands were made for these sizes, and the results are their own memory.
             unsafe {
                 let c = Mat::rows_mut(&mut expected, n);
-                gemm(&pool, m, n, inner, plain[0], plain[1], c, false, &mut scratch, None);
+                gemm(&pool, [m, n], &[Term::new(inner, plain[0], plain[1])], c, false, &mut scratch, None);
                 let c = Mat::rows_mut(&mut found, n);
-                gemm(&pool, m, n, inner, spread, plain[1], c, false, &mut scratch, None);
+                gemm(&pool, [m, n], &[Term::new(inner, spread, plain[1])], c, false, &mut scratch, None);
                 assert_eq!(found, expected, "{n} columns, {threads} threads");
                 let c = Mat::rows_mut(&mut found, m);
-                gemm(&pool, n, m, inner, plain[1].transposed(), turned, c, false, &mut scratch, None);
+                let term = Term::new(inner, plain[1].transposed(), turned);
+                gemm(&pool, [n, m], &[term], c, false, &mut scratch, None);
             }
             let turned_back = (0..m * n).map(|i| found[i % n * m + i / n]).collect::<Vec<_>>();
             assert_eq!(turned_back, expected, "{n} rows, {threads} threads");

@@ -9,7 +9,7 @@
 use super::kernel::{Kernels, TILE_LEN, Tile};
 use super::pack::{Block, pack};
 use super::spread::{Axes, pack_spread};
-use super::{Mat, Operand};
+use super::{Mat, Operand, Term};
 use crate::isa::Isa;
 use crate::pool::Pool;
 use std::ops::Range;
@@ -37,13 +37,11 @@ const LINE: usize = 16;
 /// Multiply-adds below which waking threads costs more than it gains.
 const ALONE_BELOW: usize = 1 << 18;
 
-/// One product.
+/// A sum of products. The steps of k of all products are numbered through, those of the first product first.
 pub struct Job<'a> {
     pub m: usize,
     pub n: usize,
-    pub k: usize,
-    pub a: Operand<'a>,
-    pub b: Operand<'a>,
+    pub terms: &'a [Term<'a>],
     pub c: Mat,
     pub accumulate: bool,
     pub done: Option<&'a (dyn Fn(usize, usize) + Sync)>,
@@ -105,33 +103,9 @@ pub fn panel_rows(m: usize) -> usize {
     m.div_ceil(panels).max(1)
 }
 
-/// The block of k that starts at `first`: blocks are of equal length, as few as the longest chain allows.
-fn block(k: usize, first: usize) -> Range<usize> {
-    let length = k.div_ceil(k.div_ceil(CHAIN));
-    first..(first + length).min(k)
-}
-
-/// The blocks of k within `range`, which starts and ends between blocks.
-fn blocks(k: usize, range: Range<usize>) -> impl Iterator<Item = Range<usize>> {
-    let mut first = range.start;
-    std::iter::from_fn(move || {
-        let next = (first < range.end).then(|| block(k, first))?;
-        first = next.end;
-        Some(next)
-    })
-}
-
-/// The longest run of blocks from `first` on of which each k costs `per_k` numbers of a memory of `room`; at least one.
-fn phase(k: usize, first: usize, per_k: usize, room: usize) -> Range<usize> {
-    let mut range = block(k, first);
-    while range.end < k {
-        let next = block(k, range.end);
-        if per_k * (next.end - first) > room {
-            break;
-        }
-        range.end = next.end;
-    }
-    range
+/// The length of a product's blocks of k but for its last one: equal lengths, as few as the longest chain allows.
+fn block_len(k: usize) -> usize {
+    k.div_ceil(k.div_ceil(CHAIN).max(1))
 }
 
 /// Part `i` of `0..total` divided into `parts` of nearly equal length.
@@ -144,17 +118,18 @@ fn part(total: usize, parts: usize, i: usize) -> Range<usize> {
 /// # Safety
 /// As for [`super::gemm`]; the machine has the job's instruction set.
 pub unsafe fn walk(job: &Job, team: Team, scratch: &mut [f32]) {
-    let team = if job.m * job.n * job.k < ALONE_BELOW { Team(None) } else { team };
-    let needed = scratch_len(team.threads(), job.m, job.n, job.k);
+    let k = job.k();
+    let team = if job.m * job.n * k < ALONE_BELOW { Team(None) } else { team };
+    let needed = scratch_len(team.threads(), job.m, job.n, k);
     assert!(scratch.len() >= needed, "a product was given {} numbers of scratch and needs {needed}", scratch.len());
     let height = panel_rows(job.m);
-    if job.m == 0 || job.n == 0 || job.k == 0 {
+    if job.m == 0 || job.n == 0 || k == 0 {
         // SAFETY: C is writable.
         unsafe { job.without_products() };
         return job.finish(team, height);
     }
     let start = scratch.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE);
-    let (shared_len, slot_len) = (shared_len(job.m, job.n, job.k), slot_len(job.k));
+    let (shared_len, slot_len) = (shared_len(job.m, job.n, k), slot_len(k));
     let shared = scratch.as_mut_ptr().wrapping_add(start);
     let scratch = Scratch { shared, shared_len, slots: shared.wrapping_add(shared_len), slot_len };
     // SAFETY: the caller's matrices; the scratch was checked to be long enough.
@@ -177,16 +152,16 @@ unsafe fn walk_columns(job: &Job, team: Team, scratch: &Scratch) {
     let panels = job.n.div_ceil(tiles.width);
     let groups = panels.min(4 * team.threads());
     let panel = |i: usize| i * tiles.width..((i + 1) * tiles.width).min(job.n);
-    let mut first = 0;
-    while first < job.k {
-        let phase = if tiles.pack_a { phase(job.k, first, job.m, job.phase_len(scratch)) } else { 0..job.k };
+    let (mut first, k) = (0, job.k());
+    while first < k {
+        let phase = if tiles.pack_a { job.phase(first, job.m, job.phase_len(scratch)) } else { 0..k };
         first = phase.end;
         let packed_a = |k: usize| scratch.shared.wrapping_add((k - phase.start) * job.m);
         if tiles.pack_a {
             let piece = PACKED_AT_ONCE * tiles.rows;
             team.run(job.m.div_ceil(piece), &|_slot, i| {
                 let rows = i * piece..((i + 1) * piece).min(job.m);
-                for block in blocks(job.k, phase.clone()) {
+                for block in job.blocks(phase.clone()) {
                     let to = packed_a(block.start).wrapping_add(rows.start * block.len());
                     // SAFETY: rows have their own places in the shared scratch, which holds the phase.
                     unsafe { job.pack_a(&tiles, rows.clone(), block, to) };
@@ -200,7 +175,7 @@ unsafe fn walk_columns(job: &Job, team: Team, scratch: &Scratch) {
             for first in range.clone().step_by(at_once) {
                 let last = (first + at_once).min(range.end);
                 let cols = panel(first).start..panel(last - 1).end;
-                for block in blocks(job.k, phase.clone()) {
+                for block in job.blocks(phase.clone()) {
                     let a = tiles.pack_a.then(|| packed_a(block.start).cast_const());
                     let direct = tiles.direct_b(job) && cols.len() == tiles.width;
                     // SAFETY: the slot holds a block of these panels of B; other groups write other columns of C.
@@ -228,7 +203,7 @@ unsafe fn walk_columns(job: &Job, team: Team, scratch: &Scratch) {
 /// As for [`walk`].
 unsafe fn walk_rows(job: &Job, team: Team, scratch: &Scratch, height: usize) {
     let tiles = Tiling::new(job, height);
-    let longest = block(job.k, 0).len();
+    let longest = job.terms.iter().map(|term| block_len(term.k)).max().unwrap_or(0);
     let room = scratch.shared_len / (longest * tiles.width) * tiles.width;
     let stripes = job.n.div_ceil(room);
     let stripe = job.n.div_ceil(stripes).next_multiple_of(tiles.width);
@@ -237,9 +212,9 @@ unsafe fn walk_rows(job: &Job, team: Team, scratch: &Scratch, height: usize) {
         let padded = panels * tiles.width;
         let panel =
             |i: usize| columns.start + i * tiles.width..(columns.start + (i + 1) * tiles.width).min(columns.end);
-        let mut first = 0;
-        while first < job.k {
-            let phase = phase(job.k, first, padded, scratch.shared_len);
+        let (mut first, k) = (0, job.k());
+        while first < k {
+            let phase = job.phase(first, padded, scratch.shared_len);
             first = phase.end;
             let packed_b = |block: &Range<usize>, i: usize| {
                 scratch.shared.wrapping_add((block.start - phase.start) * padded + i * tiles.width * block.len())
@@ -247,16 +222,16 @@ unsafe fn walk_rows(job: &Job, team: Team, scratch: &Scratch, height: usize) {
             team.run(panels.div_ceil(PACKED_AT_ONCE), &|_slot, i| {
                 let first = i * PACKED_AT_ONCE;
                 let cols = panel(first).start..panel((first + PACKED_AT_ONCE).min(panels) - 1).end;
-                for block in blocks(job.k, phase.clone()) {
+                for block in job.blocks(phase.clone()) {
                     // SAFETY: each panel of B has its own place in the shared scratch, which holds the phase.
                     unsafe { job.pack_b(&tiles, cols.clone(), block.clone(), packed_b(&block, first)) };
                 }
             });
-            let last = columns.end == job.n && phase.end == job.k;
+            let last = columns.end == job.n && phase.end == k;
             team.run(job.m.div_ceil(height), &|slot, chunk| {
                 let rows = chunk * height..((chunk + 1) * height).min(job.m);
                 let own = scratch.slots.wrapping_add(slot * scratch.slot_len);
-                for block in blocks(job.k, phase.clone()) {
+                for block in job.blocks(phase.clone()) {
                     // SAFETY: the slot holds a block of a panel of A; other chunks write other rows of C.
                     unsafe {
                         let a = tiles.pack_a.then(|| {
@@ -298,7 +273,7 @@ impl Tiling {
     fn new(job: &Job, height: usize) -> Tiling {
         let kernels = Kernels::of(job.isa);
         let vectors = job.n.div_ceil(kernels.lanes);
-        let spread = !job.a.is_plain();
+        let spread = job.terms.iter().any(|term| !term.a.is_plain());
         if height <= kernels.wide_rows && vectors > kernels.vectors && !spread {
             let width = vectors.min(kernels.wide) * kernels.lanes;
             return Tiling { kernels, rows: height, width, pack_a: false };
@@ -311,7 +286,8 @@ impl Tiling {
 
     /// Whether whole panels of B are read where they lie: where packing would not be made up for.
     fn direct_b(&self, job: &Job) -> bool {
-        job.b.is_plain() && job.b.mat.cs == 1 && (job.m <= 3 * self.rows || job.n * job.k <= SMALL)
+        let lies = |b: &Operand| b.is_plain() && b.mat.cs == 1;
+        job.terms.iter().all(|term| lies(&term.b)) && (job.m <= 3 * self.rows || job.n * job.k() <= SMALL)
     }
 
     /// The next panel of B, packed: each tile fetches its share of it, evenly over k.
@@ -324,9 +300,10 @@ impl Tiling {
 
     /// The columns of B after these where they lie: each tile fetches a line of each row. `first` tiles were before.
     fn columns_ahead(&self, job: &Job, block: &Range<usize>, cols: &Range<usize>, first: usize) -> Option<Later> {
-        let at = job.b.mat.at(block.start, cols.end).cast_const();
-        let fetches = job.is_large() && job.b.is_plain();
-        fetches.then_some(Later { at, first, share: LINE, len: cols.len(), along_k: job.b.mat.rs })
+        let (Term { b, .. }, block) = job.of(block);
+        let at = b.mat.at(block.start, cols.end).cast_const();
+        let fetches = job.is_large() && b.is_plain();
+        fetches.then_some(Later { at, first, share: LINE, len: cols.len(), along_k: b.mat.rs })
     }
 }
 
@@ -348,6 +325,58 @@ impl Later {
 }
 
 impl Job<'_> {
+    /// Steps of k, those of all products.
+    fn k(&self) -> usize {
+        self.terms.iter().map(|term| term.k).sum()
+    }
+
+    /// The product that a step of k belongs to, and that product's first step.
+    fn term(&self, at: usize) -> (&Term<'_>, usize) {
+        let mut first = 0;
+        for term in self.terms {
+            if at < first + term.k {
+                return (term, first);
+            }
+            first += term.k;
+        }
+        unreachable!("step {at} is one of {first}")
+    }
+
+    /// The product that a block belongs to, and the block among that product's own steps of k.
+    fn of(&self, block: &Range<usize>) -> (&Term<'_>, Range<usize>) {
+        let (term, first) = self.term(block.start);
+        (term, block.start - first..block.end - first)
+    }
+
+    /// The block of k that starts at a step; it is within one product.
+    fn block(&self, at: usize) -> Range<usize> {
+        let (term, first) = self.term(at);
+        at..(at + block_len(term.k)).min(first + term.k)
+    }
+
+    /// The blocks of k within `range`, which starts and ends between blocks.
+    fn blocks(&self, range: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+        let mut first = range.start;
+        std::iter::from_fn(move || {
+            let next = (first < range.end).then(|| self.block(first))?;
+            first = next.end;
+            Some(next)
+        })
+    }
+
+    /// The longest run of blocks from `first` on of which each k costs `per_k` numbers of a memory of `room`; at least one.
+    fn phase(&self, first: usize, per_k: usize, room: usize) -> Range<usize> {
+        let (mut range, k) = (self.block(first), self.k());
+        while range.end < k {
+            let next = self.block(range.end);
+            if per_k * (next.end - first) > room {
+                break;
+            }
+            range.end = next.end;
+        }
+        range
+    }
+
     /// Whether threads take columns rather than rows.
     fn by_columns(&self, threads: usize, height: usize) -> bool {
         let kernels = Kernels::of(self.isa);
@@ -359,13 +388,14 @@ impl Job<'_> {
 
     /// Whether B is too large for the near caches.
     fn is_large(&self) -> bool {
-        self.n * self.k >= LARGE
+        self.n * self.k() >= LARGE
     }
 
     /// Numbers of A that are packed at once for all columns. Where B's rows go over several axes, its columns are often made of
     /// the same numbers, so a phase is so short that they are still near for the next columns.
     fn phase_len(&self, scratch: &Scratch) -> usize {
-        if self.b.rows.is_empty() { scratch.shared_len } else { scratch.shared_len.min(NEAR_LEN) }
+        let plain = self.terms.iter().all(|term| term.b.rows.is_empty());
+        if plain { scratch.shared_len } else { scratch.shared_len.min(NEAR_LEN) }
     }
 
     /// Reports all rows as finished, panel by panel.
@@ -393,17 +423,18 @@ impl Job<'_> {
     /// # Safety
     /// `to` has room for rows times block numbers.
     unsafe fn pack_a(&self, tiles: &Tiling, rows: Range<usize>, block: Range<usize>, to: *mut f32) {
-        if !self.a.is_plain() {
-            let lanes = Axes { outer: self.a.mat.rs, inner: self.a.rows };
-            let along_k = Axes { outer: self.a.mat.cs, inner: self.a.cols };
+        let (Term { a, .. }, block) = self.of(&block);
+        if !a.is_plain() {
+            let lanes = Axes { outer: a.mat.rs, inner: a.rows };
+            let along_k = Axes { outer: a.mat.cs, inner: a.cols };
             // SAFETY: the block lies in A; the room is the caller's.
             return unsafe {
-                pack_spread(self.isa, self.a.mat.ptr, [lanes, along_k], [rows, block], (tiles.rows, false), to)
+                pack_spread(self.isa, a.mat.ptr, [lanes, along_k], [rows, block], (tiles.rows, false), to)
             };
         }
-        let from = self.a.mat.at(rows.start, block.start).cast_const();
+        let from = a.mat.at(rows.start, block.start).cast_const();
         let (lanes, k, width) = (rows.len(), block.len(), tiles.rows);
-        let block = Block { from, lane: self.a.mat.rs, along_k: self.a.mat.cs, lanes, k, width, fill: false };
+        let block = Block { from, lane: a.mat.rs, along_k: a.mat.cs, lanes, k, width, fill: false };
         // SAFETY: the block lies in A; the room is the caller's.
         unsafe { pack(self.isa, block, to) }
     }
@@ -413,17 +444,18 @@ impl Job<'_> {
     /// # Safety
     /// `to` has room for columns, up to a multiple of the width, times block numbers.
     unsafe fn pack_b(&self, tiles: &Tiling, cols: Range<usize>, block: Range<usize>, to: *mut f32) {
-        if !self.b.is_plain() {
-            let lanes = Axes { outer: self.b.mat.cs, inner: self.b.cols };
-            let along_k = Axes { outer: self.b.mat.rs, inner: self.b.rows };
+        let (Term { b, .. }, block) = self.of(&block);
+        if !b.is_plain() {
+            let lanes = Axes { outer: b.mat.cs, inner: b.cols };
+            let along_k = Axes { outer: b.mat.rs, inner: b.rows };
             // SAFETY: the block lies in B; the room is the caller's.
             return unsafe {
-                pack_spread(self.isa, self.b.mat.ptr, [lanes, along_k], [cols, block], (tiles.width, true), to)
+                pack_spread(self.isa, b.mat.ptr, [lanes, along_k], [cols, block], (tiles.width, true), to)
             };
         }
-        let from = self.b.mat.at(block.start, cols.start).cast_const();
+        let from = b.mat.at(block.start, cols.start).cast_const();
         let (lanes, k, width) = (cols.len(), block.len(), tiles.width);
-        let block = Block { from, lane: self.b.mat.cs, along_k: self.b.mat.rs, lanes, k, width, fill: true };
+        let block = Block { from, lane: b.mat.cs, along_k: b.mat.rs, lanes, k, width, fill: true };
         // SAFETY: the block lies in B; the room is the caller's.
         unsafe { pack(self.isa, block, to) }
     }
@@ -441,15 +473,17 @@ impl Job<'_> {
         later: Option<Later>,
     ) {
         let vectors = cols.len().div_ceil(tiles.kernels.lanes);
+        let (term, own) = self.of(&block);
+        let (left, right) = (term.a.mat, term.b.mat);
         let (b, b_k) = match b {
             Some(packed) => (packed, tiles.width as isize),
-            None => (self.b.mat.at(block.start, cols.start).cast_const(), self.b.mat.rs),
+            None => (right.at(own.start, cols.start).cast_const(), right.rs),
         };
         for (i, first) in rows.clone().step_by(tiles.rows).enumerate() {
             let height = tiles.rows.min(rows.end - first);
             let (a, a_row, a_k) = match a {
                 Some(packed) => (packed.wrapping_add((first - rows.start) * block.len()), 1, height as isize),
-                None => (self.a.mat.at(first, block.start).cast_const(), self.a.mat.rs, self.a.mat.cs),
+                None => (left.at(first, own.start).cast_const(), left.rs, left.cs),
             };
             let kernel = tiles.kernels.get(height, vectors, a_row == 1, later.is_some());
             let c = self.c.at(first, cols.start);
