@@ -60,7 +60,7 @@ fn rates(pool: &Pool, [m, n, k]: [usize; 3]) -> [f64; 2] {
     let mut ours = || {
         let (a, b, c) = (Mat::rows(&a, k), Mat::rows(&b, n), Mat::rows_mut(&mut c, n));
         // SAFETY: the matrices lie in their vectors, and C is none of the others.
-        unsafe { gemm::gemm(pool, [m, n], &[gemm::Term::new(k, a, b)], c, false, &mut scratch, None) }
+        unsafe { gemm::gemm(Some(pool), [m, n], &[gemm::Term::new(k, a, b)], c, false, &mut scratch, None) }
     };
     let mut best = [Duration::MAX; 2];
     let mut spent = Duration::ZERO;

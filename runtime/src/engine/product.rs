@@ -4,7 +4,7 @@
 
 use super::node::{GemmNode, Known, MatrixNode};
 use super::walk::Walker;
-use crate::gemm::{Mat, Operand, Term, gemm, gemm_single, panel_rows, scratch_len};
+use crate::gemm::{Mat, Operand, Term, gemm, panel_rows, scratch_len};
 use crate::hands::Hands;
 use crate::memory::Ptr;
 use dlc_plan::chunks::FOLD_CHUNKS;
@@ -112,7 +112,7 @@ impl Walker<'_> {
                 node.summed(ptrs, batch, done, &mut |terms, c, accumulate, done| {
                     // SAFETY: the matrices were checked to lie in their buffers at these sizes, and C to have no element
                     // twice; that C is not A or B is the compiler's promise.
-                    unsafe { gemm(pool, node.sides(), terms, c, accumulate, scratch, done) }
+                    unsafe { gemm(Some(pool), node.sides(), terms, c, accumulate, scratch, done) }
                 });
             }
             return;
@@ -126,7 +126,7 @@ impl Walker<'_> {
             for batch in chunk * at_once..((chunk + 1) * at_once).min(batches) {
                 node.summed(ptrs, batch, done, &mut |terms, c, accumulate, done| {
                     // SAFETY: as above; the matrices C of a batch are different memory, for the same promise.
-                    unsafe { gemm_single(node.sides(), terms, c, accumulate, scratch, done) }
+                    unsafe { gemm(None, node.sides(), terms, c, accumulate, scratch, done) }
                 });
             }
         });

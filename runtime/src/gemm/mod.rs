@@ -80,6 +80,11 @@ impl From<Mat> for Operand<'_> {
 }
 
 impl Operand<'_> {
+    /// The transpose.
+    fn transposed(self) -> Self {
+        Operand { mat: self.mat.transposed(), rows: self.cols, cols: self.rows }
+    }
+
     /// Whether one distance says where rows are, and one where columns are.
     fn is_plain(&self) -> bool {
         self.rows.is_empty() && self.cols.is_empty()
@@ -116,7 +121,7 @@ pub fn panel_rows(m: usize) -> usize {
 }
 
 /// C = the sum of the products of `terms`, or C += that sum where `accumulate` says so; C is `m` by `n`. A part of C is
-/// added up over all products while it is near.
+/// added up over all products while it is near. Without a pool the calling thread works alone, with scratch for one.
 ///
 /// `done(first_row, last_row)` is called once for each panel of [`panel_rows`] rows, when all its elements have their final
 /// value, on any thread of the pool and for several panels at once; between them the calls name every row once. Nothing is
@@ -129,7 +134,7 @@ pub fn panel_rows(m: usize) -> usize {
 /// # Panics
 /// When `scratch` is shorter than [`scratch_len`] says.
 pub unsafe fn gemm(
-    pool: &Pool,
+    pool: Option<&Pool>,
     [m, n]: [usize; 2],
     terms: &[Term],
     c: Mat,
@@ -139,25 +144,5 @@ pub unsafe fn gemm(
 ) {
     let job = Job { m, n, terms, c, accumulate, done, isa: Isa::best() };
     // SAFETY: the caller's promises are those that `walk` asks for, and `best` is an instruction set of this machine.
-    unsafe { walk(&job, Team(Some(pool)), scratch) }
-}
-
-/// As [`gemm`], on the calling thread alone; scratch is that of one thread.
-///
-/// # Safety
-/// As for [`gemm`].
-///
-/// # Panics
-/// As [`gemm`].
-pub unsafe fn gemm_single(
-    [m, n]: [usize; 2],
-    terms: &[Term],
-    c: Mat,
-    accumulate: bool,
-    scratch: &mut [f32],
-    done: Option<&(dyn Fn(usize, usize) + Sync)>,
-) {
-    let job = Job { m, n, terms, c, accumulate, done, isa: Isa::best() };
-    // SAFETY: as in `gemm`.
-    unsafe { walk(&job, Team(None), scratch) }
+    unsafe { walk(&job, Team(pool), scratch) }
 }

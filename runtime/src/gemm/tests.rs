@@ -241,7 +241,15 @@ fn check_done(threads: usize, [m, n, k]: [usize; 3]) {
     };
     // SAFETY: the vectors have these sizes.
     unsafe {
-        gemm(&pool, [m, n], &[Term::new(k, Mat::rows(&a, k), Mat::rows(&b, n))], to, false, &mut scratch, Some(&done))
+        gemm(
+            Some(&pool),
+            [m, n],
+            &[Term::new(k, Mat::rows(&a, k), Mat::rows(&b, n))],
+            to,
+            false,
+            &mut scratch,
+            Some(&done),
+        )
     };
     assert!(seen.into_iter().all(|count| count.into_inner() == 1), "{m} {n} {k}: a row was not reported once");
     assert!(c.iter().all(|x| *x == -1.0), "{m} {n} {k}: C was written after it was reported");
@@ -339,10 +347,10 @@ fn a_sum_of_products_gives_the_bits_of_adding_them_in_turn() {
                 let (mut found, mut expected) = (start.clone(), start);
                 // SAFETY: the operands own memory for these sizes, and the results are their own memory.
                 unsafe {
-                    gemm(&pool, sizes, &terms, Mat::rows_mut(&mut found, n), accumulate, &mut scratch, None);
+                    gemm(Some(&pool), sizes, &terms, Mat::rows_mut(&mut found, n), accumulate, &mut scratch, None);
                     for (i, term) in terms.iter().enumerate() {
                         let c = Mat::rows_mut(&mut expected, n);
-                        gemm(&pool, sizes, &[*term], c, accumulate || i > 0, &mut scratch, None);
+                        gemm(Some(&pool), sizes, &[*term], c, accumulate || i > 0, &mut scratch, None);
                     }
                 }
                 assert_eq!(
@@ -385,7 +393,7 @@ fn an_operand_of_several_axes_gives_the_bits_of_its_copy() {
         rows: &[(cols, 2)],
         cols: &[(k, wide as isize), (k, 1)],
     };
-    let turned = Operand { mat: spread.mat.transposed(), rows: spread.cols, cols: spread.rows };
+    let turned = spread.transposed();
     for n in [1, 3, 16, 40, 200] {
         let other = noise(12, inner * n);
         let plain = [Mat::rows(&windows, inner), Mat::rows(&other, n)];
@@ -396,13 +404,13 @@ fn an_operand_of_several_axes_gives_the_bits_of_its_copy() {
             // SAFETY: the operands were made for these sizes, and the results are their own memory.
             unsafe {
                 let c = Mat::rows_mut(&mut expected, n);
-                gemm(&pool, [m, n], &[Term::new(inner, plain[0], plain[1])], c, false, &mut scratch, None);
+                gemm(Some(&pool), [m, n], &[Term::new(inner, plain[0], plain[1])], c, false, &mut scratch, None);
                 let c = Mat::rows_mut(&mut found, n);
-                gemm(&pool, [m, n], &[Term::new(inner, spread, plain[1])], c, false, &mut scratch, None);
+                gemm(Some(&pool), [m, n], &[Term::new(inner, spread, plain[1])], c, false, &mut scratch, None);
                 assert_eq!(found, expected, "{n} columns, {threads} threads");
                 let c = Mat::rows_mut(&mut found, m);
                 let term = Term::new(inner, plain[1].transposed(), turned);
-                gemm(&pool, [n, m], &[term], c, false, &mut scratch, None);
+                gemm(Some(&pool), [n, m], &[term], c, false, &mut scratch, None);
             }
             let turned_back = (0..m * n).map(|i| found[i % n * m + i / n]).collect::<Vec<_>>();
             assert_eq!(turned_back, expected, "{n} rows, {threads} threads");

@@ -258,6 +258,30 @@ unsafe fn walk_rows(job: &Job, team: Team, scratch: &Scratch, height: usize) {
     }
 }
 
+/// Packs rows of an operand, whose columns are steps of k, into panels of some width; `fill` says whether the last one is
+/// filled up with zeros.
+///
+/// # Safety
+/// The machine has the instruction set, the rows and steps lie in the operand, and `to` has room for all panels.
+unsafe fn pack_lanes(
+    isa: Isa,
+    operand: Operand,
+    [lanes, k]: [Range<usize>; 2],
+    (width, fill): (usize, bool),
+    to: *mut f32,
+) {
+    let mat = operand.mat;
+    if !operand.is_plain() {
+        let axes = [Axes { outer: mat.rs, inner: operand.rows }, Axes { outer: mat.cs, inner: operand.cols }];
+        // SAFETY: the caller's promises.
+        return unsafe { pack_spread(isa, mat.ptr, axes, [lanes, k], (width, fill), to) };
+    }
+    let from = mat.at(lanes.start, k.start).cast_const();
+    let block = Block { from, lane: mat.rs, along_k: mat.cs, lanes: lanes.len(), k: k.len(), width, fill };
+    // SAFETY: the caller's promises.
+    unsafe { pack(isa, block, to) }
+}
+
 /// The tiles of a product.
 struct Tiling {
     kernels: &'static Kernels,
@@ -423,20 +447,9 @@ impl Job<'_> {
     /// # Safety
     /// `to` has room for rows times block numbers.
     unsafe fn pack_a(&self, tiles: &Tiling, rows: Range<usize>, block: Range<usize>, to: *mut f32) {
-        let (Term { a, .. }, block) = self.of(&block);
-        if !a.is_plain() {
-            let lanes = Axes { outer: a.mat.rs, inner: a.rows };
-            let along_k = Axes { outer: a.mat.cs, inner: a.cols };
-            // SAFETY: the block lies in A; the room is the caller's.
-            return unsafe {
-                pack_spread(self.isa, a.mat.ptr, [lanes, along_k], [rows, block], (tiles.rows, false), to)
-            };
-        }
-        let from = a.mat.at(rows.start, block.start).cast_const();
-        let (lanes, k, width) = (rows.len(), block.len(), tiles.rows);
-        let block = Block { from, lane: a.mat.rs, along_k: a.mat.cs, lanes, k, width, fill: false };
+        let (term, block) = self.of(&block);
         // SAFETY: the block lies in A; the room is the caller's.
-        unsafe { pack(self.isa, block, to) }
+        unsafe { pack_lanes(self.isa, term.a, [rows, block], (tiles.rows, false), to) }
     }
 
     /// Packs columns of B, panel after panel.
@@ -444,20 +457,9 @@ impl Job<'_> {
     /// # Safety
     /// `to` has room for columns, up to a multiple of the width, times block numbers.
     unsafe fn pack_b(&self, tiles: &Tiling, cols: Range<usize>, block: Range<usize>, to: *mut f32) {
-        let (Term { b, .. }, block) = self.of(&block);
-        if !b.is_plain() {
-            let lanes = Axes { outer: b.mat.cs, inner: b.cols };
-            let along_k = Axes { outer: b.mat.rs, inner: b.rows };
-            // SAFETY: the block lies in B; the room is the caller's.
-            return unsafe {
-                pack_spread(self.isa, b.mat.ptr, [lanes, along_k], [cols, block], (tiles.width, true), to)
-            };
-        }
-        let from = b.mat.at(block.start, cols.start).cast_const();
-        let (lanes, k, width) = (cols.len(), block.len(), tiles.width);
-        let block = Block { from, lane: b.mat.cs, along_k: b.mat.rs, lanes, k, width, fill: true };
+        let (term, block) = self.of(&block);
         // SAFETY: the block lies in B; the room is the caller's.
-        unsafe { pack(self.isa, block, to) }
+        unsafe { pack_lanes(self.isa, term.b.transposed(), [cols, block], (tiles.width, true), to) }
     }
 
     /// Computes the tiles of some rows and of columns within one tile's width, for a block of k. Operands are read from
