@@ -11,6 +11,7 @@ mod inline;
 mod loops;
 mod outline;
 mod panels;
+mod products;
 mod recognise;
 mod rewrite;
 mod round;
@@ -61,6 +62,8 @@ pub const PASSES: &[Pass] = &[
     Pass { name: "sums", run: sums::run },
     // Sweeps go along long axes, and results are made in the order in which they are needed.
     Pass { name: "few", run: few::run },
+    // What several products are added up to becomes one product of several terms.
+    Pass { name: "products", run: products::run },
     // What is the same in all iterations has become visible in loop bodies.
     Pass { name: "simplify-again", run: simplify::run },
     Pass { name: "share-again", run: share::run },

@@ -99,6 +99,23 @@ fn after(types: &[Ty], build: impl FnOnce(&mut Builder, &[Value]) -> Vec<Value>)
 }
 
 #[test]
+fn products_are_added_up_before_all_else() {
+    let tys = [f32s(&[3, 4]), f32s(&[4, 4]), f32s(&[3, 4])];
+    let text = after(&tys, |b, x| {
+        let product = |b: &mut Builder, v| b.contract(v, x[1], &[0, 1], &[1, 2], &[0, 2]);
+        let (one, other) = (product(b, x[0]), product(b, x[2]));
+        let sum = b.map(Prim::Add, &[x[0], one]);
+        let sum = b.map(Prim::Add, &[sum, other]);
+        // This one is read twice, and so it is no term.
+        let twice = b.map(Prim::Sin, &[x[0]]);
+        let twice = product(b, twice);
+        let sum = b.map(Prim::Add, &[twice, sum]);
+        vec![b.map(Prim::Mul, &[sum, twice])]
+    });
+    insta::assert_snapshot!(text);
+}
+
+#[test]
 fn neutral_operands_go() {
     let t = f32s(&[2]);
     let same = after(std::slice::from_ref(&t), |b, x| {
