@@ -16,6 +16,7 @@ mod loading;
 mod lora;
 mod manual;
 mod memory;
+mod mistakes;
 mod mutants;
 mod pretrained;
 mod safetensors;

@@ -249,7 +249,8 @@ fn warn_frozen(ck: &mut Checker, train: &Train, weights: Option<&plain::Weights>
         let Some(froze) = froze else { continue };
         let message = format!("`{glob}` is random and frozen: it can never learn");
         let d = Diagnostic::warning("W0801", froze, message).label(item.item.ast.name.span, "missing from this file");
-        ck.report(d.help(format!("`unfreeze \"{glob}\"`, or take it out of `freeze`")));
+        let otherwise = if train.lora.is_some() { " or make it a target" } else { ", or take it out of `freeze`" };
+        ck.report(d.help(format!("`unfreeze \"{glob}\"`{otherwise}")));
     }
 }
 
