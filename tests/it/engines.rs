@@ -65,7 +65,7 @@ fn compiled(spec: &str, sets: &[(&str, &str)]) -> Compiled {
 }
 
 /// A model or a training, compiled now.
-fn compiled_as(spec: &str, goal: Goal, sets: &[(&str, &str)]) -> Compiled {
+pub fn compiled_as(spec: &str, goal: Goal, sets: &[(&str, &str)]) -> Compiled {
     let path = root().join(spec);
     let text = std::fs::read_to_string(&path).unwrap();
     let sets: Vec<(String, String)> = sets.iter().map(|(a, b)| (a.to_string(), b.to_string())).collect();
@@ -75,7 +75,7 @@ fn compiled_as(spec: &str, goal: Goal, sets: &[(&str, &str)]) -> Compiled {
 }
 
 /// The training as machine code, on so many threads.
-fn machine(c: &Compiled, seed: u64, threads: usize) -> Network {
+pub fn machine(c: &Compiled, seed: u64, threads: usize) -> Network {
     let code = clif::compile(&c.plan.kernels).unwrap();
     let fns = (0..c.plan.kernels.len()).map(|i| code.function(i)).collect();
     let kernels = Kernels { fns, keep: Box::new(code) };
@@ -201,12 +201,14 @@ fn optimizers_give_the_same_bits_in_machine_code_and_rust() {
 /// step, and the layers that adapters put in, which `lora` items name.
 const APART: [&str; 5] = ["standardize", "gathered", "LoRA", "LoRARows", "DoRA"];
 
-/// The items of the prelude, each with its text, comments left out.
-fn items() -> Vec<(String, String)> {
+/// The items of the prelude's files with these names, each with its text, comments left out.
+pub fn items(of: impl Fn(&str) -> bool) -> Vec<(String, String)> {
     let folder = root().join("compiler/src/prelude");
     let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let mut found: Vec<(String, String)> = Vec::new();
-    for path in files.filter(|path| path.extension().is_some_and(|e| e == "dl")) {
+    let file =
+        |path: &PathBuf| path.extension().is_some_and(|e| e == "dl") && of(path.file_stem().unwrap().to_str().unwrap());
+    for path in files.filter(file) {
         for line in std::fs::read_to_string(path).unwrap().lines().filter(|line| !line.starts_with("//")) {
             let begun = ["fn ", "block ", "optimizer "].iter().find_map(|kind| line.strip_prefix(kind));
             if let Some(rest) = begun {
@@ -226,31 +228,36 @@ fn has_word(text: &str, name: &str) -> bool {
     text.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == name)
 }
 
-/// Every item of the prelude is in a spec that is compared between machine code and emitted Rust, here or in `tests/models`,
-/// by itself or within another one.
-#[test]
-fn every_item_of_the_prelude_is_emitted() {
-    let items = items();
-    assert!(items.len() > 100);
-    // What is done around every optimizer is asked for by keys.
-    let mut texts = vec!["prepared settled".to_string()];
-    for spec in ["catalogue", "conv", "optimizers", "models"] {
-        texts.push(std::fs::read_to_string(root().join(format!("tests/specs/{spec}.dl"))).unwrap());
-    }
-    for model in std::fs::read_dir(root().join("examples")).unwrap().map(|entry| entry.unwrap().path()) {
-        let named =
-            model.file_name().is_some_and(|name| has_word(&texts[4], &name.to_string_lossy().replace(".dl", "")));
-        if named && model.is_file() {
-            texts.push(std::fs::read_to_string(model).unwrap());
-        }
-    }
+/// The items that stand in none of these texts, nor in those of items that do.
+pub fn unreached(items: &[(String, String)], mut texts: Vec<String>) -> Vec<String> {
     let mut used = vec![false; items.len()];
     while let Some(n) = (0..items.len()).find(|n| !used[*n] && texts.iter().any(|text| has_word(text, &items[*n].0))) {
         used[n] = true;
         texts.push(items[n].1.clone());
     }
-    let missing = items.iter().zip(&used).filter(|(_, used)| !**used).map(|(item, _)| item.0.as_str());
-    let missing: Vec<&str> = missing.filter(|name| !APART.contains(name)).collect();
+    let missing = items.iter().zip(&used).filter(|(_, used)| !**used);
+    missing.map(|(item, _)| item.0.clone()).collect()
+}
+
+/// Every item of the prelude is in a spec that is compared between machine code and emitted Rust, here or in `tests/models`,
+/// by itself or within another one.
+#[test]
+fn every_item_of_the_prelude_is_emitted() {
+    let items = items(|_| true);
+    assert!(items.len() > 100);
+    let spec = |name: &str| std::fs::read_to_string(root().join(format!("tests/specs/{name}.dl"))).unwrap();
+    let models = spec("models");
+    // What is done around every optimizer is asked for by keys.
+    let mut texts = vec!["prepared settled".to_string()];
+    texts.extend(["catalogue", "conv", "items", "optimizers"].map(spec));
+    for model in std::fs::read_dir(root().join("examples")).unwrap().map(|entry| entry.unwrap().path()) {
+        let named = model.file_name().is_some_and(|name| has_word(&models, &name.to_string_lossy().replace(".dl", "")));
+        if named && model.is_file() {
+            texts.push(std::fs::read_to_string(model).unwrap());
+        }
+    }
+    texts.push(models);
+    let missing: Vec<String> = unreached(&items, texts).into_iter().filter(|n| !APART.contains(&n.as_str())).collect();
     assert!(missing.is_empty(), "no spec that is emitted here has {missing:?}");
 }
 

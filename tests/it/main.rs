@@ -6,6 +6,7 @@ mod cli;
 mod commands;
 mod convert;
 mod data;
+mod edges;
 mod engines;
 mod fetch;
 mod files;
