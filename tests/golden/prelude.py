@@ -566,7 +566,7 @@ class Lion(torch.optim.Optimizer):
 
 
 class Lamb(torch.optim.Optimizer):
-    """Algorithm 2 of its paper with AdamW's moments; PyTorch has none."""
+    """Algorithm 2 of its paper with AdamW's moments, in float64; PyTorch has none."""
 
     def __init__(self, params, lr, betas=(0.9, 0.999), eps=1e-6, weight_decay=0.01, most=math.inf):
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "most": most})
@@ -575,15 +575,17 @@ class Lamb(torch.optim.Optimizer):
     def step(self):
         for group in self.param_groups:
             for p in group["params"]:
-                state = self.state[p]
+                state, grad = self.state[p], p.grad.double()
                 t = state["t"] = state.get("t", 0) + 1
-                m, v = (state.setdefault(name, torch.zeros_like(p)) for name in ("m", "v"))
+                theta = state.setdefault("theta", p.double())
+                m, v = (state.setdefault(name, torch.zeros_like(theta)) for name in ("m", "v"))
                 (one, two), decay = group["betas"], group["weight_decay"]
-                m.mul_(one).add_(p.grad, alpha=1 - one)
-                v.mul_(two).addcmul_(p.grad, p.grad, value=1 - two)
-                r = m / (1 - one**t) / ((v / (1 - two**t)).sqrt() + group["eps"]) + decay * p
-                old, new = min(p.norm().item(), group["most"]), r.norm().item()
-                p.sub_(group["lr"] * (old / new if min(old, new) > 0 else 1) * r)
+                m.mul_(one).add_(grad, alpha=1 - one)
+                v.mul_(two).addcmul_(grad, grad, value=1 - two)
+                r = m / (1 - one**t) / ((v / (1 - two**t)).sqrt() + group["eps"]) + decay * theta
+                old, new = min(theta.norm().item(), group["most"]), r.norm().item()
+                theta.sub_(group["lr"] * (old / new if min(old, new) > 0 else 1) * r)
+                p.copy_(theta)
 
 
 def optimizers():
