@@ -302,6 +302,21 @@ fn broken_pictures_are_named() {
     }
 }
 
+/// A few hundred bytes that say they are 66 million pixels get no memory for them.
+#[test]
+fn a_jpeg_that_claims_to_be_vast_is_refused() {
+    let mut bytes = std::fs::read(pictures().join("red/b.jpg")).expect("it is committed");
+    let frame = bytes.windows(2).position(|w| matches!(w, [0xFF, 0xC0 | 0xC2])).expect("a frame");
+    for (height, width) in [(2366_u16, 28141_u16), (2000, 2000)] {
+        bytes[frame + 5..frame + 7].copy_from_slice(&height.to_be_bytes());
+        bytes[frame + 7..frame + 9].copy_from_slice(&width.to_be_bytes());
+        let (found, most) = crate::memory::largest(|| dlc::data::images::decode(&bytes));
+        let expected = format!("it says that it is {height} high and {width} wide, and has {} bytes", bytes.len());
+        assert_eq!(found, Err(expected));
+        assert!(most < 1 << 20, "{most} bytes at once");
+    }
+}
+
 /// Whatever is done to a picture's bytes, it is decoded or refused.
 #[test]
 fn no_picture_is_too_odd() {

@@ -14,6 +14,8 @@ const LONGEST_SIDE: usize = 1 << 15;
 
 /// How many times smaller than its pixels a PNG can be: deflate packs 1,032 bytes into one at most.
 const MOST_PACKED: usize = 1032;
+/// How many pixels a JPEG has for one of its bytes at most: each 8 by 8 of them take a bit.
+const MOST_PIXELS_A_BYTE: usize = 8 * 8 * 8;
 
 const PNG: &[u8] = b"\x89PNG\r\n\x1A\n";
 const JPEG: &[u8] = b"\xFF\xD8\xFF";
@@ -89,11 +91,10 @@ fn png_size(reader: &PngReader) -> Result<(usize, usize), String> {
 fn png(bytes: &[u8]) -> Result<Picture, String> {
     let mut reader = png_reader(bytes)?;
     let (height, width) = png_size(&reader)?;
-    let length = reader.output_buffer_size().ok_or("it is too large for memory")?;
-    // Grey and palettes become three or four bytes a pixel, and eight pixels may be a byte.
-    if length / (8 * 4 * MOST_PACKED) > bytes.len() {
-        return Err(format!("it says that it is {height} high and {width} wide, and has {} bytes", bytes.len()));
+    if reader.info().raw_bytes() / MOST_PACKED > bytes.len() {
+        return Err(too_large(height, width, bytes));
     }
+    let length = reader.output_buffer_size().ok_or("it is too large for memory")?;
     let mut raw = vec![0; length];
     let frame = reader.next_frame(&mut raw).map_err(|error| error.to_string())?;
     if (frame.height as usize, frame.width as usize) != (height, width) {
@@ -107,6 +108,11 @@ fn png(bytes: &[u8]) -> Result<Picture, String> {
         png::ColorType::Indexed => return Err("its palette is missing".to_owned()),
     };
     finished(height, width, rgb)
+}
+
+/// What is said of a file that is too short for the picture that it claims to be.
+fn too_large(height: usize, width: usize, bytes: &[u8]) -> String {
+    format!("it says that it is {height} high and {width} wide, and has {} bytes", bytes.len())
 }
 
 fn finished(height: usize, width: usize, rgb: Vec<u8>) -> Result<Picture, String> {
@@ -136,6 +142,9 @@ fn jpeg_size(decoder: &mut Jpeg) -> Result<(usize, usize), String> {
 fn jpeg(bytes: &[u8]) -> Result<Picture, String> {
     let mut decoder = jpeg_decoder(bytes);
     let (height, width) = jpeg_size(&mut decoder)?;
+    if height * width / MOST_PIXELS_A_BYTE > bytes.len() {
+        return Err(too_large(height, width, bytes));
+    }
     let raw = decoder.decode().map_err(|error| error.to_string())?;
     let rgb = match raw.len() == height * width {
         // The decoder leaves grey as it is.
