@@ -127,19 +127,18 @@ def digits(assets, name):
     return ((images.reshape(-1, 1, 28, 28).float() / 255 - 0.1307) / 0.3081), labels.long()
 
 
-def mnist_cnn(assets, epochs):
-    (x, y), (held_x, held_y) = digits(assets, "train"), digits(assets, "t10k")
-    model = Cnn()
-    tune = optimizer(model, lambda n: False, 2e-3, weight_decay=0.01)
-    per_epoch = math.ceil(len(x) / 64)
-    step = 0
+def fit(model, tune, train, held_out, batch, epochs, rate, said="", change=lambda x: x):
+    """Trains on rows in random order, each `change`d, at the rate of a step of all steps; prints loss and accuracy of each epoch and
+    gives the last accuracy."""
+    (x, y), (held_x, held_y) = train, held_out
+    steps, step = epochs * math.ceil(len(x) / batch), 0
     for epoch in range(epochs):
         model.train()
-        order, total = torch.randperm(len(x)), 0.0
-        for rows in order.split(64):
+        total = 0.0
+        for rows in torch.randperm(len(x)).split(batch):
             for group in tune.param_groups:
-                group["lr"] = 2e-3 * schedule(step, epochs * per_epoch, 0)
-            loss = F.cross_entropy(model(x[rows]), y[rows])
+                group["lr"] = rate(step, steps)
+            loss = F.cross_entropy(model(change(x[rows])), y[rows])
             tune.zero_grad()
             loss.backward()
             tune.step()
@@ -148,7 +147,15 @@ def mnist_cnn(assets, epochs):
         model.eval()
         with torch.no_grad():
             accuracy = (model(held_x).argmax(1) == held_y).float().mean().item()
-        print(f"epoch {epoch + 1}/{epochs}  loss {total / len(x):.4f}  accuracy {accuracy:.4f}", flush=True)
+        print(f"{said}epoch {epoch + 1}/{epochs}  loss {total / len(x):.4f}  accuracy {accuracy:.4f}", flush=True)
+    return accuracy
+
+
+def mnist_cnn(assets, epochs):
+    model = Cnn()
+    tune = optimizer(model, lambda n: False, 2e-3, weight_decay=0.01)
+    rate = lambda step, steps: 2e-3 * schedule(step, steps, 0)
+    fit(model, tune, digits(assets, "train"), digits(assets, "t10k"), 64, epochs, rate)
 
 
 def records(path):
@@ -171,28 +178,12 @@ def augmented(x):
 
 def resnet20(assets, epochs, seed):
     torch.manual_seed(seed)
-    (x, y), (held_x, held_y) = [records(assets / f"openclipart32/{n}.bin") for n in ("data_batch_1", "test_batch")]
+    train, held_out = [records(assets / f"openclipart32/{n}.bin") for n in ("data_batch_1", "test_batch")]
     model = ResNet20()
     plain = lambda n: "bn" in n or n.endswith(".bias") or "downsample.1" in n
     tune = optimizer(model, plain, 0.1, kind=torch.optim.SGD, momentum=0.9, weight_decay=1e-4)
-    steps, step = epochs * math.ceil(len(x) / 128), 0
-    for epoch in range(epochs):
-        model.train()
-        total = 0.0
-        for rows in torch.randperm(len(x)).split(128):
-            for group in tune.param_groups:
-                group["lr"] = 0.1 * 0.5 * (1 + math.cos(math.pi * step / steps))
-            loss = F.cross_entropy(model(augmented(x[rows])), y[rows])
-            tune.zero_grad()
-            loss.backward()
-            tune.step()
-            total += loss.item() * len(rows)
-            step += 1
-        model.eval()
-        with torch.no_grad():
-            accuracy = (model(held_x).argmax(1) == held_y).float().mean().item()
-        print(f"seed {seed}  epoch {epoch + 1}/{epochs}  loss {total / len(x):.4f}  accuracy {accuracy:.4f}", flush=True)
-    return accuracy
+    rate = lambda step, steps: 0.1 * 0.5 * (1 + math.cos(math.pi * step / steps))
+    return fit(model, tune, train, held_out, 128, epochs, rate, f"seed {seed}  ", augmented)
 
 
 if __name__ == "__main__":
