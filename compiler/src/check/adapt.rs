@@ -170,7 +170,7 @@ impl Checker {
         let whole = self.use_(&whole);
         let w = flattened(self, whole, &inner, &outer);
         let y2 = self.adapter_of(&reading, ctor, &[x, y2, w], span)?;
-        self.note_adapted(&reading, inner, false);
+        self.note_adapted(&reading, inner, false, span)?;
         Some(back.undo(self, y2))
     }
 
@@ -190,7 +190,7 @@ impl Checker {
         let span = self.frame().builder.origin.span;
         let ids = self.use_(ids);
         let y = self.adapter_of(&reading, ctor, &[ids, y, table], span)?;
-        self.note_adapted(&reading, vec![0], true);
+        self.note_adapted(&reading, vec![0], true, span)?;
         Some(y)
     }
 
@@ -283,10 +283,7 @@ impl Checker {
             if let Some(known) = known
                 && self.root().slots[known].decl.ty != slot.decl.ty
             {
-                let weight = self.root().slots[reading.slot].path.clone();
-                let message = format!("`{weight}` is read in two ways, which one adapter cannot serve");
-                let d = Diagnostic::error("E0515", reading.adapter.spans.1, message).label(span, "the second way");
-                self.report(d.help("an `exclude` for it, or a weight of its own for one of the two"));
+                self.report_two_ways(reading, span);
                 return None;
             }
             slots.push(known.unwrap_or_else(|| self.new_slot(slot, &label)));
@@ -313,13 +310,28 @@ impl Checker {
         Some(self.use_(&t))
     }
 
-    /// Writes down how an adapted weight is read.
-    fn note_adapted(&mut self, reading: &Reading, inner: Vec<usize>, table: bool) {
+    /// Writes down how an adapted weight is read, which is to be the same wherever it is.
+    fn note_adapted(&mut self, reading: &Reading, inner: Vec<usize>, table: bool, span: Span) -> Option<()> {
         let slot = &mut self.root().slots[reading.slot];
-        if slot.decl.adapted.is_none() {
-            let adapted = Some(Rc::new(Adapted { adapter: reading.adapter.clone(), inner, table }));
-            slot.decl = Rc::new(Decl { adapted, ..(*slot.decl).clone() });
+        match &slot.decl.adapted {
+            None => {
+                let adapted = Some(Rc::new(Adapted { adapter: reading.adapter.clone(), inner, table }));
+                slot.decl = Rc::new(Decl { adapted, ..(*slot.decl).clone() });
+                Some(())
+            }
+            Some(known) if known.inner == inner && known.table == table => Some(()),
+            Some(_) => {
+                self.report_two_ways(reading, span);
+                None
+            }
         }
+    }
+
+    fn report_two_ways(&mut self, reading: &Reading, span: Span) {
+        let weight = self.root().slots[reading.slot].path.clone();
+        let message = format!("`{weight}` is read in two ways, which one adapter cannot serve");
+        let d = Diagnostic::error("E0515", reading.adapter.spans.1, message).label(span, "the second way");
+        self.report(d.help("an `exclude` for it, or a weight of its own for one of the two"));
     }
 
     /// The function from an adapted weight and its adapter's weights to the weight that does the same alone: what the

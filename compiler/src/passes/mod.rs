@@ -20,6 +20,7 @@ mod simplify;
 mod split;
 mod sums;
 mod views;
+mod windows;
 
 pub(crate) use drop::reached_part;
 pub(crate) use round::operands as round_operands;
@@ -42,6 +43,8 @@ pub const BEFORE_GRADIENTS: &[Pass] = &[
     // What a function keeps for its gradient is chosen well only where the function is seen whole. Functions whose
     // derivative is stated stay calls, since the statement is about the call.
     Pass { name: "inline-plain", run: inline::plain },
+    // An adapter of a convolution is convolutions.
+    Pass { name: "windows", run: windows::run },
     // What is trained and what is not are apart, in loops of their own.
     Pass { name: "split", run: split::run },
     // What goes through something wide row by row becomes a function of its own, so that its gradient does too.

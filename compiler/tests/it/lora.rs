@@ -4,7 +4,7 @@ use crate::support::spec::{Columns, compile, mistakes, shown};
 use dlc_compiler::pipeline::{Compiled, Goal};
 use dlc_compiler::program::{FnId, Op, Program};
 use dlc_plan::Plan;
-use dlc_plan::plan::{Gemm, Step, Store};
+use dlc_plan::plan::{Gemm, Place, Step, Store};
 
 const MODEL: &str = "block Layer(F)(x: [B, D]) -> [B, D] {
   h = x -> norm: LayerNorm -> q_lin: Linear(F)
@@ -171,4 +171,91 @@ fn a_model_does_not_know_its_adapter() {
     let lora = "lora A { rank = 2  target \"**.q_lin\" }";
     let text = spec(lora, "").replace(MODEL, &counted);
     assert_eq!(mistakes(&text, &mut Columns(vec![])), Vec::<String>::new());
+}
+
+/// What a step of training has in its arena with one row: the elements of each buffer.
+fn arena(plan: &Plan) -> Vec<i64> {
+    let entry = plan.entries.iter().find(|e| e.name == "step" || e.name == "accumulate").expect("it trains");
+    let dims = vec![1; plan.dims.len()];
+    let arena = entry.buffers.iter().filter(|b| matches!(b.place, Place::Arena { .. }));
+    arena.map(|b| b.len.eval(&dims)).collect()
+}
+
+#[test]
+fn activations_are_kept_only_where_an_adapter_needs_them() {
+    let kept = |lora: &str, layers: usize| {
+        let text = spec(lora, "").replace("L = 3", &format!("L = {layers}"));
+        let done = compile(&text, Goal::Steps { item: None }, &[], &mut Columns(vec![]), &mut |_, _| {});
+        arena(&done.unwrap_or_else(|f| panic!("{}", shown(&f).join("\n"))).plan).iter().sum::<i64>()
+    };
+    let each = |lora: &str| (kept(lora, 9) - kept(lora, 5)) / 4;
+    let last = |layers: usize| {
+        kept(&format!("lora A {{ rank = 2  freeze \"**\"  layers = {}  target \"**.q_lin\" }}", layers - 1), layers)
+    };
+    // Below the lowest adapter nothing is kept, however many layers there are.
+    assert_eq!(last(4), last(12));
+    // Else a layer keeps what its norm and its adapter need: the normed rows, their deviation, and their two products with A.
+    // What goes into the frozen product, 12 numbers, would be for its gradient alone.
+    let all = each("lora A { rank = 2  target \"**.q_lin\" }");
+    let few = each("lora A { rank = 2  freeze \"**\"  target \"**.q_lin\" }");
+    assert_eq!((few, all), (8 + 1 + 2, 8 + 1 + 2 + 12));
+}
+
+#[test]
+fn a_convolution_with_an_adapter_copies_no_windows() {
+    let text = "model M()(x: [B, 4, 20, 20]) -> y: [B, 3] {
+  x = x -> one: Conv2d(8, 3, stride = 2, padding = 1) -> tanh -> two: Conv2d(8, 5, padding = 2) -> tanh
+  return global_avg_pool(x) -> head: Linear(3)
+}
+lora A { rank = 2  freeze \"**\"  target \"one\", \"two\" }
+train t { model = M()  lora = A()  loss = mean(y ^ 2)  optimizer = SGD(lr = 0.1)  max_steps = 3 }";
+    let done = compile(text, Goal::Steps { item: None }, &[], &mut Columns(vec![]), &mut |_, _| {});
+    let plan = done.unwrap_or_else(|f| panic!("{}", shown(&f).join("\n"))).plan;
+    // The windows of the first convolution have 100 * 36 elements, those of the second 100 * 200.
+    let longest = arena(&plan).into_iter().max();
+    assert!(longest.is_some_and(|longest| longest < 100 * 36), "{longest:?}");
+}
+
+/// A model that looks words up in a table and gives its answer by the same.
+fn tied(width: u32, target: &str) -> Vec<String> {
+    let text = format!(
+        "model T(V = 12, D = {width})(ids: i64[B, T]) -> logits: [B, T, V] {{
+  wte: Embedding(V, D)
+  x = wte(ids)
+  x = x + (x -> fc: Linear(D))
+  return x @ wte.weight.t
+}}
+lora A {{ rank = 2  freeze \"**\"  target \"{target}\" }}
+train t {{ model = T()  lora = A()  loss = mean(logits ^ 2)  optimizer = SGD(lr = 0.1)  max_steps = 3 }}"
+    );
+    mistakes(&text, &mut Columns(vec![]))
+}
+
+#[test]
+fn one_adapter_cannot_serve_a_table_that_is_also_multiplied_by() {
+    assert_eq!(tied(8, "fc"), Vec::<String>::new());
+    // Also where the table is square, so that shapes do not tell.
+    for width in [8, 12] {
+        let found = tied(width, "wte");
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].contains("`wte.weight` is read in two ways, which one adapter cannot serve"), "{found:?}");
+    }
+}
+
+#[test]
+fn a_fresh_head_that_an_adapter_freezes_is_told() {
+    let found = |rules: &str| {
+        let weights = "weights w { file = \"w.safetensors\"  missing \"head\" }";
+        let text = spec(&format!("{weights}\nlora A {{ rank = 2  target \"**.q_lin\"  {rules} }}"), "weights = w");
+        mistakes(&text, &mut Columns(vec![]))
+    };
+    let told = found("freeze \"**\"");
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(
+        told[0].starts_with("W0801") && told[0].contains("`head` is random and frozen: it can never learn"),
+        "{told:?}"
+    );
+    assert!(told[0].contains("`unfreeze \"head\"` or make it a target"), "{told:?}");
+    assert_eq!(found("freeze \"**\"  unfreeze \"head\""), Vec::<String>::new());
+    assert_eq!(found("freeze \"**\"  target \"head\""), Vec::<String>::new());
 }
