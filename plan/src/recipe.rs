@@ -254,6 +254,8 @@ pub struct Lora {
     pub file: Option<String>,
     /// What files of adapters have before a module's name; empty where they have nothing.
     pub prefix: String,
+    /// Whether its base is what an adapter's first values have left of another.
+    pub residual: bool,
     /// What is adapted, in the order of the model's weights.
     pub adapted: Vec<Adapted>,
 }

@@ -1,6 +1,8 @@
 //! PEFT's `adapter_config.json`, key by key: what is honoured, what is ignored because it says nothing about the numbers,
 //! and what is refused because ignoring it would give others. A key that is not known is refused where it is active.
 
+use super::keys::{CHANGES_BASE, KEYS, LEAVES_BASE, Policy, policy};
+use super::patterns::{self, Patterns};
 use crate::error::{Error, Result, code};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -14,6 +16,15 @@ const VERSION: &str = "0.21.2";
 pub struct Config {
     shown: String,
     keys: Map<String, Value>,
+    ordered: Ordered,
+}
+
+/// The keys whose members' order counts.
+#[derive(Clone, Debug, Default, serde::Deserialize)]
+#[serde(default)]
+struct Ordered {
+    rank_pattern: Patterns,
+    alpha_pattern: Patterns,
 }
 
 /// A layer with an adapter, as a configuration describes it.
@@ -31,73 +42,9 @@ pub struct Layer {
     pub magnitude: bool,
     /// Whether its weight is [in, out].
     pub inner_first: bool,
+    /// Whether its weight is the matrix of a product, not a table nor the kernel of a convolution.
+    pub linear: bool,
 }
-
-/// What is done about a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Policy {
-    /// It is held against the spec, or says which tensors there are.
-    Honoured,
-    /// It is written again as it was read.
-    Carried,
-    /// It says nothing about the numbers of an adapter that is there.
-    Ignored,
-    /// It changes what is computed in a way that is not here: where it is active, this is why.
-    Refused(&'static str),
-}
-
-use Policy::{Carried, Honoured, Ignored, Refused};
-
-/// Every key of PEFT 0.21, and what is done about it.
-pub const KEYS: [(&str, Policy); 41] = [
-    ("alora_invocation_tokens", Refused("the adapter would be at work from a certain token on")),
-    ("alpha_pattern", Honoured),
-    ("arrow_config", Refused("several adapters would be chosen from token by token")),
-    ("auto_mapping", Carried),
-    ("base_model_name_or_path", Carried),
-    ("bias", Honoured),
-    ("corda_config", Ignored),
-    ("ensure_weight_tying", Refused("weights that are one here are one anyway; those that are two stay two")),
-    ("eva_config", Ignored),
-    ("exclude_modules", Honoured),
-    ("fan_in_fan_out", Honoured),
-    ("inference_mode", Carried),
-    ("init_lora_weights", Honoured),
-    ("kasa_config", Refused("the base would be changed")),
-    ("layer_replication", Refused("layers would be used more than once")),
-    ("layers_pattern", Honoured),
-    ("layers_to_transform", Honoured),
-    ("loftq_config", Ignored),
-    ("lora_alpha", Honoured),
-    ("lora_bias", Refused("a bias of B's own cannot be merged into a weight")),
-    ("lora_dropout", Honoured),
-    ("lora_ga_config", Ignored),
-    ("megatron_config", Ignored),
-    ("megatron_core", Ignored),
-    ("modules_to_save", Honoured),
-    ("monteclora_config", Refused("what is added would be drawn at random")),
-    ("peft_type", Honoured),
-    ("peft_version", Carried),
-    ("qalora_group_size", Ignored),
-    ("r", Honoured),
-    ("rank_pattern", Honoured),
-    ("revision", Carried),
-    ("target_modules", Honoured),
-    ("target_parameters", Refused("tensors inside of modules would be adapted under names that are not here")),
-    ("task_type", Carried),
-    ("trainable_token_indices", Refused("single rows of a table would be replaced")),
-    ("use_bdlora", Refused("A or B would be block-diagonal")),
-    ("use_dora", Honoured),
-    ("use_qalora", Refused("what goes in would be pooled first")),
-    ("use_rslora", Honoured),
-    ("velora_config", Refused("the gradient would be another")),
-];
-
-/// First values that change the base: without that other base, an adapter's numbers mean nothing.
-const CHANGES_BASE: [&str; 6] = ["pissa", "olora", "corda", "loftq", "lora_ga", "kasa"];
-
-/// First values that leave the base as it is.
-const LEAVES_BASE: [&str; 4] = ["gaussian", "eva", "orthogonal", "mica"];
 
 impl Config {
     /// Reads a file.
@@ -114,20 +61,22 @@ impl Config {
     /// # Errors
     /// When it is no object of JSON.
     pub fn parse(text: &str, shown: &str) -> Result<Config> {
-        match serde_json::from_str(text) {
-            Ok(Value::Object(keys)) => Ok(Config { shown: shown.to_owned(), keys }),
-            Ok(_) => Err(Error::file(code::BAD_FILE, format!("{shown} is no object of JSON"))),
-            Err(error) => Err(Error::file(code::BAD_FILE, format!("{shown}: {error}"))),
+        let bad = |error: serde_json::Error| Error::file(code::BAD_FILE, format!("{shown}: {error}"));
+        match serde_json::from_str(text).map_err(bad)? {
+            Value::Object(keys) => {
+                let ordered = serde_json::from_str(text).map_err(bad)?;
+                Ok(Config { shown: shown.to_owned(), keys, ordered })
+            }
+            _ => Err(Error::file(code::BAD_FILE, format!("{shown} is no object of JSON"))),
         }
     }
 
-    /// A configuration for layers; `beside` are the weights that were trained besides.
-    pub fn of(layers: &[Layer], beside: &[&str], carried: Option<&Config>) -> Config {
+    /// A configuration for layers; `beside` are the weights that were trained besides, some of which may be `tied` to others.
+    pub fn of(layers: &[Layer], beside: &[&str], tied: bool, carried: Option<&Config>) -> Config {
         let mut keys = Map::new();
-        for (key, policy) in KEYS {
-            let value = carried.and_then(|config| config.keys.get(key)).filter(|_| policy == Carried);
-            if let Some(value) = value {
-                keys.insert(key.into(), value.clone());
+        for key in KEYS.iter().filter(|key| key.policy == Policy::Carried) {
+            if let Some(value) = carried.and_then(|config| config.keys.get(key.name)) {
+                keys.insert(key.name.into(), value.clone());
             }
         }
         let (rank, scale) = (common(layers, |l| l.rank), common(layers, |l| l.scale.to_bits()));
@@ -139,6 +88,9 @@ impl Config {
         keys.insert("lora_alpha".into(), number(scale * rank as f64));
         keys.insert("lora_dropout".into(), number(layers.first().map_or(0.0, |l| l.dropout)));
         keys.insert("target_modules".into(), layers.iter().map(|l| l.module.as_str()).collect());
+        if tied {
+            keys.insert("ensure_weight_tying".into(), true.into());
+        }
         keys.insert("use_dora".into(), layers.iter().any(|l| l.magnitude).into());
         keys.insert("fan_in_fan_out".into(), (!layers.is_empty() && layers.iter().all(|l| l.inner_first)).into());
         let others: Vec<&Layer> = layers.iter().filter(|l| l.rank != rank).collect();
@@ -158,7 +110,7 @@ impl Config {
             .collect();
         modules.dedup();
         keys.insert("modules_to_save".into(), if modules.is_empty() { Value::Null } else { json!(modules) });
-        Config { shown: String::new(), keys }
+        Config { shown: String::new(), keys, ordered: Ordered::default() }
     }
 
     /// The text of the file.
@@ -167,25 +119,29 @@ impl Config {
         serde_json::to_string_pretty(&sorted).unwrap_or_default() + "\n"
     }
 
-    /// Holds it against the layers of a spec. Gives what there is to say.
+    /// Holds it against the layers of a spec; `residual` says whether the spec's base is what first values have left of
+    /// another. Gives what there is to say.
     ///
     /// # Errors
     /// Everything in which it differs, or asks for what is not here.
-    pub fn check(&self, layers: &[Layer]) -> Result<Vec<String>> {
+    pub fn check(&self, layers: &[Layer], residual: bool) -> Result<Vec<String>> {
         let mut trouble: Vec<String> = Vec::new();
         let mut notes: Vec<String> = Vec::new();
-        for (key, value) in self.keys.iter().filter(|(_, value)| is_active(value)) {
-            match KEYS.iter().find(|(known, _)| known == key) {
-                Some((_, Refused(why))) => trouble.push(format!("`{key}` is not here: {why}")),
-                Some((_, Honoured | Carried | Ignored)) => {}
-                None => trouble.push(format!("`{key}` is not known, and it is active: {value}")),
+        for (name, value) in self.keys.iter().filter(|(_, value)| is_active(value)) {
+            match policy(name) {
+                Some(key) if key.policy == Policy::Refused => {
+                    trouble.push(format!("`{name}` is not here: {}", key.words));
+                }
+                Some(_) => {}
+                None => trouble.push(format!("`{name}` is not known, and it is active: {value}")),
             }
         }
-        self.check_kind(&mut trouble, &mut notes);
+        self.check_kind(&mut trouble);
+        self.check_first_values(residual, &mut trouble, &mut notes);
         for layer in layers {
-            self.check_layer(layer, &mut trouble);
+            self.check_layer(layer, &mut trouble)?;
         }
-        let dropout = self.number("lora_dropout").unwrap_or(0.0);
+        let dropout = self.dropout();
         if layers.iter().any(|l| l.dropout != dropout) {
             notes.push(format!("it was trained with a dropout of {dropout}; from here on the spec's counts"));
         }
@@ -198,50 +154,107 @@ impl Config {
         Err(Error::file(code::ADAPTER, message).note(shown.join("\n")))
     }
 
-    fn check_kind(&self, trouble: &mut Vec<String>, notes: &mut Vec<String>) {
+    fn check_kind(&self, trouble: &mut Vec<String>) {
         match self.keys.get("peft_type").and_then(Value::as_str) {
             Some("LORA") => {}
             Some(other) => trouble.push(format!("`peft_type` is {other}, and adapters here are LORA")),
             None => trouble.push("it has no `peft_type`".into()),
         }
-        match self.keys.get("init_lora_weights") {
-            None | Some(Value::Null | Value::Bool(_)) => {}
-            Some(Value::String(name)) if LEAVES_BASE.contains(&name.as_str()) => {
+    }
+
+    /// First values no longer matter, unless they have taken their part out of the base.
+    fn check_first_values(&self, residual: bool, trouble: &mut Vec<String>, notes: &mut Vec<String>) {
+        let named = match self.keys.get("init_lora_weights") {
+            None | Some(Value::Null | Value::Bool(_)) => None,
+            Some(Value::String(name)) => Some(name.as_str()),
+            Some(other) => return trouble.push(format!("`init_lora_weights` is {other}, which is not known")),
+        };
+        let changes = named.filter(|_| self.is_residual());
+        match (named, changes, residual) {
+            (_, Some(name), true) => notes.push(format!("its base is what `{name}` has left of another")),
+            (_, Some(name), false) => trouble.push(format!(
+                "`init_lora_weights` is {name}, which takes its part out of the base: with the base that was saved after that, \
+                 `base = residual`; or save it as PEFT's `path_initial_model_for_weight_conversion` does, as plain LoRA"
+            )),
+            (_, None, true) => trouble.push("it is for the base as it was: leave `base = residual` out".into()),
+            (None, None, false) => {}
+            (Some(name), None, false) if LEAVES_BASE.contains(&name) => {
                 notes.push(format!("its first values were `{name}`, which no longer matters"));
             }
-            Some(Value::String(name)) if CHANGES_BASE.iter().any(|known| name.starts_with(known)) => {
-                trouble.push(format!(
-                    "`init_lora_weights` is {name}, which changes the base: save it as PEFT's \
-                     `path_initial_model_for_weight_conversion` does, as plain LoRA"
-                ));
-            }
-            Some(other) => trouble.push(format!("`init_lora_weights` is {other}, which is not known")),
+            (Some(name), None, false) => trouble.push(format!("`init_lora_weights` is {name}, which is not known")),
         }
     }
 
-    fn check_layer(&self, layer: &Layer, trouble: &mut Vec<String>) {
+    fn check_layer(&self, layer: &Layer, trouble: &mut Vec<String>) -> Result<()> {
         let module = layer.module.as_str();
-        let rank = self.pattern("rank_pattern", module).or_else(|| self.number("r")).unwrap_or(8.0);
+        let rank = self.rank_of(module)?;
         if rank != layer.rank as f64 {
             trouble.push(format!("`{module}` has rank {rank} there and {} here: `rank = {rank}`", layer.rank));
-            return;
+            return Ok(());
         }
-        let scale = self.scale_of(module, rank);
+        let scale = self.scale_of(module, rank)?;
         if (scale - layer.scale).abs() > 1e-6 * scale.abs() {
             trouble.push(format!("`{module}` has scale {scale} there and {} here: `scale = {scale}`", layer.scale));
         }
-        if self.flag("use_dora") != layer.magnitude {
-            trouble.push(format!("`use_dora` is {} there, and `{module}` is otherwise here", self.flag("use_dora")));
+        if self.has_magnitudes() != layer.magnitude {
+            trouble.push(format!("`use_dora` is {} there, and `{module}` is otherwise here", self.has_magnitudes()));
         }
-        if !self.targets(module) {
+        if !self.targets(layer)? {
             trouble.push(format!("`{module}` is no target there"));
         }
+        Ok(())
     }
 
-    /// The scale of a module's adapter.
-    pub fn scale_of(&self, module: &str, rank: f64) -> f64 {
-        let alpha = self.pattern("alpha_pattern", module).or_else(|| self.number("lora_alpha")).unwrap_or(8.0);
-        alpha / if self.flag("use_rslora") { rank.sqrt() } else { rank }
+    /// The rank of a module's adapter.
+    ///
+    /// # Errors
+    /// When a pattern of it is none.
+    pub fn rank_of(&self, module: &str) -> Result<f64> {
+        let own = self.ordered.rank_pattern.of(module)?;
+        Ok(own.or_else(|| self.number("r")).unwrap_or(8.0))
+    }
+
+    /// The scale of a module's adapter of a rank.
+    ///
+    /// # Errors
+    /// When a pattern of it is none.
+    pub fn scale_of(&self, module: &str, rank: f64) -> Result<f64> {
+        Ok(self.alpha_of(module)? / if self.is_stable() { rank.sqrt() } else { rank })
+    }
+
+    /// What the scale of a module's adapter is a quotient of.
+    ///
+    /// # Errors
+    /// When a pattern of it is none.
+    pub fn alpha_of(&self, module: &str) -> Result<f64> {
+        let own = self.ordered.alpha_pattern.of(module)?;
+        Ok(own.or_else(|| self.number("lora_alpha")).unwrap_or(8.0))
+    }
+
+    /// Whether scales are quotients by the root of the rank.
+    pub fn is_stable(&self) -> bool {
+        self.flag("use_rslora")
+    }
+
+    /// Whether adapters have a magnitude of their own.
+    pub fn has_magnitudes(&self) -> bool {
+        self.flag("use_dora")
+    }
+
+    /// The share of elements that training dropped.
+    pub fn dropout(&self) -> f64 {
+        self.number("lora_dropout").unwrap_or(0.0)
+    }
+
+    /// Whether what is adapted is so in all layers that have it.
+    pub fn is_in_all_layers(&self) -> bool {
+        !self.keys.get("layers_to_transform").is_some_and(is_active)
+    }
+
+    /// Whether its first values have taken their part out of the base.
+    pub fn is_residual(&self) -> bool {
+        let first = self.keys.get("init_lora_weights").and_then(Value::as_str);
+        first.is_some_and(|name| CHANGES_BASE.iter().any(|known| name.starts_with(known)))
     }
 
     /// Everything in which it asks for what is not here, whatever the layers.
@@ -249,28 +262,74 @@ impl Config {
     /// # Errors
     /// When there is anything.
     pub fn check_alone(&self) -> Result<()> {
-        self.check(&[]).map(drop)
+        self.check(&[], false).map(drop)
     }
 
-    /// Whether a module is one of its targets, where these are a list of names.
-    fn targets(&self, module: &str) -> bool {
-        let covers = |names: &Vec<Value>| {
-            let names = names.iter().filter_map(Value::as_str);
-            names.into_iter().any(|name| module == name || module.ends_with(&format!(".{name}")))
+    /// Whether a layer is one of its targets.
+    fn targets(&self, layer: &Layer) -> Result<bool> {
+        let module = layer.module.as_str();
+        let excluded = match self.keys.get("exclude_modules") {
+            Some(Value::String(pattern)) if !pattern.is_empty() => patterns::whole(pattern, module)?,
+            Some(Value::Array(names)) => names_end(names, module),
+            Some(_) | None => false,
         };
+        let mut saved = false;
+        for name in self.texts("modules_to_save") {
+            saved |= patterns::inside(name, module)?;
+        }
         let listed = match self.keys.get("target_modules") {
-            Some(Value::Array(names)) => covers(names),
-            // What a pattern covers, the tensors of the file say.
+            Some(Value::String(all)) if all.eq_ignore_ascii_case("all-linear") => layer.linear,
+            Some(Value::String(pattern)) => patterns::whole(pattern, module)?,
+            // Only a name that is given as a whole counts in every layer.
+            Some(Value::Array(names)) if names.iter().any(|name| name == module) => true,
+            Some(Value::Array(names)) => names_end(names, module) && self.in_layers(module)?,
+            // Without any, the tensors of the file say what is adapted.
             Some(_) | None => true,
         };
-        let excluded = matches!(self.keys.get("exclude_modules"), Some(Value::Array(names)) if covers(names));
-        let layer = module.split('.').find_map(|segment| segment.parse::<u64>().ok());
-        let chosen = match (self.keys.get("layers_to_transform"), layer) {
-            (Some(Value::Array(layers)), Some(layer)) => layers.iter().any(|n| n.as_u64() == Some(layer)),
-            (Some(Value::Number(n)), Some(layer)) => n.as_u64() == Some(layer),
-            _ => true,
+        Ok(listed && !excluded && !saved)
+    }
+
+    /// Whether a module is in one of the layers that are adapted.
+    fn in_layers(&self, module: &str) -> Result<bool> {
+        let layers: Vec<u64> = match self.keys.get("layers_to_transform") {
+            Some(Value::Array(layers)) if !layers.is_empty() => layers.iter().filter_map(Value::as_u64).collect(),
+            Some(Value::Number(layer)) => layer.as_u64().into_iter().collect(),
+            Some(_) | None => return Ok(true),
         };
-        listed && !excluded && chosen
+        let patterns = self.texts("layers_pattern");
+        if patterns.is_empty() {
+            return Ok(patterns::layer(None, module)?.is_some_and(|layer| layers.contains(&layer)));
+        }
+        for pattern in patterns {
+            if let Some(layer) = patterns::layer(Some(pattern), module)? {
+                return Ok(layers.contains(&layer));
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether what is tied in the base was trained as one.
+    pub fn ties(&self) -> bool {
+        self.flag("ensure_weight_tying")
+    }
+
+    /// The rows of the table in a module that are the adapter's, in the order of its tensor.
+    pub fn rows_of(&self, module: &str) -> Option<Vec<u64>> {
+        let rows = match self.keys.get("trainable_token_indices")? {
+            Value::Object(modules) => modules.iter().find(|(name, _)| ends(module, name))?.1.as_array()?,
+            Value::Array(rows) => rows,
+            _ => return None,
+        };
+        rows.iter().map(Value::as_u64).collect()
+    }
+
+    /// The texts of a key that is a text or a list of them.
+    fn texts(&self, key: &str) -> Vec<&str> {
+        match self.keys.get(key) {
+            Some(Value::String(text)) if !text.is_empty() => vec![text],
+            Some(Value::Array(texts)) => texts.iter().filter_map(Value::as_str).collect(),
+            Some(_) | None => Vec::new(),
+        }
     }
 
     fn number(&self, key: &str) -> Option<f64> {
@@ -280,36 +339,15 @@ impl Config {
     fn flag(&self, key: &str) -> bool {
         self.keys.get(key).and_then(Value::as_bool).unwrap_or(false)
     }
-
-    /// The value of the first pattern that the end of a module's name matches.
-    fn pattern(&self, key: &str, module: &str) -> Option<f64> {
-        let Some(Value::Object(patterns)) = self.keys.get(key) else { return None };
-        patterns.iter().find(|(pattern, _)| ends_like(module, pattern)).and_then(|(_, value)| value.as_f64())
-    }
 }
 
-/// Whether a pattern matches a module's name or an end of it that begins after a dot. Patterns are names here, with their
-/// dots escaped or not, perhaps between `^` and `$`; `\d+` and `.*` stand for a number and anything.
-fn ends_like(module: &str, pattern: &str) -> bool {
-    let anchored = pattern.starts_with('^');
-    let pattern = pattern.trim_start_matches('^').trim_end_matches('$').replace("\\.", ".");
-    let starts = std::iter::once(0).chain(module.match_indices('.').map(|(at, _)| at + 1));
-    starts.into_iter().take(if anchored { 1 } else { usize::MAX }).any(|at| matches(&module[at..], &pattern))
+/// Whether a name is a module's or what it ends with, from a dot on.
+fn ends(module: &str, name: &str) -> bool {
+    module.strip_suffix(name).is_some_and(|before| before.is_empty() || before.ends_with('.'))
 }
 
-fn matches(text: &str, pattern: &str) -> bool {
-    if let Some(rest) = pattern.strip_prefix("\\d+") {
-        let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-        return digits > 0 && matches(&text[digits..], rest);
-    }
-    if let Some(rest) = pattern.strip_prefix(".*") {
-        return (0..=text.len()).filter(|at| text.is_char_boundary(*at)).any(|at| matches(&text[at..], rest));
-    }
-    match (text.chars().next(), pattern.chars().next()) {
-        (None, None) => true,
-        (Some(a), Some(b)) if a == b => matches(&text[a.len_utf8()..], &pattern[b.len_utf8()..]),
-        _ => false,
-    }
+fn names_end(names: &[Value], module: &str) -> bool {
+    names.iter().filter_map(Value::as_str).any(|name| ends(module, name))
 }
 
 /// A pattern that matches one module.

@@ -1,6 +1,6 @@
 //! Which tensor of a file of PEFT's is which weight of an adapter, and reading and writing such files. A file is
 //! `adapter_model.safetensors` beside `adapter_config.json`; what PEFT calls them, this table says. An adapter whose weights
-//! PEFT has no names for is written under its own, without a configuration.
+//! PEFT has no names for, or whose layers differ in kind, is written without a configuration.
 
 use super::config::{Config, Layer};
 use crate::error::{Error, Result, code};
@@ -25,7 +25,7 @@ pub(super) const PREFIX: &str = "base_model.model.";
 const NAMES: [(&str, &str, Option<&str>); 3] = [
     ("A", "lora_A.weight", Some("lora_embedding_A")),
     ("B", "lora_B.weight", Some("lora_embedding_B")),
-    ("magnitude", "lora_magnitude_vector", None),
+    ("magnitude", "lora_magnitude_vector", Some("lora_magnitude_vector")),
 ];
 
 /// A weight, and how it lies in a file.
@@ -43,23 +43,50 @@ struct Pair {
 
 /// The file at a path, which may be a folder, and the configuration beside it, if there is one.
 pub(super) fn files(path: &Path) -> (PathBuf, Option<PathBuf>) {
-    if path.is_dir() {
-        return (path.join(TENSORS), Some(path.join(CONFIG)));
-    }
-    let beside = path.with_file_name(CONFIG);
-    (path.to_owned(), beside.is_file().then_some(beside))
+    let tensors = if path.is_dir() { path.join(TENSORS) } else { path.to_owned() };
+    let config = tensors.with_file_name(CONFIG);
+    (tensors, config.is_file().then_some(config))
 }
 
-/// Whether an adapter can be written as PEFT's.
-fn has_names(lora: &Lora) -> bool {
+/// Whether an adapter can be written as PEFT's, which has one kind for all layers.
+fn is_theirs(lora: &Lora) -> bool {
     let known = |adapted: &Adapted| adapted.params.iter().all(|p| name(p, adapted.table).is_some());
-    lora.adapted.iter().all(known)
+    let alike = |two: &[Adapted]| two[0].params == two[1].params;
+    lora.adapted.iter().all(known) && lora.adapted.windows(2).all(alike)
 }
 
 /// What PEFT calls an adapter's weight below its layer.
 pub(super) fn name(param: &str, table: bool) -> Option<&'static str> {
     let (_, layer, rows) = NAMES.iter().find(|(ours, ..)| *ours == param)?;
     if table { *rows } else { Some(layer) }
+}
+
+/// What a tensor of a file is, whatever the model.
+pub(super) enum Part<'a> {
+    /// The first matrix of the adapter of this module, [rank, ..].
+    First(&'a str),
+    /// Something else of an adapter's, or rows of a table.
+    Other,
+    /// This weight, trained beside it.
+    Beside(String),
+}
+
+/// What a tensor of this name is; none where it is nothing that belongs into such a file.
+pub(super) fn part(stored: &str) -> Option<Part<'_>> {
+    let name = stored.strip_prefix(PREFIX)?;
+    for (ours, layer, rows) in NAMES {
+        let module =
+            [Some(layer), rows].into_iter().flatten().find_map(|suffix| name.strip_suffix(suffix)?.strip_suffix('.'));
+        if let Some(module) = module {
+            return Some(if ours == NAMES[0].0 { Part::First(module) } else { Part::Other });
+        }
+    }
+    Some(if name.ends_with(ROWS) { Part::Other } else { Part::Beside(plain(name)) })
+}
+
+/// A weight's name without what PEFT puts into it.
+fn plain(name: &str) -> String {
+    name.replacen(".base_layer.", ".", 1).replacen(".modules_to_save.", ".", 1)
 }
 
 /// The module that an adapter is in.
@@ -92,7 +119,14 @@ pub(super) fn joined(lora: &Lora, module: &str, name: &str) -> String {
 
 /// The shape that a file has for a weight: matrices are the other way round there, and those of convolutions have a window.
 fn their_shape(weight: &Weight, base: Option<&Weight>, param: &str, rank: usize) -> (Vec<usize>, bool) {
-    let [rows, columns] = weight.shape[..] else { return (weight.shape.clone(), false) };
+    let [rows, columns] = weight.shape[..] else {
+        let window = rank.saturating_sub(2);
+        let own = weight.shape.iter().copied();
+        return match window {
+            0 => (weight.shape.clone(), false),
+            _ => (std::iter::once(1).chain(own).chain(std::iter::repeat_n(1, window)).collect(), false),
+        };
+    };
     let mut shape = vec![columns, rows];
     if let (true, Some(base)) = (rank > 2, base) {
         shape.truncate(1);
@@ -131,30 +165,35 @@ pub fn save(machine: &dyn Machine, lora: &Lora, folder: &Path, carried: Option<&
     for pair in own.iter().chain(&beside) {
         let tensor = machine.weight(&pair.ours)?;
         let tensor = match &pair.beyond {
-            Some(base) => shifted(&tensor, &lengths(machine, base)?, 1.0)?,
+            Some(base) => shifted(&tensor, &lengths(machine, base)?, 1.0, &pair.shape)?,
             None if pair.turned => turned(&tensor, &pair.shape)?,
             None => tensor,
         };
+        // PEFT asks for what is tied under each of its names.
+        let aliases = machine.weights().iter().find(|w| w.name == pair.ours).map_or(&[][..], |w| &w.aliases);
+        tensors.extend(aliases.iter().map(|alias| (joined(lora, "", alias), tensor.clone())));
         tensors.push((pair.theirs.clone(), tensor));
     }
     let named: Vec<(&str, &Tensor)> = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
     // PEFT looks for this entry.
     let about = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);
     save_tensors(&folder.join(TENSORS), &named, &about)?;
-    if !has_names(lora) {
+    if !is_theirs(lora) {
         return Ok(());
     }
-    let layers = layers(lora);
+    let layers = layers(machine, lora);
     let other: Vec<&str> = beside.iter().map(|pair| &pair.theirs[PREFIX.len()..]).collect();
-    let config = Config::of(&layers, &other, carried);
+    let trained = |weight: &&Weight| beside.iter().any(|pair| pair.ours == weight.name);
+    let tied = machine.weights().iter().filter(trained).any(|weight| !weight.aliases.is_empty());
+    let config = Config::of(&layers, &other, tied, carried);
     write_whole(&folder.join(CONFIG), |file| file.write_all(config.text().as_bytes()))
 }
 
-fn layers(lora: &Lora) -> Vec<Layer> {
-    lora.adapted.iter().map(|adapted| layer(lora, adapted)).collect()
+fn layers(machine: &dyn Machine, lora: &Lora) -> Vec<Layer> {
+    lora.adapted.iter().map(|adapted| layer(lora, adapted, shape_of(machine, &adapted.weight).len())).collect()
 }
 
-fn layer(lora: &Lora, adapted: &Adapted) -> Layer {
+fn layer(lora: &Lora, adapted: &Adapted, window: usize) -> Layer {
     Layer {
         module: joined(lora, module(adapted), "")[PREFIX.len()..].to_owned(),
         rank: adapted.rank,
@@ -162,7 +201,37 @@ fn layer(lora: &Lora, adapted: &Adapted) -> Layer {
         dropout: adapted.dropout,
         magnitude: adapted.params.iter().any(|p| p == "magnitude"),
         inner_first: adapted.inner_first && !adapted.table,
+        linear: window == 2 && !adapted.table,
     }
+}
+
+/// Where a tensor of a file goes.
+enum Goes<'a> {
+    /// It is an adapter's.
+    Own(&'a Pair),
+    /// It is a weight that was trained beside.
+    Whole(&'a Weight),
+    /// It is some rows of a table.
+    Rows(&'a Weight, Vec<u64>),
+}
+
+/// What stands behind a module of whose table a file has some rows.
+const ROWS: &str = ".token_adapter.trainable_tokens_delta";
+
+fn goes<'a>(
+    machine: &'a dyn Machine,
+    lora: &Lora,
+    pairs: &'a [Pair],
+    config: Option<&Config>,
+    stored: &str,
+) -> Option<Goes<'a>> {
+    if let Some(pair) = pairs.iter().find(|pair| pair.theirs == stored) {
+        return Some(Goes::Own(pair));
+    }
+    let called = |name: &str| machine.weights().iter().find(|w| w.name == name || w.aliases.iter().any(|a| a == name));
+    let Some(module) = stored.strip_suffix(ROWS) else { return called(&other_name(lora, stored)?).map(Goes::Whole) };
+    let rows = config?.rows_of(module.strip_prefix(PREFIX)?)?;
+    called(&format!("{}.weight", other_name(lora, module)?)).map(|weight| Goes::Rows(weight, rows))
 }
 
 /// Gives a machine the weights of an adapter's file, and of what was trained beside it. Gives what there is to say about it.
@@ -174,43 +243,93 @@ pub fn load(machine: &mut dyn Machine, lora: &Lora, path: &Path) -> Result<Vec<S
     let file = TensorFile::open(&tensors)?;
     let config = config.map(|path| Config::read(&path)).transpose()?;
     let pairs = pairs(machine, lora);
-    let known = |name: &str| pairs.iter().find(|pair| pair.theirs == name);
     let mut trouble = Trouble::new(&tensors);
     let mut found: Vec<(String, Tensor)> = Vec::new();
+    let mut notes = Vec::new();
     for stored in file.names() {
-        let pair = known(stored);
-        let other = other_name(lora, stored);
-        let own = machine.weights().iter().find(|weight| Some(&weight.name) == other.as_ref());
-        let (ours, shape, turn) = match (pair, own) {
-            (Some(pair), _) => (pair.ours.clone(), pair.shape.clone(), pair.turned),
-            (None, Some(weight)) => (weight.name.clone(), weight.shape.clone(), false),
-            (None, None) => {
-                trouble.stray.push(stored.to_owned());
-                continue;
-            }
+        let Some(goes) = goes(machine, lora, &pairs, config.as_ref(), stored) else {
+            trouble.stray.push(stored.to_owned());
+            continue;
         };
+        goes.check_tied(config.as_ref(), stored)?;
+        let (ours, shape) = goes.to();
         let there = file.get(stored).expect("the name is one of the file's");
         if there.shape != shape {
             trouble.misfits.push(format!("{stored} is {:?} there and {shape:?} here", there.shape));
             continue;
         }
         let tensor = cast(file.read(stored).expect("the name is one of the file's")?, DType::F32);
-        let tensor = match pair.and_then(|pair| pair.beyond.as_ref()) {
-            Some(base) => shifted(&tensor, &lengths(machine, base)?, -1.0)?,
-            None if turn => turned_back(&tensor, &shape_of(machine, &ours))?,
-            None => tensor,
-        };
-        found.push((ours, tensor));
+        let tensor = goes.taken(machine, tensor, &mut notes)?;
+        if found.iter().any(|(name, other)| name == ours && *other != tensor) {
+            trouble.misfits.push(format!("{stored} is `{ours}` here, which the file has otherwise under another name"));
+        }
+        found.push((ours.to_owned(), tensor));
     }
     trouble.absent =
         pairs.iter().filter(|pair| file.get(&pair.theirs).is_none()).map(|pair| pair.theirs.clone()).collect();
     trouble.check(lora)?;
-    let layers = layers(lora);
-    let notes = config.map_or(Ok(Vec::new()), |config| config.check(&layers))?;
+    match config {
+        Some(config) => notes.extend(config.check(&layers(machine, lora), lora.residual)?),
+        None => notes.push(format!("there is no {CONFIG} beside it: ranks and scales are the spec's")),
+    }
     for (name, tensor) in &found {
         machine.set_weight(name, tensor)?;
     }
     Ok(notes)
+}
+
+impl Goes<'_> {
+    /// The weight, and the shape that the file has for what goes there.
+    fn to(&self) -> (&str, Vec<usize>) {
+        match self {
+            Goes::Own(pair) => (&pair.ours, pair.shape.clone()),
+            Goes::Whole(weight) => (&weight.name, weight.shape.clone()),
+            Goes::Rows(weight, rows) => {
+                (&weight.name, [rows.len()].iter().chain(weight.shape.iter().skip(1)).copied().collect())
+            }
+        }
+    }
+
+    /// A weight that has two names here was to be trained under both.
+    fn check_tied(&self, config: Option<&Config>, stored: &str) -> Result<()> {
+        let (Goes::Whole(Weight { name, aliases, .. }), Some(config)) = (self, config) else { return Ok(()) };
+        let (Some(other), false) = (aliases.first(), config.ties()) else { return Ok(()) };
+        let message = format!("`{name}` and `{other}` are one weight here, and would part: only {stored} was trained");
+        let error = Error::file(code::ADAPTER, message);
+        Err(error.help("PEFT trains both as one with `ensure_weight_tying`; or a spec that does not tie them"))
+    }
+
+    /// The weight's value, made of what the file has.
+    fn taken(&self, machine: &dyn Machine, tensor: Tensor, notes: &mut Vec<String>) -> Result<Tensor> {
+        match self {
+            Goes::Own(Pair { beyond: Some(base), ours, .. }) => {
+                shifted(&tensor, &lengths(machine, base)?, -1.0, &shape_of(machine, ours))
+            }
+            Goes::Own(pair) if pair.turned => turned_back(&tensor, &shape_of(machine, &pair.ours)),
+            Goes::Own(_) | Goes::Whole(_) => Ok(tensor),
+            Goes::Rows(Weight { name, .. }, rows) => {
+                let count = rows.len();
+                notes.push(format!("{count} rows of `{name}` are the adapter's from here on; they are not trained"));
+                replaced(&machine.weight(name)?, rows, &tensor).map_err(|row| {
+                    Error::file(code::ADAPTER, format!("`{name}` has no row {row}, which the adapter has"))
+                })
+            }
+        }
+    }
+}
+
+/// A table with some rows replaced.
+///
+/// # Errors
+/// The first row that it does not have.
+fn replaced(table: &Tensor, rows: &[u64], by: &Tensor) -> std::result::Result<Tensor, u64> {
+    let mut elements = table.to_f32_vec();
+    let width = by.elements() / rows.len().max(1);
+    for (row, new) in rows.iter().zip(by.to_f32_vec().chunks(width.max(1))) {
+        let at = usize::try_from(*row).ok().and_then(|row| row.checked_mul(width)).ok_or(*row)?;
+        elements.get_mut(at..at.saturating_add(width)).ok_or(*row)?.copy_from_slice(new);
+    }
+    Ok(Tensor::from_f32(table.shape().to_vec(), elements).expect("it has as many elements as before"))
 }
 
 /// The configuration beside an adapter's file, if there is one.
@@ -228,8 +347,7 @@ fn shape_of(machine: &dyn Machine, name: &str) -> Vec<usize> {
 /// What a weight that was trained beside an adapter is called here.
 fn other_name(lora: &Lora, stored: &str) -> Option<String> {
     let name = stored.strip_prefix(&joined(lora, "", ""))?.trim_start_matches('.');
-    let plain = name.replacen(".base_layer.", ".", 1);
-    Some(plain.replacen(".modules_to_save.", ".", 1))
+    Some(plain(name))
 }
 
 /// All that does not fit.
@@ -272,22 +390,24 @@ impl Trouble<'_> {
     }
 }
 
-/// The lengths of a matrix' columns, or of its rows, in double precision: the axis with that number is summed over.
+/// The lengths of a weight's columns, or of its rows, in double precision: its first axis is summed over, or all others.
 fn lengths(machine: &dyn Machine, (name, inner): &(String, usize)) -> Result<Vec<f64>> {
     let weight = machine.weight(name)?;
-    let columns = weight.shape().get(1).copied().unwrap_or(1).max(1);
-    let mut sums = vec![0.0; weight.shape().get(1 - inner).copied().unwrap_or(0)];
-    for (i, x) in weight.to_f32_vec().into_iter().enumerate() {
+    let elements = weight.to_f32_vec();
+    let rows = weight.shape().first().copied().unwrap_or(1).max(1);
+    let columns = (elements.len() / rows).max(1);
+    let mut sums = vec![0.0; if *inner == 0 { columns } else { rows }];
+    for (i, x) in elements.into_iter().enumerate() {
         let at = if *inner == 0 { i % columns } else { i / columns };
         sums[at] += f64::from(x) * f64::from(x);
     }
     Ok(sums.into_iter().map(f64::sqrt).collect())
 }
 
-/// A tensor with numbers added, or taken off.
-fn shifted(tensor: &Tensor, by: &[f64], sign: f64) -> Result<Tensor> {
+/// A tensor with numbers added, or taken off, in a shape.
+fn shifted(tensor: &Tensor, by: &[f64], sign: f64, shape: &[usize]) -> Result<Tensor> {
     let moved = tensor.to_f32_vec().into_iter().zip(by).map(|(x, by)| (f64::from(x) + sign * by) as f32).collect();
-    Tensor::from_f32(tensor.shape().to_vec(), moved).map_err(Error::from)
+    Tensor::from_f32(shape.to_vec(), moved).map_err(Error::from)
 }
 
 /// A matrix with its rows as columns, in the shape that a file has for it.

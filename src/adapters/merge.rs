@@ -4,7 +4,7 @@
 use crate::error::{Error, Result, code};
 use crate::machine::{Machine, Named};
 use dlc_plan::HostState;
-use dlc_plan::recipe::Lora;
+use dlc_plan::recipe::{Lora, Weights};
 use dlc_runtime::tensor::Tensor;
 use std::collections::BTreeSet;
 
@@ -101,6 +101,11 @@ pub fn params(lora: &Lora) -> impl Iterator<Item = String> + '_ {
         adapted.params.iter().map(|param| format!("{}.{param}", adapted.label)).collect::<Vec<_>>()
     };
     lora.adapted.iter().flat_map(own)
+}
+
+/// The rules for a file of a base, where the spec has none: it has nothing of the adapter's.
+pub fn base_rules(lora: &Lora) -> Weights {
+    Weights { missing: params(lora).collect(), ..Weights::default() }
 }
 
 /// Writes all weights but an adapter's own: the plain model.

@@ -53,7 +53,10 @@ impl Adapter {
                 Ok(cast(file.read(name).expect("it was found above")?, DType::F32).to_f32_vec())
             };
             let module = &joined(lora, module(adapted), "")[super::exchange::PREFIX.len()..];
-            let scale = config.as_ref().map_or(adapted.scale, |config| config.scale_of(module, rank as f64));
+            let scale = match &config {
+                Some(config) => config.scale_of(module, rank as f64)?,
+                None => adapted.scale,
+            };
             layers.insert(adapted.label.clone(), Layer { a: read(&a)?, b: read(&b)?, rank, scale });
             used += 2;
         }

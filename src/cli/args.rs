@@ -115,13 +115,18 @@ pub fn convert() -> Command {
             "Read are safetensors and its index of several files, NumPy's .npz, PyTorch's .pth, .pt and .bin, and GGUF;\n\
              what a file is, its content says. Nothing in a file is run.",
         )
-        .arg(path("IN", "The file").required(true))
-        .arg(path("OUT", "The safetensors file to write").required_unless_present("list"))
+        .arg(path("IN", "The file, or the folder of an adapter").required(true))
+        .arg(path("OUT", "The safetensors file to write").required_unless_present_any(["list", "lora"]))
         .arg(
             option("dtype", "TYPE", "Write real numbers as f32, f16 or bf16 [default: as they are; quantised ones as f32]")
                 .value_parser(["f32", "f16", "bf16"]),
         )
         .arg(flag("list", "Only print types, shapes and names").conflicts_with_all(["OUT", "dtype"]))
+        .arg(
+            flag("lora", "Print the `lora` item for an adapter that PEFT or dlc has written")
+                .conflicts_with_all(["OUT", "dtype", "list"]),
+        )
+        .arg(option("prefix", "NAME", "What the adapter's names have before the model's").requires("lora"))
 }
 
 /// The prelude's items.

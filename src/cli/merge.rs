@@ -13,7 +13,7 @@ use crate::train::probe;
 use clap::ArgMatches;
 use dlc_compiler::pipeline::Goal;
 use dlc_plan::HostState;
-use dlc_plan::recipe::{Lora, Recipe, Weights};
+use dlc_plan::recipe::{Lora, Recipe};
 use std::path::{Path, PathBuf};
 
 /// Merges.
@@ -44,7 +44,7 @@ pub fn main(args: &ArgMatches, json: bool) -> Outcome {
 
 /// Gives a machine the weights of the base, which has nothing of the adapter's.
 fn base(machine: &mut dyn Machine, recipe: &Recipe, lora: &Lora, path: Option<&PathBuf>, folder: &Path) -> Result<()> {
-    let own = Weights { missing: adapters::merge::params(lora).collect(), ..Weights::default() };
+    let own = adapters::base_rules(lora);
     let rules = recipe.weights.as_ref().unwrap_or(&own);
     let path = match path {
         Some(path) => path.clone(),

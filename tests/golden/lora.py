@@ -3,6 +3,8 @@
     pip install -r tests/golden/requirements.txt -r tests/golden/requirements-models.txt -r tests/golden/requirements-lora.txt
     python tests/golden/lora.py [NAME ..]      # all, or some
     python tests/golden/lora.py --load         # holds what dlc wrote, golden/lora/NAME/ours, against the same numbers
+    python tests/golden/lora.py --patterns     # golden/lora/patterns.json, which modules PEFT's patterns match
+    python tests/golden/lora.py --tokens       # golden/lora/tokens, with rows of a table of their own
 
 Weights, adapters included, and inputs are made of their names as in models.py, in double precision. A folder has
   golden.safetensors   logits, with the adapter; loss, and grad/NAME for each trained weight; trained/NAME after twenty steps
@@ -11,12 +13,14 @@ Weights, adapters included, and inputs are made of their names as in models.py, 
   ours/                the adapter as dlc writes it, which the tests compare with what it writes
 """
 
+import json
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import peft
 import torch
-from models import GOLDEN, bert_config, distilbert, fill, first_token, gpt2, llama, logits, masked, plain, segments, each_token, weight, without
+from models import GOLDEN, bert_config, brightest, distilbert, fill, first_token, gpt2, llama, logits, masked, picture, plain, segments, each_token, weight, without
 from safetensors.numpy import load_file, save_file
 
 import transformers
@@ -32,6 +36,30 @@ def llama2():
     return llama(num_attention_heads=6, num_key_value_heads=2, rope_theta=500.0)
 
 
+class Pictures(torch.nn.Module):
+    """Three convolutions, with strides and borders, one over a line, the mean of what they give, and a linear layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1 = torch.nn.Conv2d(3, 8, 3, stride=2, padding=1)
+        self.conv2 = torch.nn.Conv2d(8, 12, (3, 2), padding=1)
+        self.conv3 = torch.nn.Conv2d(12, 10, 1, bias=False)
+        self.line = torch.nn.Conv1d(10, 6, 3, stride=2)
+        self.head = torch.nn.Linear(6, 3)
+
+    def forward(self, image):
+        x = torch.tanh(self.conv2(torch.tanh(self.conv1(image))))
+        x = torch.tanh(self.line(torch.tanh(self.conv3(x)).flatten(2)))
+        return SimpleNamespace(logits=self.head(x.mean(2)))
+
+
+image = picture(lambda _: (11, 13))
+
+
+def llama_tied():
+    return llama(num_attention_heads=6, num_key_value_heads=2, rope_theta=500.0, tie_word_embeddings=True)
+
+
 LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 CASES = {
     "distilbert": (distilbert, masked, first_token, dict(r=4, lora_alpha=8, target_modules=["q_lin", "v_lin", "pre_classifier", "classifier"])),
@@ -39,6 +67,10 @@ CASES = {
     "gpt2": (gpt2, plain, each_token, dict(r=2, lora_alpha=8, target_modules=["c_attn", "mlp.c_fc", "mlp.c_proj"], rank_pattern={r"mlp\.c_fc": 3, r"mlp\.c_proj": 3}, fan_in_fan_out=True)),
     "table": (distilbert, masked, first_token, dict(r=3, lora_alpha=3, target_modules=["word_embeddings", "layer.1.ffn.lin1"])),
     "dora": (distilbert, masked, first_token, dict(r=2, lora_alpha=4, target_modules=["q_lin", "lin2"], use_dora=True)),
+    "table_dora": (distilbert, masked, first_token, dict(r=2, lora_alpha=6, target_modules=["word_embeddings", "layer.0.attention.q_lin"], use_dora=True)),
+    "conv": (Pictures, image, brightest, dict(r=2, lora_alpha=6, target_modules=["conv1", "conv2", "conv3", "line", "head"])),
+    "conv_dora": (Pictures, image, brightest, dict(r=2, lora_alpha=3, target_modules=["conv1", "conv2", "line"], use_dora=True)),
+    "tied": (llama_tied, plain, each_token, dict(r=2, lora_alpha=4, target_modules=["v_proj"], modules_to_save=["embed_tokens"], ensure_weight_tying=True)),
     "llama2": (llama2, plain, each_token, dict(r=4, lora_alpha=6, use_rslora=True, target_modules=LINEAR, layers_to_transform=[1])),
 }  # fmt: skip
 
@@ -72,7 +104,8 @@ def trained(model):
 
 
 def spec_shape(p, turned):
-    return p.detach().T if turned else p.detach()
+    """A parameter as a spec has it: windows are one axis, and matrices lie the other way round."""
+    return p.flatten(1).T if turned else p.flatten() if p.shape[:1] == (1,) else p
 
 
 def begin(parameters, lengths):
@@ -80,9 +113,9 @@ def begin(parameters, lengths):
     with torch.no_grad():
         for own, (p, turned) in parameters.items():
             if turned:
-                p.copy_(torch.tensor(weight(own, tuple(p.T.shape))).T)
+                p.copy_(torch.tensor(weight(own, tuple(spec_shape(p, turned).shape))).T.reshape(p.shape))
             elif own in lengths:
-                p.copy_(lengths[own] + torch.tensor(weight(own, tuple(p.shape))))
+                p.copy_(lengths[own] + torch.tensor(weight(own, (p.numel(),))).reshape(p.shape))
 
 
 def golden(name):
@@ -105,11 +138,11 @@ def golden(name):
         if step == 0:
             tensors["logits"], tensors["loss"] = out["logits"], value
             for own, (p, turned) in parameters.items():
-                tensors[f"grad/{own}"] = (p.grad.T if turned else p.grad).clone()
+                tensors[f"grad/{own}"] = spec_shape(p.grad, turned).clone()
         optimizer.step()
     for own, (p, turned) in parameters.items():
         # A spec has a magnitude beyond the lengths of the base's columns.
-        tensors[f"trained/{own}"] = spec_shape(p, turned) - lengths.get(own, 0)
+        tensors[f"trained/{own}"] = spec_shape(p - lengths.get(own, 0), turned)
     begin(parameters, lengths)
     adapted = {own.removesuffix(".lora.A") for own in parameters if own.endswith(".lora.A")}
     merged = dict(model.merge_and_unload().named_parameters())
@@ -132,7 +165,74 @@ def load(name):
     assert off < 1e-5, name
 
 
+def tokens():
+    """GPT-2 with an adapter and rows of its table of their own, which the output shares: its logits, and PEFT's file."""
+    module, inputs, _, config = made("gpt2")
+    config.trainable_token_indices = [2, 5, 11]
+    model = peft.get_peft_model(module, config).double()
+    with torch.no_grad():
+        for own, (p, turned) in trained(model).items():
+            p.copy_(torch.tensor(weight(own, tuple(spec_shape(p, turned).shape))).T.reshape(p.shape) if turned else torch.tensor(weight("rows", tuple(p.shape))))
+        out = logits(model, **inputs)["logits"]
+    folder = FOLDER / "tokens"
+    model.float().save_pretrained(folder / "peft")
+    (folder / "peft" / "README.md").unlink(missing_ok=True)
+    save_file({"logits": out.float().numpy()}, folder / "golden.safetensors")
+    print(f"tokens: {(folder / 'golden.safetensors').stat().st_size} bytes")
+
+
+# Configurations, and what their patterns are for.
+PATTERNS = [
+    dict(target_modules=["q_proj", "mlp.up"]),
+    dict(target_modules=["proj", "h.0.q_proj"], layers_to_transform=[1]),
+    dict(target_modules=r".*\.(q|v)_proj"),
+    dict(target_modules=r"(?!.*vision).*(?:q_proj|up)$"),
+    dict(target_modules=r"q_proj"),
+    dict(target_modules=["q_proj", "v_proj", "up"], exclude_modules=["1.q_proj"]),
+    dict(target_modules=["q_proj", "v_proj", "up"], exclude_modules=r".*vision.*|up"),
+    dict(target_modules=["q_proj", "v_proj"], layers_to_transform=1),
+    dict(target_modules=["q_proj", "v_proj"], layers_to_transform=[0, 2], layers_pattern="layers"),
+    dict(target_modules=["q_proj", "v_proj"], layers_to_transform=[0, 3], layers_pattern=["blocks", "h"]),
+    dict(target_modules=["q_proj", "v_proj", "up"], modules_to_save=["mlp"]),
+    dict(target_modules=["q_proj", "v_proj", "up"], rank_pattern={"q_proj": 3, "h.1.q_proj": 5, "mlp.*": 2}),
+    dict(target_modules=["q_proj", "v_proj", "up"], rank_pattern={"h.1.q_proj": 5, "q_proj": 3, "^up": 7}),
+    dict(target_modules=["q_proj", "v_proj", "up"], alpha_pattern={r"h\.\d+\.(q|v)_proj": 4, "v_proj": 2, "v": 1}),
+    dict(target_modules=["q_proj", "v_proj", "up"], rank_pattern={"z_proj|v_proj": 6, "(?<!vision.)layers.0.q_proj": 9}, use_rslora=True),
+]
+MODULES = ["up", "q_proj", "h.0.q_proj", "h.1.q_proj", "model.h.1.q_proj", "model.layers.0.q_proj", "model.layers.1.v_proj",
+           "vision.layers.0.q_proj", "model.h.3.attn.experts.0.v_proj", "mlp.up", "model.h.0.mlp.up", "model.h.1.mlp.up", "faq_proj"]  # fmt: skip
+
+
+def patterns():
+    """What PEFT makes of names: whether a module is a target, and its rank and scale."""
+    from peft.tuners.tuners_utils import _ExcludedModule, check_target_module_exists
+    from peft.utils.other import get_pattern_key
+
+    cases = []
+    for settings in PATTERNS:
+        config = peft.LoraConfig(r=8, lora_alpha=16, **settings)
+        found = {}
+        for name in MODULES:
+            target = check_target_module_exists(config, name)
+            rank = config.rank_pattern.get(get_pattern_key(config.rank_pattern.keys(), name), config.r)
+            alpha = config.alpha_pattern.get(get_pattern_key(config.alpha_pattern.keys(), name), config.lora_alpha)
+            scale = alpha / (rank**0.5 if config.use_rslora else rank)
+            found[name] = [bool(target) and not isinstance(target, _ExcludedModule), rank, scale]
+        # A text, since the order of its members counts.
+        text = json.dumps(dict(peft_type="LORA", r=8, lora_alpha=16, **settings))
+        cases.append({"config": text, "modules": found})
+    lines = [json.dumps(case) for case in cases]
+    (FOLDER / "patterns.json").write_text("[\n" + ",\n".join(lines) + "\n]\n")
+    print(f"patterns: {len(cases)} configurations, {len(MODULES)} modules")
+
+
 if __name__ == "__main__":
+    if "--patterns" in sys.argv:
+        patterns()
+        sys.exit()
+    if "--tokens" in sys.argv:
+        tokens()
+        sys.exit()
     names = [a for a in sys.argv[1:] if not a.startswith("--")] or list(CASES)
     for name in names:
         (load if "--load" in sys.argv else golden)(name)

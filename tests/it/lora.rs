@@ -1,6 +1,7 @@
 //! Adapters: what the trainings of `tests/specs/lora.dl` give is what PEFT gives (`tests/golden/lora.py`), files are
 //! exchanged with it, and merging takes nothing but rounding.
 
+use crate::numbers::{hash, numbers, weight};
 use crate::scratch::Scratch;
 use dlc::adapters::{self, Kept};
 use dlc::jit::{Beside, network};
@@ -12,11 +13,11 @@ use dlc_plan::plan::Port;
 use dlc_plan::recipe::Lora;
 use std::path::{Path, PathBuf};
 
-fn root() -> PathBuf {
+pub fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn golden_folder(name: &str) -> PathBuf {
+pub fn golden_folder(name: &str) -> PathBuf {
     root().join("tests/golden/lora").join(name)
 }
 
@@ -30,7 +31,7 @@ pub fn training(path: &Path, item: &str, sets: &[(&str, &str)]) -> Compiled {
 }
 
 /// A twin with the weights that it has in `lora.py`.
-fn twin(name: &str) -> (Network, Lora) {
+pub fn twin(name: &str) -> (Network, Lora) {
     let c = training(&root().join("tests/specs/lora.dl"), name, &[]);
     let lora = c.recipe.as_ref().and_then(|recipe| recipe.lora.clone()).expect("it has an adapter");
     let mut net = network(c.plan, c.recipe, 0).expect("there is machine code");
@@ -38,39 +39,21 @@ fn twin(name: &str) -> (Network, Lora) {
     (net, lora)
 }
 
-fn fill(net: &mut Network) {
+pub fn fill(net: &mut Network) {
     for w in net.engine().plan().weights.clone() {
         net.engine_mut().set_weight(&w.name, &weight(&w.name, &w.shape)).expect("it has this shape");
     }
 }
 
-/// What `hashes` of `models.py` gives for a name, at a place.
-fn hash(name: &str, place: u64) -> u64 {
-    let fnv = |h: u64, byte| (h ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    let h = name.bytes().fold(0xcbf2_9ce4_8422_2325, fnv);
-    let z = h.wrapping_add(place.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
-}
-
-/// What `weight` of `models.py` gives.
-fn weight(name: &str, shape: &[usize]) -> Tensor {
-    let len: usize = shape.iter().product();
-    let last = name.rsplit('.').next().expect("a name has a last part");
-    let (scale, shift) = match (shape.len(), last) {
-        (2.., _) => (((3 * shape[0]) as f64 / len as f64).sqrt() as f32, 0.0),
-        (_, "weight") => (0.25, 1.0),
-        _ => (0.25, 0.0),
-    };
-    let number = |i| (hash(name, i) >> 40) as f32 * 2f32.powi(-23) - 1.0;
-    Tensor::from_f32(shape.to_vec(), (0..len as u64).map(|i| number(i) * scale + shift).collect()).expect("as many")
-}
-
-/// Three rows of nine ids, and what goes with them.
+/// Three rows of nine ids and what goes with them, or three pictures.
 fn batch(ports: &[Port]) -> Vec<(String, Tensor)> {
     let (b, t) = (3, 9);
     let input = |port: &Port| {
+        if port.name == "image" {
+            let shape = vec![b, 3, 11, 13];
+            let pixels = numbers("image", shape.iter().product()).collect();
+            return (port.name.clone(), Tensor::from_f32(shape, pixels).expect("as many"));
+        }
         let cell = |i: usize, j: usize| match port.name.as_str() {
             "input_ids" => (hash("ids", (i * t + j) as u64) >> 33) % 53,
             "attention_mask" => u64::from(j < (t - 3 * i).max(1)),
@@ -83,18 +66,18 @@ fn batch(ports: &[Port]) -> Vec<(String, Tensor)> {
     ports.iter().map(input).collect()
 }
 
-fn run(net: &mut Network, entry: &str) -> Named {
+pub fn run(net: &mut Network, entry: &str) -> Named {
     let inputs = batch(net.engine().ports(entry).expect("it has this entry").0);
     let inputs: Vec<(&str, &Tensor)> = inputs.iter().map(|(n, t)| (n.as_str(), t)).collect();
     net.run(entry, &inputs).expect("it runs")
 }
 
-fn of<'a>(named: &'a Named, name: &str) -> &'a Tensor {
+pub fn of<'a>(named: &'a Named, name: &str) -> &'a Tensor {
     &named.iter().find(|(n, _)| n == name).unwrap_or_else(|| panic!("no `{name}`")).1
 }
 
 /// The norm of the difference over the norm of the second.
-fn apart(found: &Tensor, expected: &Tensor) -> f64 {
+pub fn apart(found: &Tensor, expected: &Tensor) -> f64 {
     assert_eq!(found.shape(), expected.shape());
     let norm = |v: Vec<f64>| v.iter().map(|x| x * x).sum::<f64>().sqrt();
     let (a, b) = (found.to_f32_vec(), expected.to_f32_vec());
@@ -154,7 +137,7 @@ fn merging(name: &str, net: &mut Network, lora: &Lora, golden: &dyn Fn(&str) -> 
     assert!(all_weights(net) == all, "{name}: what was merged and taken back is as it was, bit by bit");
 }
 
-fn all_weights(net: &Network) -> Vec<Tensor> {
+pub fn all_weights(net: &Network) -> Vec<Tensor> {
     let weights = net.engine().plan().weights.iter();
     weights.map(|w| net.engine().weight(&w.name).expect("it is a weight")).collect()
 }
@@ -224,67 +207,102 @@ fn magnitudes_of_their_own_are_those_of_peft() {
     family("dora");
 }
 
-/// What is wrong with a file of an adapter, or with what it says about itself.
-fn refused(change: &dyn Fn(&mut serde_json::Map<String, serde_json::Value>)) -> String {
-    let (mut net, lora) = twin("distilbert");
-    let from = golden_folder("distilbert").join("peft");
-    let text = std::fs::read_to_string(from.join("adapter_config.json")).expect("it is committed");
-    let mut keys = serde_json::from_str(&text).expect("it is JSON");
-    change(&mut keys);
+#[test]
+fn a_table_that_is_tied_and_trained_beside_an_adapter_is_that_of_peft() {
+    family("tied");
+    // Trained without its other use, PEFT's would part from it.
+    let (mut net, lora) = twin("tied");
     let scratch = Scratch::new();
-    scratch.file("adapter_config.json", serde_json::to_vec(&keys).expect("it is JSON"));
+    let from = golden_folder("tied").join("peft");
+    let text = std::fs::read_to_string(from.join("adapter_config.json")).expect("it is committed");
+    assert!(text.contains("\"ensure_weight_tying\": true"));
+    let apart = text.replace("\"ensure_weight_tying\": true", "\"ensure_weight_tying\": false");
+    scratch.file("adapter_config.json", apart);
     let tensors = "adapter_model.safetensors";
     std::fs::copy(from.join(tensors), scratch.path(tensors)).expect("it is committed");
     let all = all_weights(&net);
-    let said = match adapters::load(net.engine_mut(), &lora, &scratch.0) {
-        Ok(notes) => return notes.join("; "),
-        Err(error) => error.to_string(),
-    };
+    let error = adapters::load(net.engine_mut(), &lora, &scratch.0).expect_err("they would part").to_string();
+    assert!(
+        error.contains("`model.embed_tokens.weight` and `lm_head.weight` are one weight here, and would part"),
+        "{error}"
+    );
     assert!(all_weights(&net) == all, "what is refused changes nothing");
-    said
+    // Merged and saved it is there once.
+    adapters::merge(net.engine_mut(), &lora).expect("it changes weights");
+    adapters::merge::save_plain(net.engine(), &lora, &scratch.path("plain.safetensors"), &[])
+        .expect("it can be written");
+    let plain = TensorFile::open(&scratch.path("plain.safetensors")).expect("it is sound");
+    let tied: Vec<&str> = plain.names().filter(|n| n.contains("embed_tokens") || n.contains("lm_head")).collect();
+    assert_eq!(tied, ["model.embed_tokens.weight"]);
+}
+
+/// A product of a part of a weight, and the same of the whole weight.
+fn parts(read: &str, whole: &str) {
+    let spec = |product: &str| {
+        format!(
+            "model M()(x: [B, 4]) -> y: [B, 5] {{
+  w: param [6, 9] = normal(0.3)
+  h = tanh({product})
+  return h -> head: Linear(5)
+}}
+lora A {{ rank = 2  scale = 0.5  freeze \"**\"  target \"w\" }}
+train t {{ model = M()  lora = A()  loss = mean(y ^ 2)  optimizer = AdamW(lr = 1e-2)  max_steps = 5 }}"
+        )
+    };
+    let scratch = Scratch::new();
+    let rows = Tensor::from_f32(vec![3, 4], numbers("x", 12).collect()).expect("as many");
+    let mut nets = [("read.dl", read), ("whole.dl", whole)].map(|(file, product)| {
+        let c = training(&scratch.file(file, spec(product)), "t", &[]);
+        let lora = c.recipe.as_ref().and_then(|recipe| recipe.lora.clone()).expect("it has an adapter");
+        let mut net = network(c.plan, c.recipe, 0).expect("there is machine code");
+        fill(&mut net);
+        (net, lora)
+    });
+    let of_both = |nets: &mut [(Network, Lora); 2], entry: &str, names: &[&str]| {
+        let [a, b] = nets.each_mut().map(|(net, _)| net.run(entry, &[("x", &rows)]).expect("it runs"));
+        for name in names {
+            let off = apart(of(&a, name), of(&b, name));
+            assert!(off <= 1e-5, "{read}: {name} of {entry} is {off:e} off");
+        }
+    };
+    of_both(&mut nets, "forward", &["y"]);
+    of_both(&mut nets, "grad", &["loss", "w.lora.A", "w.lora.B"]);
+    for (net, _) in &mut nets {
+        for _ in 0..5 {
+            net.step(&[("x", &rows)]).expect("it trains");
+        }
+    }
+    let before = nets[0].0.run("forward", &[("x", &rows)]).expect("it runs");
+    nets.iter_mut().for_each(|(net, lora)| drop(adapters::merge(net.engine_mut(), lora).expect("it changes weights")));
+    let weight = |net: &Network| net.engine().weight("w").expect("it is a weight");
+    let off = apart(&weight(&nets[0].0), &weight(&nets[1].0));
+    assert!(off <= 1e-5, "{read}: merged they are {off:e} off");
+    let after = nets[0].0.run("forward", &[("x", &rows)]).expect("it runs");
+    let off = apart(of(&after, "y"), of(&before, "y"));
+    assert!(off > 0.0 && off <= 1e-5, "{read}: merging changes outputs by {off:e}");
 }
 
 #[test]
-fn every_key_of_a_configuration_is_honoured_ignored_or_refused_by_name() {
-    use dlc::adapters::config::{KEYS, Policy};
-    let text =
-        std::fs::read_to_string(golden_folder("distilbert").join("peft/adapter_config.json")).expect("it is there");
-    let keys: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&text).expect("it is JSON");
-    let known: Vec<&str> = KEYS.iter().map(|(key, _)| *key).collect();
-    assert_eq!(known, keys.keys().map(String::as_str).collect::<Vec<_>>(), "these are the keys of PEFT 0.21");
-    for (key, policy) in KEYS {
-        if let Policy::Refused(why) = policy {
-            let said = refused(&|keys| drop(keys.insert(key.into(), serde_json::json!({ "on": 1 }))));
-            assert!(said.contains(&format!("`{key}` is not here: {why}")), "{said}");
-        }
-    }
-    assert_eq!(refused(&|keys| drop(keys.insert("brand_new".into(), serde_json::Value::Null))), "");
-    let cases: [(&str, serde_json::Value, &str); 12] = [
-        ("brand_new", serde_json::json!(3), "`brand_new` is not known, and it is active: 3"),
-        ("r", serde_json::json!(8), "has rank 8 there and 4 here: `rank = 8`"),
-        ("lora_alpha", serde_json::json!(4), "has scale 1 there and 2 here: `scale = 1`"),
-        ("use_rslora", serde_json::json!(true), "has scale 4 there and 2 here: `scale = 4`"),
-        (
-            "alpha_pattern",
-            serde_json::json!({ "q_lin": 4 }),
-            "`distilbert.transformer.layer.0.attention.q_lin` has scale 1",
-        ),
-        ("rank_pattern", serde_json::json!({ "^classifier": 1 }), "`classifier` has rank 1 there and 4 here"),
-        ("use_dora", serde_json::json!(true), "`use_dora` is true there"),
-        ("peft_type", serde_json::json!("LOHA"), "`peft_type` is LOHA, and adapters here are LORA"),
-        (
-            "init_lora_weights",
-            serde_json::json!("pissa_niter_4"),
-            "`init_lora_weights` is pissa_niter_4, which changes the base",
-        ),
-        ("target_modules", serde_json::json!(["q_lin"]), "`classifier` is no target there"),
-        ("exclude_modules", serde_json::json!(["q_lin"]), "attention.q_lin` is no target there"),
-        ("lora_dropout", serde_json::json!(0.1), "it was trained with a dropout of 0.1"),
-    ];
-    for (key, value, expected) in cases {
-        let said = refused(&|keys| drop(keys.insert(key.into(), value.clone())));
-        assert!(said.contains(expected), "{key}: {said}");
-    }
+fn a_weight_that_is_read_in_part_has_the_adapter_of_the_whole() {
+    // Some columns, some rows, and a part that is turned round.
+    parts("x @ w[1:5, 2:6]", "((x -> pad[1](1, 1)) @ w)[:, 2:6]");
+    parts("x @ w[2:, :]", "(x -> pad[1](2, 0)) @ w");
+    parts("x @ w[:, 3:7].t", "((x -> pad[1](3, 2)) @ w.t)");
+}
+
+#[test]
+fn magnitudes_of_tables_are_those_of_peft() {
+    family("table_dora");
+}
+
+#[test]
+fn convolutions_are_adapted_as_peft_does() {
+    family("conv");
+}
+
+#[test]
+fn magnitudes_of_convolutions_are_those_of_peft() {
+    family("conv_dora");
 }
 
 #[test]

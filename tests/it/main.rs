@@ -19,6 +19,9 @@ mod manual;
 mod memory;
 mod mistakes;
 mod mutants;
+#[path = "../golden/numbers.rs"]
+mod numbers;
+mod peft;
 mod pretrained;
 mod safetensors;
 mod samples;

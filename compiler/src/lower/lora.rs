@@ -27,6 +27,8 @@ pub struct Lora {
     pub file: Option<String>,
     /// What files of adapters have before a module's name.
     pub prefix: String,
+    /// Whether its base is what an adapter's first values have left of another.
+    pub residual: bool,
     /// `freeze` and `unfreeze`, in order, as far as they apply.
     pub rules: Vec<Rule>,
     /// `target` and `exclude`, in order.
@@ -90,6 +92,10 @@ pub fn read(ck: &mut Checker, reading: Reading) -> Option<Lora> {
         None => Some(String::new()),
         Some(e) => item::text(ck, "prefix", e, &sc),
     };
+    let residual = match found.value("base") {
+        None => Some(false),
+        Some(e) => residual(ck, e),
+    };
     let mut aims = Vec::new();
     let mut rules = Vec::new();
     let mut fine = true;
@@ -120,8 +126,8 @@ pub fn read(ck: &mut Checker, reading: Reading) -> Option<Lora> {
         ck.report(schema::missing(owner, "target"));
         fine = false;
     }
-    let (finish, file, prefix) = (finish?, file?, prefix?);
-    fine.then_some(Lora { reading, finish, file, prefix, rules, aims })
+    let (finish, file, prefix, residual) = (finish?, file?, prefix?, residual?);
+    fine.then_some(Lora { reading, finish, file, prefix, residual, rules, aims })
 }
 
 /// What becomes of an adapter.
@@ -131,6 +137,18 @@ fn finish(ck: &mut Checker, e: &Expr) -> Option<Finish> {
         ExprKind::Name(name) if name == "keep" => Some(Finish::Keep),
         _ => {
             ck.report(Diagnostic::error("E0507", e.span, "`finish` is merge or keep"));
+            None
+        }
+    }
+}
+
+/// Whether a base is what is left of another.
+fn residual(ck: &mut Checker, e: &Expr) -> Option<bool> {
+    match &e.kind {
+        ExprKind::Name(name) if name == "whole" => Some(false),
+        ExprKind::Name(name) if name == "residual" => Some(true),
+        _ => {
+            ck.report(Diagnostic::error("E0507", e.span, "`base` is whole or residual"));
             None
         }
     }
@@ -454,7 +472,14 @@ pub fn recipe(ck: &Checker, lora: &Lora, stored: &Stored) -> recipe::Lora {
         });
     }
     let item = lora.reading.item.ast.name.text.clone();
-    recipe::Lora { name: item, finish: lora.finish, file: lora.file.clone(), prefix: lora.prefix.clone(), adapted }
+    recipe::Lora {
+        name: item,
+        finish: lora.finish,
+        file: lora.file.clone(),
+        prefix: lora.prefix.clone(),
+        residual: lora.residual,
+        adapted,
+    }
 }
 
 /// The weights that adapters add.

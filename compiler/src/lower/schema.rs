@@ -124,7 +124,7 @@ pub const WEIGHTS: [Key; 5] = [
 ];
 
 /// The keys of a `lora` item.
-pub const LORA: [Key; 13] = [
+pub const LORA: [Key; 14] = [
     value("rank", "rank = 8"),
     value("scale", "scale = 2"),
     value("dropout", "dropout = 0.05"),
@@ -133,6 +133,7 @@ pub const LORA: [Key; 13] = [
     value("finish", "finish = merge"),
     value("file", "file = \"adapter\""),
     value("prefix", "prefix = \"transformer\""),
+    value("base", "base = residual"),
     section("init", "init { A = normal(rank ^ -0.5)  B = zeros }"),
     rule("target", "target \"**.q_lin\""),
     rule("exclude", "exclude \"**.0.**\""),

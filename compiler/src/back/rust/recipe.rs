@@ -67,11 +67,12 @@ fn lora(l: &Lora) -> String {
         )
     };
     format!(
-        "Lora {{ name: {}, finish: Finish::{:?}, file: {}, prefix: {}, adapted: {} }}",
+        "Lora {{ name: {}, finish: Finish::{:?}, file: {}, prefix: {}, residual: {}, adapted: {} }}",
         text(&l.name),
         l.finish,
         optional(l.file.as_ref().map(|s| text(s))),
         text(&l.prefix),
+        l.residual,
         list(l.adapted.iter().map(adapted))
     )
 }
