@@ -71,13 +71,14 @@ impl Network {
 
     /// Takes the weights of a file: safetensors, an index of several, `.npz`, PyTorch's or GGUF. All must be there and all be
     /// used, under the weights' own names, or else by the rules of the spec's `weights` item; what these allow to be missing
-    /// keeps its value.
+    /// keeps its value. An adapter's own weights need not be there: a base has none.
     ///
     /// # Errors
     /// When the file cannot be read, or its names or shapes are others: then nothing is changed, and the error lists
     /// everything that does not fit.
     pub fn load(&mut self, path: impl AsRef<Path>) -> Result<()> {
-        machine::load_by_names_or_rules(&mut self.engine, self.weights.as_ref(), path.as_ref()).map(drop)
+        let rules = self.weights.clone().or_else(|| self.lora().ok().map(adapters::base_rules));
+        machine::load_by_names_or_rules(&mut self.engine, rules.as_ref(), path.as_ref()).map(drop)
     }
 
     /// Writes the weights to a safetensors file, which appears whole or not at all.

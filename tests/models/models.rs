@@ -12,8 +12,13 @@ use dlc_compiler::pipeline::{Compiled, Goal, Request, compile};
 use dlc_plan::plan::{Port, Step};
 use dlc_runtime::pool::Pool;
 use dlc_runtime::{Engine, Kernels};
+use numbers::{hash, numbers, weight};
 use std::path::PathBuf;
 use std::sync::Arc;
+
+mod adapters;
+#[path = "../golden/numbers.rs"]
+mod numbers;
 
 mod small {
     dlc::model!("../specs/models.dl");
@@ -27,32 +32,6 @@ const WHOLE: usize = 1;
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
-
-/// What `hashes` of `models.py` gives for a name, at a place.
-fn hash(name: &str, place: u64) -> u64 {
-    let fnv = |h: u64, byte| (h ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    let h = name.bytes().fold(0xcbf2_9ce4_8422_2325, fnv);
-    let z = h.wrapping_add(place.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
-}
-
-fn numbers(name: &str, len: usize) -> impl Iterator<Item = f32> {
-    (0..len as u64).map(move |i| (hash(name, i) >> 40) as f32 * 2f32.powi(-23) - 1.0)
-}
-
-/// What `weight` of `models.py` gives.
-fn weight(name: &str, shape: &[usize]) -> Tensor {
-    let len: usize = shape.iter().product();
-    let last = name.rsplit('.').next().unwrap();
-    let (scale, shift) = match (shape.len(), last) {
-        (2.., _) => (((3 * shape[0]) as f64 / len as f64).sqrt() as f32, 0.0),
-        (_, "weight" | "gamma" | "running_var") => (0.25, 1.0),
-        _ => (0.25, 0.0),
-    };
-    Tensor::from_f32(shape.to_vec(), numbers(name, len).map(|u| u * scale + shift).collect()).unwrap()
 }
 
 /// An input of a batch of a size.
