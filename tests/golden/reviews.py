@@ -1,11 +1,13 @@
 """The fine-tune of examples/reviews.dl by PEFT: the same rows, steps and hyper-parameters, other random numbers.
 
     pip install -r tests/golden/requirements.txt -r tests/golden/requirements-models.txt -r tests/golden/requirements-lora.txt
-    python tests/golden/reviews.py target/assets [EPOCHS [SEED]]
+    python tests/golden/reviews.py target/assets [--epochs N] [--seed N] [--rows N] [--test N] [--threads N] [--steps]
 
-Prints the accuracy on the test split, with the adapter and merged, the trained share, seconds a step and the peak of memory.
+Prints the trained share, seconds a step and the peak of memory, and the accuracy on the test split, with the adapter and merged;
+with --steps, a line when a step is done. `benches/reviews.py` runs it beside dlc.
 """
 
+import argparse
 import csv
 import resource
 import sys
@@ -61,17 +63,29 @@ class Reviews(torch.nn.Module):
         return self.classifier((x * m).sum(1) / m.sum(1).clamp(min=1e-9))
 
 
+def arguments():
+    parser = argparse.ArgumentParser(description="The fine-tune of examples/reviews.dl by PEFT.")
+    parser.add_argument("assets", type=Path, help="the folder that examples/fetch fills")
+    parser.add_argument("--epochs", type=int, default=3, help="(default 3)")
+    parser.add_argument("--seed", type=int, default=0, help="(default 0)")
+    parser.add_argument("--rows", type=int, default=2000, help="rows to train on (default 2000)")
+    parser.add_argument("--test", type=int, default=1000, help="rows of the test split (default 1000)")
+    parser.add_argument("--threads", type=int, default=2, help="(default 2)")
+    parser.add_argument("--steps", action="store_true", help="print a line when a step is done")
+    return parser.parse_args()
+
+
 def main():
-    assets = Path(sys.argv[1])
-    epochs = int(sys.argv[2]) if len(sys.argv) > 2 else 3
-    torch.manual_seed(int(sys.argv[3]) if len(sys.argv) > 3 else 0)
-    torch.set_num_threads(2)
+    args = arguments()
+    assets, epochs = args.assets, args.epochs
+    torch.manual_seed(args.seed)
+    torch.set_num_threads(args.threads)
     path = assets / "sentiment-hutto2014/movieReviewSnippets_GroundTruth.txt"
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
     rows = [r for r in rows if abs(float(r["sentiment"])) >= 1]
     order = permutation(len(rows), "split of movies")
-    train, test = ([rows[i] for i in part] for part in (order[:2000], order[2000:3000]))
+    train, test = ([rows[i] for i in part] for part in (order[: args.rows], order[args.rows : args.rows + args.test]))
     tokenizer = AutoTokenizer.from_pretrained(assets / "all-MiniLM-L6-v2")
 
     def batch(rows):
@@ -98,6 +112,8 @@ def main():
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)
             optimizer.step()
             step += 1
+            if args.steps:
+                print(f"step {step}/{steps}", flush=True)
     seconds = (time.time() - began) / step
 
     def accuracy(model):
@@ -108,8 +124,8 @@ def main():
 
     found = accuracy(model)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"accuracy {found:.4f}, merged {accuracy(model.merge_and_unload()):.4f}")
     print(f"{seconds:.3f} s a step, {peak:.0f} MiB at most")
+    print(f"accuracy {found:.4f}, merged {accuracy(model.merge_and_unload()):.4f}")
 
 
 if __name__ == "__main__":
