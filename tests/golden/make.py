@@ -49,6 +49,8 @@ golden/regression.safetensors  rows `x` [40, 8] and targets `t` [40], and for `r
 golden/equations.safetensors  tensor equations. Tensors are called as in prelude.safetensors; the metadata entry `cases` has
   one line a case, `CASE = MODEL`: the whole model, whose inputs are the case's.
 
+specs/items.dl  its list of functions of one tensor that go element by element: those of the cases.
+
 golden/weights holds files of tensors in every format, made by weights.py beside this one.
 
 Left out, since PyTorch has NaN where dlc has a number: softmax of a row that is masked whole (dlc: zeros) and

@@ -2,6 +2,8 @@
 runs this, says what the tensors are called."""
 
 import math
+import re
+import textwrap
 
 import torch
 import torch.nn.functional as F
@@ -833,6 +835,21 @@ def wsd(warm, stable, decay, shape, floor):
     return at
 
 
+def emitted():
+    """Puts the functions of one tensor that go element by element into the list of specs/items.dl, from which emitted Rust is tried."""
+    path = GOLDEN.parent / "specs/items.dl"
+    plain = {}
+    for case, expression in CASES.items():
+        call = re.fullmatch(r"(\w+)\(x\)", expression)
+        if call and TENSORS[f"{case}/x"].shape == TENSORS[f"{case}/y"].shape:
+            plain[call[1]] = True
+    names = textwrap.fill(", ".join(plain), 116, subsequent_indent=" " * 10)
+    text, count = re.subn(r"(make\.py: .*\n  repeat \[)[^]]*", lambda found: found[1] + names, path.read_text())
+    assert count == 1
+    if not CHECK:
+        path.write_text(text)
+
+
 def golden():
     for part in (activations, primitives, softmaxes, layers, norms, losses, optimizers, schedules):
         part()
@@ -840,3 +857,4 @@ def golden():
     save(GOLDEN / "prelude.safetensors", TENSORS, cases=cases)
     print(f"prelude: {len(CASES)} cases, {len(TENSORS)} tensors")
     whole_weights()
+    emitted()
