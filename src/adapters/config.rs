@@ -40,6 +40,8 @@ pub struct Layer {
     pub dropout: f64,
     /// Whether it has a magnitude of its own.
     pub magnitude: bool,
+    /// Whether what it adds has a bias of its own.
+    pub bias: bool,
     /// Whether its weight is [in, out].
     pub inner_first: bool,
     /// Whether its weight is the matrix of a product, not a table nor the kernel of a convolution.
@@ -90,6 +92,9 @@ impl Config {
         keys.insert("target_modules".into(), layers.iter().map(|l| l.module.as_str()).collect());
         if tied {
             keys.insert("ensure_weight_tying".into(), true.into());
+        }
+        if layers.iter().any(|l| l.bias) {
+            keys.insert("lora_bias".into(), true.into());
         }
         keys.insert("use_dora".into(), layers.iter().any(|l| l.magnitude).into());
         keys.insert("fan_in_fan_out".into(), (!layers.is_empty() && layers.iter().all(|l| l.inner_first)).into());
@@ -196,8 +201,12 @@ impl Config {
         if (scale - layer.scale).abs() > 1e-6 * scale.abs() {
             trouble.push(format!("`{module}` has scale {scale} there and {} here: `scale = {scale}`", layer.scale));
         }
-        if self.has_magnitudes() != layer.magnitude {
-            trouble.push(format!("`use_dora` is {} there, and `{module}` is otherwise here", self.has_magnitudes()));
+        for (key, there, here) in
+            [("use_dora", self.has_magnitudes(), layer.magnitude), ("lora_bias", self.has_biases(), layer.bias)]
+        {
+            if there != here {
+                trouble.push(format!("`{key}` is {there} there, and `{module}` is otherwise here"));
+            }
         }
         if !self.targets(layer)? {
             trouble.push(format!("`{module}` is no target there"));
@@ -239,6 +248,11 @@ impl Config {
     /// Whether adapters have a magnitude of their own.
     pub fn has_magnitudes(&self) -> bool {
         self.flag("use_dora")
+    }
+
+    /// Whether what adapters add has a bias of its own.
+    pub fn has_biases(&self) -> bool {
+        self.flag("lora_bias")
     }
 
     /// The share of elements that training dropped.

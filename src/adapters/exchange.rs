@@ -22,9 +22,10 @@ const CONFIG: &str = "adapter_config.json";
 pub(super) const PREFIX: &str = "base_model.model.";
 
 /// An adapter's weight: its name here, its name in a layer of PEFT's, and that for tables.
-const NAMES: [(&str, &str, Option<&str>); 3] = [
+const NAMES: [(&str, &str, Option<&str>); 4] = [
     ("A", "lora_A.weight", Some("lora_embedding_A")),
     ("B", "lora_B.weight", Some("lora_embedding_B")),
+    ("bias", "lora_B.bias", None),
     ("magnitude", "lora_magnitude_vector", Some("lora_magnitude_vector")),
 ];
 
@@ -200,6 +201,7 @@ fn layer(lora: &Lora, adapted: &Adapted, window: usize) -> Layer {
         scale: adapted.scale,
         dropout: adapted.dropout,
         magnitude: adapted.params.iter().any(|p| p == "magnitude"),
+        bias: adapted.params.iter().any(|p| p == "bias"),
         inner_first: adapted.inner_first && !adapted.table,
         linear: window == 2 && !adapted.table,
     }

@@ -90,6 +90,9 @@ fn written(config: &Config, targets: &[(Settings, Vec<String>)], beside: &[Strin
     if config.has_magnitudes() {
         line("adapter = DoRA".into());
     }
+    if config.has_biases() {
+        line("adapter = BiasedLoRA".into());
+    }
     if residual {
         line("base = residual".into());
     }

@@ -66,7 +66,7 @@ pub const KEYS: [Key; 41] = [
     key("layers_to_transform", Honoured, "numbers of layers: `layers = [0, 5]`"),
     key("loftq_config", Ignored, "how first values were made; `init_lora_weights` says whether the base was changed"),
     key("lora_alpha", Honoured, "`scale = alpha / rank`"),
-    key("lora_bias", Refused, "a bias of B's own cannot be merged into a weight"),
+    key("lora_bias", Honoured, "`adapter = BiasedLoRA`"),
     key("lora_dropout", Honoured, "`dropout`; a spec may say another for what comes"),
     key("lora_ga_config", Ignored, "how first values were made; `init_lora_weights` says whether the base was changed"),
     key("megatron_config", Refused, "matrices would be parts of larger ones"),

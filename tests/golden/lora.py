@@ -71,6 +71,7 @@ CASES = {
     "conv": (Pictures, image, brightest, dict(r=2, lora_alpha=6, target_modules=["conv1", "conv2", "conv3", "line", "head"])),
     "conv_dora": (Pictures, image, brightest, dict(r=2, lora_alpha=3, target_modules=["conv1", "conv2", "line"], use_dora=True)),
     "tied": (llama_tied, plain, each_token, dict(r=2, lora_alpha=4, target_modules=["v_proj"], modules_to_save=["embed_tokens"], ensure_weight_tying=True)),
+    "biased": (distilbert, masked, first_token, dict(r=2, lora_alpha=3, target_modules=["q_lin", "lin1"], lora_bias=True)),
     "llama2": (llama2, plain, each_token, dict(r=4, lora_alpha=6, use_rslora=True, target_modules=LINEAR, layers_to_transform=[1])),
 }  # fmt: skip
 
@@ -81,6 +82,8 @@ def ours(name):
     for theirs, own in ((".lora_A.default.weight", ".lora.A"), (".lora_B.default.weight", ".lora.B"), (".lora_embedding_A.default", ".lora.A"), (".lora_embedding_B.default", ".lora.B")):
         if name.endswith(theirs):
             return name.removesuffix(theirs) + own, True
+    if name.endswith(".lora_B.default.bias"):
+        return name.removesuffix("_B.default.bias") + ".bias", False
     if name.endswith(".lora_magnitude_vector.default.weight"):
         return name.removesuffix("_magnitude_vector.default.weight") + ".magnitude", False
     return name, False
@@ -114,6 +117,8 @@ def begin(parameters, lengths):
         for own, (p, turned) in parameters.items():
             if turned:
                 p.copy_(torch.tensor(weight(own, tuple(spec_shape(p, turned).shape))).T.reshape(p.shape))
+            elif own.endswith(".lora.bias"):
+                p.copy_(torch.tensor(weight(own, tuple(p.shape))))
             elif own in lengths:
                 p.copy_(lengths[own] + torch.tensor(weight(own, (p.numel(),))).reshape(p.shape))
 
@@ -147,6 +152,8 @@ def golden(name):
     adapted = {own.removesuffix(".lora.A") for own in parameters if own.endswith(".lora.A")}
     merged = dict(model.merge_and_unload().named_parameters())
     for module in sorted(adapted):
+        if name == "biased":
+            tensors[f"merged/{module}.bias"] = merged[f"{module}.bias"]
         tensors[f"merged/{module}.weight"] = merged["transformer." * (name == "gpt2") + f"{module}.weight"]
     path = folder / "golden.safetensors"
     save_file({k: v.detach().float().contiguous().numpy() for k, v in tensors.items()}, path)

@@ -199,7 +199,7 @@ fn optimizers_give_the_same_bits_in_machine_code_and_rust() {
 
 /// What of the prelude specs here need not use by name: what is done before there are batches, where there are several to a
 /// step, and the layers that adapters put in, which `lora` items name.
-const APART: [&str; 6] = ["standardize", "gathered", "LoRA", "LoRARows", "DoRA", "DoRARows"];
+const APART: [&str; 7] = ["standardize", "gathered", "LoRA", "LoRARows", "DoRA", "DoRARows", "BiasedLoRA"];
 
 /// The items of the prelude's files with these names, each with its text, comments left out.
 pub fn items(of: impl Fn(&str) -> bool) -> Vec<(String, String)> {

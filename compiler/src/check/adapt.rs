@@ -12,6 +12,7 @@ use super::frame::{Decl, Init, InitRule};
 use super::init;
 use super::key;
 use super::net::join;
+use super::shift;
 use super::sides::{Place, Sides, flattened, folded, seen, whole};
 use super::value::{Ctor, Given, Tensor, Val};
 use crate::program::{Label, Op, Ty, Value, View};
@@ -63,9 +64,12 @@ struct Reading {
 
 /// A function that gives an adapted weight as it would be without its adapter.
 pub struct Identity {
-    /// What it is a function of after the weight: the adapter's weights, by their names below the adapter, in the order
-    /// of its parameters.
+    /// What it is a function of after the weight, and after the bias if there is one: the adapter's weights, by their names
+    /// below the adapter, in the order of its parameters.
     pub params: Vec<String>,
+    /// Whether the adapter adds something whatever the operand is, so that a bias has to take it: then the function takes
+    /// that as well, and gives it.
+    pub shifts: bool,
     /// The function.
     pub function: crate::program::FnId,
 }
@@ -335,8 +339,18 @@ impl Checker {
     }
 
     /// The function from an adapted weight and its adapter's weights to the weight that does the same alone: what the
-    /// adapter makes of the rows of the unit matrix. That is exact, as long as the adapter is linear in them.
+    /// adapter makes of the rows of the unit matrix. That is exact, as long as the adapter is linear in them. What it makes of
+    /// a row of zeros, where that is not zeros, goes into the bias.
     pub fn merged(&mut self, decl: &Decl) -> Option<Identity> {
+        let plain = self.merging(decl, false)?;
+        let table = decl.adapted.as_ref().is_some_and(|adapted| adapted.table);
+        match table || shift::is_linear(&self.program, plain.function) {
+            true => Some(plain),
+            false => self.merging(decl, true),
+        }
+    }
+
+    fn merging(&mut self, decl: &Decl, shifts: bool) -> Option<Identity> {
         let adapted = decl.adapted.clone()?;
         let shape = decl.ty.shape.clone();
         let outer: Vec<usize> = (0..shape.len()).filter(|i| !adapted.inner.contains(i)).collect();
@@ -344,16 +358,20 @@ impl Checker {
         let span = adapted.adapter.spans.1;
         self.open_entry("merged");
         let w = self.entry_input("weight", decl.ty.clone(), vec![None; shape.len()]);
-        let Val::Tensor(w) = w else { unreachable!("an input is a tensor") };
-        let w = self.use_(&w);
+        let columns = Size::product(outer.iter().map(|i| &shape[*i]));
+        let bias = shifts.then(|| {
+            let ty = Ty { dtype: decl.ty.dtype, shape: vec![columns] };
+            self.entry_input("bias", ty, vec![None])
+        });
+        let w = self.used_input(&w);
         let flat = flattened(self, w, &adapted.inner, &outer);
         let n = self.b().shape(flat)[0].clone();
         let x = match adapted.table {
             true => self.b().iota(DType::I64, std::slice::from_ref(&n), 0),
             false => unit(self, &n, decl.ty.dtype),
         };
-        let ty = self.b().ty(flat).clone();
-        let args = [x, flat, flat].map(|v| {
+        let (x, y) = if shifts { shift::with_zeros(self, x, flat) } else { (x, flat) };
+        let args = [x, y, flat].map(|v| {
             let rank = self.b().ty(v).rank();
             Given::new(Val::Tensor(self.tensor(v, vec![None; rank])), span)
         });
@@ -363,14 +381,29 @@ impl Checker {
             self.drop_entry();
             return None;
         };
-        debug_assert_eq!(t.shape(), ty.shape, "this was checked where the adapter was first used");
-        let v = self.use_(&t);
+        let mut v = self.use_(&t);
+        let mut results = Vec::new();
+        if let Some(bias) = bias {
+            let (linear, last) = shift::apart(self, v, &n);
+            v = linear;
+            let bias = self.used_input(&bias);
+            results.push(self.b().map(Prim::Add, &[bias, last]));
+        }
         let v = folded(self, v, &adapted.inner, &outer, &shape);
-        let v = self.b().cast(v, decl.ty.dtype);
-        let t = self.tensor(v, vec![None; shape.len()]);
-        let made = self.close_entry(&Val::Tensor(t));
+        results.insert(0, self.b().cast(v, decl.ty.dtype));
+        let tensors = results.into_iter().map(|v| {
+            let rank = self.b().ty(v).rank();
+            Val::Tensor(self.tensor(v, vec![None; rank]))
+        });
+        let tensors: Vec<Val> = tensors.collect();
+        let made = self.close_entry(&Val::Tuple(tensors.into()));
         let params = made.params.iter().map(|p| made.slots[p.first()].path.to_string()).collect();
-        Some(Identity { params, function: made.function })
+        Some(Identity { params, shifts, function: made.function })
+    }
+
+    fn used_input(&mut self, input: &Val) -> Value {
+        let Val::Tensor(t) = input else { unreachable!("an input is a tensor") };
+        self.use_(t)
     }
 }
 

@@ -36,6 +36,7 @@ mod repeat;
 mod require;
 mod rows;
 mod scope;
+mod shift;
 mod sides;
 mod stacks;
 mod stmt;

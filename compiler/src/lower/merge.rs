@@ -7,6 +7,8 @@ use super::stored::Stored;
 use crate::check::{Checker, Decl, Identity, label_of};
 use crate::program::build::Builder;
 use crate::program::{Entry, Repeat, Role, Ty, Value, WeightId, WeightRow};
+use dlc_grammar::Diagnostic;
+use dlc_plan::Size;
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -15,6 +17,8 @@ struct Group {
     how: Rc<Identity>,
     ty: Ty,
     weights: Vec<WeightId>,
+    /// The bias beside each, where the adapters add something whatever the operand is.
+    biases: Vec<WeightId>,
     /// For each of the adapter's weights, which it is of each of the weights.
     params: Vec<Vec<WeightId>>,
 }
@@ -47,11 +51,13 @@ pub fn entry(ck: &mut Checker, stored: &Stored) -> Option<()> {
     let (mut results, mut outputs) = (Vec::new(), Vec::new());
     let mut args = args.into_iter();
     for group in &groups {
-        let own: Vec<Vec<Value>> = args.by_ref().take(1 + group.params.len()).collect();
+        let own: Vec<Vec<Value>> = args.by_ref().take(group.all().count()).collect();
         results.extend(group.values(ck, &mut b, &own));
-        match own[0].len() == group.weights.len() {
-            true => outputs.extend(group.weights.iter().map(|w| Role::weight(*w))),
-            false => outputs.push(Role::Weight(group.weights.as_slice().into())),
+        for changed in group.changed() {
+            match own[0].len() == group.weights.len() {
+                true => outputs.extend(changed.iter().map(|w| Role::weight(*w))),
+                false => outputs.push(Role::Weight(changed.as_slice().into())),
+            }
         }
     }
     let function = ck.program.add(b.finish(results));
@@ -81,24 +87,49 @@ fn groups(ck: &mut Checker, stored: &Stored) -> Option<Vec<Group>> {
                 }
             };
             let label = label_of(&ck.program.weights[id.0 as usize].name);
+            let bias = if how.shifts { Some(bias_of(ck, &names, *id, decl)?) } else { None };
             let own = |param: &String| names.get(&format!("{label}.{param}")).copied();
             let params: Vec<WeightId> =
                 how.params.iter().map(|p| own(p).expect("an adapted weight has an adapter")).collect();
             match groups[first..].iter_mut().find(|g| Rc::ptr_eq(&g.how, &how)) {
                 Some(group) => {
                     group.weights.push(*id);
+                    group.biases.extend(bias);
                     group.params.iter_mut().zip(params).for_each(|(all, one)| all.push(one));
                 }
                 None => groups.push(Group {
                     how,
                     ty: decl.ty.clone(),
                     weights: vec![*id],
+                    biases: bias.into_iter().collect(),
                     params: params.into_iter().map(|p| vec![p]).collect(),
                 }),
             }
         }
     }
     Some(groups)
+}
+
+/// The bias beside an adapted weight, which takes what its adapter adds whatever the operand is.
+fn bias_of(ck: &mut Checker, names: &HashMap<String, WeightId>, id: WeightId, decl: &Decl) -> Option<WeightId> {
+    let adapted = decl.adapted.as_ref().expect("it is one of the adapted");
+    let weight = ck.program.weights[id.0 as usize].name.clone();
+    let name = match weight.rsplit_once('.') {
+        Some((module, _)) => format!("{module}.bias"),
+        None => "bias".into(),
+    };
+    let outer = (0..decl.ty.rank()).filter(|i| !adapted.inner.contains(i)).map(|i| &decl.ty.shape[i]);
+    let columns = Size::product(outer);
+    let found = names.get(&name).filter(|bias| ck.program.weights[bias.0 as usize].ty.shape == [columns.clone()]);
+    if found.is_none() {
+        let block = &adapted.adapter.product.net.ast.name.text;
+        let message = format!(
+            "`{block}` adds something to what `{weight}` gives whatever goes in, and there is no `{name}` for it"
+        );
+        let d = Diagnostic::error("E0515", adapted.adapter.spans.1, message);
+        ck.report(d.help("another `adapter` for this target, which a weight can take alone"));
+    }
+    found.copied()
 }
 
 /// Whether two weights are merged by one function.
@@ -112,10 +143,20 @@ fn alike(a: &Decl, b: &Decl) -> bool {
 }
 
 impl Group {
+    /// The weights that the entry changes: those that are adapted, and their biases where these take something.
+    fn changed(&self) -> impl Iterator<Item = &Vec<WeightId>> {
+        [&self.weights, &self.biases].into_iter().filter(|ids| !ids.is_empty())
+    }
+
+    /// All that it takes.
+    fn all(&self) -> impl Iterator<Item = &Vec<WeightId>> {
+        self.changed().chain(&self.params)
+    }
+
     /// What the entry takes for the weights and for each of the adapters' weights: stacks, if all of them lie end to end,
     /// or each by itself.
     fn takes(&self, ck: &Checker) -> Vec<Vec<WeightRow>> {
-        let all: Vec<&Vec<WeightId>> = std::iter::once(&self.weights).chain(&self.params).collect();
+        let all: Vec<&Vec<WeightId>> = self.all().collect();
         let stacked =
             self.weights.len() > 1 && all.iter().all(|ids| ck.program.rows.iter().any(|row| **row == ids[..]));
         let take = |ids: &Vec<WeightId>| match stacked {
@@ -125,7 +166,7 @@ impl Group {
         all.into_iter().map(take).collect()
     }
 
-    /// The merged weights: one for each, or all of them as a stack.
+    /// The merged weights, and then their biases: one for each, or all of them as a stack.
     fn values(&self, ck: &Checker, b: &mut Builder, args: &[Vec<Value>]) -> Vec<Value> {
         let (count, each) = (self.weights.len(), args[0].len());
         let tys = ck.program.function(self.how.function).result_tys();
@@ -135,6 +176,7 @@ impl Group {
             return b.call(self.how.function, flat, tys);
         }
         let stacked = each == 1;
+        let results = self.changed().count();
         let name = |w: &WeightId| ck.program.weights[w.0 as usize].name.as_str().into();
         let repeat = Repeat {
             body: self.how.function,
@@ -144,8 +186,8 @@ impl Group {
             invariant: 0,
             stacks: if stacked { args.len() } else { 0 },
             rows: if stacked { 0 } else { args.len() },
-            stacked: usize::from(stacked),
-            row_results: usize::from(!stacked),
+            stacked: if stacked { results } else { 0 },
+            row_results: if stacked { 0 } else { results },
             members: self.weights.iter().map(name).collect(),
         };
         let tys = repeat.result_tys(&tys);

@@ -259,3 +259,34 @@ fn a_fresh_head_that_an_adapter_freezes_is_told() {
     assert_eq!(found("freeze \"**\"  unfreeze \"head\""), Vec::<String>::new());
     assert_eq!(found("freeze \"**\"  target \"head\""), Vec::<String>::new());
 }
+
+#[test]
+fn what_an_adapter_adds_whatever_goes_in_is_merged_into_a_bias() {
+    let block = "block Moved(rank, scale, p)(x: [.., I], y: [.., O], w: [I, O]) -> [.., O] {
+  by: param [O] = zeros
+  return y + by
+}";
+    // Which weights merging takes, besides the adapter's own.
+    let takes = |adapter: &str| {
+        let plan =
+            plan(&format!("{block}\nlora A {{ rank = 2  adapter = {adapter}  freeze \"**\"  target \"head\" }}"), "");
+        let merge = plan.entries.iter().find(|e| e.name == "merge").expect("there is an adapter");
+        let weight = |b: &dlc_plan::plan::Buffer| match b.place {
+            Place::Weight { weight, .. } => Some(plan.weights[weight as usize].name.clone()),
+            _ => None,
+        };
+        let names = merge.buffers.iter().filter_map(weight).filter(|n| !n.contains("lora"));
+        names.collect::<std::collections::BTreeSet<_>>().into_iter().collect::<Vec<_>>()
+    };
+    assert_eq!(takes("LoRA"), ["head.weight"]);
+    assert_eq!(takes("DoRA"), ["head.weight"]);
+    assert_eq!(takes("Moved"), ["head.bias", "head.weight"]);
+    assert_eq!(takes("BiasedLoRA"), ["head.bias", "head.weight"]);
+    // A layer without a bias has no place for it.
+    let text = spec(&format!("{block}\nlora A {{ rank = 2  adapter = Moved  freeze \"**\"  target \"head\" }}"), "");
+    let found = mistakes(&text.replace("head: Linear(C)", "head: Linear(C, bias = false)"), &mut Columns(vec![]));
+    assert_eq!(found.len(), 1, "{found:?}");
+    let expected =
+        "`Moved` adds something to what `head.weight` gives whatever goes in, and there is no `head.bias` for it";
+    assert!(found[0].starts_with("E0515") && found[0].contains(expected), "{found:?}");
+}

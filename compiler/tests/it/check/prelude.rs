@@ -113,6 +113,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("bounded", "a_step_clips_then_adds_penalties_then_updates_then_shrinks"),
     ("whole_norm", "a_step_clips_then_adds_penalties_then_updates_then_shrinks"),
     ("DoRA", "magnitudes_of_their_own_are_those_of_peft"),
+    ("BiasedLoRA", "adapters_with_a_bias_of_their_own_are_those_of_peft"),
     ("DoRARows", "magnitudes_of_tables_are_those_of_peft"),
     ("gathered", "micro_batches_make_one_batch"),
     ("prepared", "a_step_clips_then_adds_penalties_then_updates_then_shrinks"),
