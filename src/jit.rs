@@ -9,7 +9,7 @@ use dlc_compiler::check::{Loaded, Loader};
 use dlc_compiler::emit::Folder;
 use dlc_compiler::lower::{Cells, Files, SourceColumn};
 use dlc_plan::Plan;
-use dlc_plan::recipe::{Recipe, Source};
+use dlc_plan::recipe::{Adaptable, Recipe, Source};
 use dlc_runtime::{Engine, Kernels};
 use std::path::{Path, PathBuf};
 
@@ -59,8 +59,19 @@ impl Files for Beside {
 /// # Errors
 /// When memory is short, or this machine has no machine code.
 pub fn network(plan: Plan, recipe: Option<Recipe>, seed: u64) -> Result<Network> {
+    Network::of(engine(plan)?, recipe, seed)
+}
+
+/// As [`network`], of a model that was compiled to be run with adapters of any rank. It has none to begin with.
+///
+/// # Errors
+/// As [`network`].
+pub fn adaptable(plan: Plan, adaptable: Adaptable) -> Result<Network> {
+    Network::adaptable(engine(plan)?, adaptable)
+}
+
+fn engine(plan: Plan) -> Result<Engine> {
     let made = clif::compile(&plan.kernels).map_err(|error| Error::run(code::CANNOT_RUN, error.to_string()))?;
     let fns = (0..plan.kernels.len()).map(|kernel| made.function(kernel)).collect();
-    let engine = Engine::new(plan, Kernels { fns, keep: Box::new(made) })?;
-    Network::of(engine, recipe, seed)
+    Ok(Engine::new(plan, Kernels { fns, keep: Box::new(made) })?)
 }

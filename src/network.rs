@@ -1,13 +1,13 @@
 //! A network in a program: takes a plan with the code of its kernels, from `model!` or from machine code made a moment ago;
 //! gives its weights by name, its entries, and training.
 
-use crate::adapters::{self, Kept};
+use crate::adapters::{self, Adapter, Kept};
 use crate::error::{Error, Result, code};
 use crate::machine::{self, Machine, Named};
 use crate::train::{self, Outcome, Watch};
 use dlc_plan::kernel::KernelFn;
 use dlc_plan::plan::{Call, Step};
-use dlc_plan::recipe::{self, Length, Lora, Recipe};
+use dlc_plan::recipe::{self, Adaptable, Length, Lora, Recipe};
 use dlc_plan::{Host, HostState, HostVar, Plan};
 use dlc_runtime::tensor::Tensor;
 use dlc_runtime::{Engine, Kernels};
@@ -39,6 +39,17 @@ pub struct Network {
     over: f64,
     /// What a merge has changed, as it was before.
     kept: Option<Kept>,
+    /// The adapters that it runs with.
+    active: Option<Active>,
+}
+
+/// Adapters of a network that takes them while it runs.
+struct Active {
+    adaptable: Adaptable,
+    /// What they are for `forward`.
+    inputs: Named,
+    /// The weights that they replace, as the base has them.
+    base: Named,
 }
 
 impl Network {
@@ -66,7 +77,41 @@ impl Network {
             engine.run("init", &state, &[])?;
         }
         let weights = recipe.as_ref().and_then(|recipe| recipe.weights.clone());
-        Ok(Network { engine, recipe, weights, state, micro_batches: 0, over: 0.0, kept: None })
+        Ok(Network { engine, recipe, weights, state, micro_batches: 0, over: 0.0, kept: None, active: None })
+    }
+
+    /// A network that adapters of any rank are put on while it runs ([`Network::activate`]); to begin with, none is.
+    ///
+    /// # Errors
+    /// As [`Network::new`].
+    pub fn adaptable(engine: Engine, adaptable: Adaptable) -> Result<Network> {
+        let mut network = Network::of(engine, None, adaptable.seed)?;
+        let adapters::Sum { inputs, .. } = adapters::sum(&network.engine, &adaptable, &[])?;
+        network.active = Some(Active { adaptable, inputs, base: Vec::new() });
+        Ok(network)
+    }
+
+    /// Lets a weighted sum of adapters take the place of those that were active; of none, the base is as it was. Nothing is
+    /// compiled for it.
+    ///
+    /// # Errors
+    /// When this network takes no adapters while it runs, or one is for another base: then nothing is changed.
+    pub fn activate(&mut self, sum: &[(&Adapter, f64)]) -> Result<()> {
+        let Some(active) = &mut self.active else {
+            let error = Error::spec(code::CANNOT_RUN, "this network was not compiled for adapters of any rank");
+            return Err(error.help("`load_adapter` takes one of the rank that its training has"));
+        };
+        let adapters::Sum { inputs, beside } = adapters::sum(&self.engine, &active.adaptable, sum)?;
+        for (name, tensor) in active.base.drain(..) {
+            self.engine.set_weight(&name, &tensor)?;
+        }
+        for (name, tensor) in beside {
+            let before = Machine::weight(&self.engine, &name)?;
+            self.engine.set_weight(&name, &tensor)?;
+            active.base.push((name, before));
+        }
+        active.inputs = inputs;
+        Ok(())
     }
 
     /// Takes the weights of a file: safetensors, an index of several, `.npz`, PyTorch's or GGUF. All must be there and all be
@@ -145,7 +190,12 @@ impl Network {
     /// # Errors
     /// When there is no such entry, or the tensors are not those that it takes.
     pub fn run(&mut self, entry: &str, inputs: &[(&str, &Tensor)]) -> Result<Named> {
-        Ok(self.engine.run(entry, &self.state, inputs)?)
+        let takes =
+            |name: &str| Machine::ports(&self.engine, entry).is_some_and(|(all, _)| all.iter().any(|p| p.name == name));
+        let active = self.active.iter().flat_map(|active| &active.inputs).filter(|(name, _)| takes(name));
+        let active = active.map(|(name, tensor)| (name.as_str(), tensor));
+        let inputs: Vec<(&str, &Tensor)> = inputs.iter().copied().chain(active).collect();
+        Ok(self.engine.run(entry, &self.state, &inputs)?)
     }
 
     /// As [`Network::run`], with the outputs in the order of the spec.

@@ -3,7 +3,7 @@
 
 use crate::check::Checker;
 use crate::grad;
-use crate::lower::{self, Files, Lowered};
+use crate::lower::{self, Files, Lowered, Target};
 use crate::passes::{self, BEFORE_GRADIENTS, PASSES, PassError};
 use crate::plan;
 use crate::program::{Program, print};
@@ -13,7 +13,7 @@ use dlc_grammar::parse::parse;
 use dlc_grammar::tree::tree;
 use dlc_grammar::{Diagnostic, Sources};
 use dlc_plan::Plan;
-use dlc_plan::recipe::{self, Recipe};
+use dlc_plan::recipe::{self, Adaptable, Recipe};
 
 /// A spec and what to make of it.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +43,11 @@ pub enum Goal<'a> {
         /// The name of the `train` item; none for the only one.
         item: Option<&'a str>,
     },
+    /// The model of a training, run with adapters of any rank that are like the training's.
+    Adapted {
+        /// The name of the `train` item; none for the only one.
+        item: Option<&'a str>,
+    },
     /// The steps of a training: the same, but for the entry `grad`, which gives gradients by name and is not planned.
     Steps {
         /// The name of the `train` item; none for the only one.
@@ -65,6 +70,8 @@ pub struct Compiled {
     pub model: recipe::Model,
     /// The training, if there is one.
     pub recipe: Option<Recipe>,
+    /// What adapters of any rank it is run with, if these were asked for.
+    pub adaptable: Option<Adaptable>,
     /// How weights come from a file, if the spec says so.
     pub rules: Option<lower::Rules>,
 }
@@ -109,12 +116,12 @@ pub fn compile(request: &Request, files: &mut dyn Files, watch: &mut Watch) -> R
     let Some(lowered) = lowered(&mut checker, request, files, module) else { return Err(findings(checker)) };
     watch(Stage::Model, &|| lower::show(&lowered));
     watch(Stage::Graph, &|| print::program(&lowered.program));
-    let Lowered { program, model, recipe, rules, .. } = lowered;
+    let Lowered { program, model, recipe, adaptable, rules, .. } = lowered;
     let by_name = !matches!(request.goal, Goal::Steps { .. });
     match planned(program, by_name, watch) {
         Ok((program, plan)) => {
             let Findings { sources, diagnostics: warnings } = findings(checker);
-            Ok(Compiled { sources, warnings, program, plan, model, recipe, rules })
+            Ok(Compiled { sources, warnings, program, plan, model, recipe, adaptable, rules })
         }
         Err(bug) => {
             checker.diagnostics.push(Diagnostic::global("E0999", bug.to_string()));
@@ -166,6 +173,7 @@ fn lowered(checker: &mut Checker, request: &Request, files: &mut dyn Files, modu
             lower::choose(checker, module, "model", model).map(|t| t.in_training(training))
         }
         Goal::Train { item } | Goal::Steps { item } => lower::choose(checker, module, "train", item),
+        Goal::Adapted { item } => lower::choose(checker, module, "train", item).map(Target::adapted),
     };
     let lowered = lower::lower(checker, files, &target?);
     lowered.filter(|_| !checker.failed())

@@ -292,6 +292,26 @@ pub struct Adapted {
     pub table: bool,
 }
 
+/// A model that runs with adapters of any rank: their weights are inputs of `forward`, beside the model's own.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Adaptable {
+    /// What is adapted. Its ranks are 0 and its scales the item's: neither is in what was compiled.
+    pub lora: Lora,
+    /// The seed of first values.
+    pub seed: u64,
+    /// The inputs.
+    pub inputs: Vec<AdapterInput>,
+}
+
+/// An input that is some weights of adapters.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AdapterInput {
+    /// Its name.
+    pub name: String,
+    /// The weights. Where they are those of a loop's layers they are a stack, the last of whose first axes goes fastest.
+    pub weights: Vec<String>,
+}
+
 /// The longest side of a picture.
 const LONGEST_SIDE: usize = 1 << 15;
 

@@ -347,7 +347,7 @@ fn shape_of(machine: &dyn Machine, name: &str) -> Vec<usize> {
 }
 
 /// What a weight that was trained beside an adapter is called here.
-fn other_name(lora: &Lora, stored: &str) -> Option<String> {
+pub(super) fn other_name(lora: &Lora, stored: &str) -> Option<String> {
     let name = stored.strip_prefix(&joined(lora, "", ""))?.trim_start_matches('.');
     Some(plain(name))
 }

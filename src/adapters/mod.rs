@@ -18,4 +18,4 @@ pub mod several;
 
 pub use exchange::{load, save};
 pub use merge::{Change, Kept, base_rules, compare, merge, unmerge};
-pub use several::{Adapter, activate};
+pub use several::{Adapter, Sum, sum};

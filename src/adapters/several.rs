@@ -1,16 +1,20 @@
-//! Several adapters on one base: each is read once, and one or a weighted sum of them is put in place without compiling
-//! anything. Their ranks may differ: a sum of adapters is one whose rank is the sum of theirs, and what is left of the rank that
-//! was compiled is filled with zeros, which add nothing.
+//! Several adapters on one base: each is read once, and one or a weighted sum of them is given to a model that was compiled
+//! for adapters of any rank. A sum of adapters is one whose rank is the sum of theirs: their A lie side by side, their B, each
+//! times its adapter's scale, one below the other. So nothing is compiled, whatever is chosen, and none has rank 0.
+//!
+//! The layers of a loop are one stack, which has one rank: where theirs differ, zeros fill up the smaller ones.
 
 use super::config::Config;
-use super::exchange::{joined, module};
+use super::exchange::{joined, module, name, other_name};
 use crate::error::{Error, Result, code};
-use crate::machine::Machine;
+use crate::machine::{Machine, Named};
 use crate::weights::cast;
 use crate::weights::file::TensorFile;
-use dlc_plan::recipe::{Adapted, Lora};
+use dlc_plan::Size;
+use dlc_plan::plan::Port;
+use dlc_plan::recipe::{Adaptable, Adapted, AdapterInput, Lora};
 use dlc_runtime::tensor::{DType, Tensor};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// An adapter that has been read.
@@ -19,6 +23,8 @@ pub struct Adapter {
     shown: String,
     /// For each adapted weight that it adapts too, by its label.
     layers: BTreeMap<String, Layer>,
+    /// The weights that were trained beside it.
+    beside: Vec<(String, Tensor)>,
 }
 
 /// The two thin matrices of a layer, as a file has them: A as [rank, in], B as [out, rank].
@@ -30,107 +36,210 @@ struct Layer {
     scale: f64,
 }
 
+/// What some adapters make of a model.
+#[derive(Clone, Debug, Default)]
+pub struct Sum {
+    /// What `forward` takes besides the model's own inputs.
+    pub inputs: Named,
+    /// The weights that take the place of the base's.
+    pub beside: Named,
+}
+
+/// The two weights that a sum is made of.
+const PARAMS: [&str; 2] = ["A", "B"];
+
 impl Adapter {
     /// Reads an adapter for a model, whatever its rank and scale. It may leave layers out that the model's adapts.
     ///
     /// # Errors
     /// When the file is no adapter, is for another base, or has more than the two matrices of LoRA.
     pub fn open(lora: &Lora, path: &Path) -> Result<Adapter> {
+        if let Some(adapted) = lora.adapted.iter().find(|adapted| adapted.params != PARAMS) {
+            let message = format!("`{}` is no product of A and B alone, so it has no place in a sum", adapted.block);
+            return Err(Error::spec(code::ADAPTER, message).help("`dlc merge` takes it into the weights"));
+        }
         let (tensors, config) = super::exchange::files(path);
         let file = TensorFile::open(&tensors)?;
         let config = config.map(|path| Config::read(&path)).transpose()?;
         config.as_ref().map_or(Ok(()), Config::check_alone)?;
-        let shown = path.display().to_string();
-        let mut layers = BTreeMap::new();
-        let mut used = 0;
+        let mut all: BTreeSet<&str> = file.names().collect();
+        let mut adapter = Adapter { shown: path.display().to_string(), layers: BTreeMap::new(), beside: Vec::new() };
         for adapted in &lora.adapted {
-            let name =
-                |param| joined(lora, module(adapted), super::exchange::name(param, adapted.table).unwrap_or(param));
-            let (a, b) = (name("A"), name("B"));
+            let named = |param| joined(lora, module(adapted), name(param, adapted.table).unwrap_or(param));
+            let [a, b] = PARAMS.map(named);
             let (Some(first), Some(_)) = (file.get(&a), file.get(&b)) else { continue };
             let rank = first.shape.first().copied().unwrap_or(0);
-            let read = |name: &str| -> Result<Vec<f32>> {
-                Ok(cast(file.read(name).expect("it was found above")?, DType::F32).to_f32_vec())
-            };
             let module = &joined(lora, module(adapted), "")[super::exchange::PREFIX.len()..];
             let scale = match &config {
                 Some(config) => config.scale_of(module, rank as f64)?,
                 None => adapted.scale,
             };
-            layers.insert(adapted.label.clone(), Layer { a: read(&a)?, b: read(&b)?, rank, scale });
-            used += 2;
+            let elements = |name: &str| Ok::<_, Error>(read(&file, name)?.to_f32_vec());
+            let layer = Layer { a: elements(&a)?, b: elements(&b)?, rank, scale };
+            adapter.layers.insert(adapted.label.clone(), layer);
+            all.remove(a.as_str());
+            all.remove(b.as_str());
         }
-        if layers.is_empty() || used != file.names().count() {
-            let message = match layers.is_empty() {
-                true => format!("{shown} has nothing that `{}` adapts: it is for another base", lora.name),
-                false => format!("{shown} has more than the two matrices of what `{}` adapts", lora.name),
-            };
+        if adapter.layers.is_empty() {
+            let message = format!("{} has nothing that `{}` adapts: it is for another base", adapter.shown, lora.name);
             return Err(Error::file(code::ADAPTER, message));
         }
-        Ok(Adapter { shown, layers })
-    }
-}
-
-/// Puts a weighted sum of adapters in the place of a machine's own; of none, nothing is added to the base.
-///
-/// # Errors
-/// When their ranks together are above the one that the machine was compiled for, or an adapter has another shape; then
-/// nothing is changed.
-pub fn activate(machine: &mut dyn Machine, lora: &Lora, sum: &[(&Adapter, f64)]) -> Result<()> {
-    let mut all: Vec<(String, Tensor)> = Vec::new();
-    for adapted in &lora.adapted {
-        let [a, b] = ["A", "B"].map(|param| format!("{}.{param}", adapted.label));
-        let (shape_a, shape_b) = (machine.weight(&a)?.shape().to_vec(), machine.weight(&b)?.shape().to_vec());
-        let (&[rows, rank], &[_, columns]) = (shape_a.as_slice(), shape_b.as_slice()) else {
-            return Err(Error::run(code::ADAPTER, format!("`{}` is no adapter of two matrices", adapted.block)));
-        };
-        let (mut whole_a, mut whole_b) = (vec![0.0; rows * rank], vec![0.0; rank * columns]);
-        let mut at = 0;
-        for (adapter, weight) in sum {
-            let Some(layer) = adapter.layers.get(&adapted.label) else { continue };
-            fits(adapter, adapted, layer, (rows, columns), rank, at)?;
-            let factor = weight * layer.scale / adapted.scale;
-            for r in 0..layer.rank {
-                for i in 0..rows {
-                    whole_a[i * rank + at + r] = layer.a[r * rows + i];
-                }
-                for o in 0..columns {
-                    whole_b[(at + r) * columns + o] = (f64::from(layer.b[o * layer.rank + r]) * factor) as f32;
+        for stored in all {
+            match other_name(lora, stored).filter(|name| !name.contains(".lora_")) {
+                Some(weight) => adapter.beside.push((weight, read(&file, stored)?)),
+                None => {
+                    let message = format!("{} has `{stored}`, which `{}` does not adapt", adapter.shown, lora.name);
+                    return Err(Error::file(code::ADAPTER, message));
                 }
             }
-            at += layer.rank;
         }
-        all.push((a, Tensor::from_f32(shape_a, whole_a)?));
-        all.push((b, Tensor::from_f32(shape_b, whole_b)?));
+        Ok(adapter)
     }
-    for (name, tensor) in &all {
-        machine.set_weight(name, tensor)?;
-    }
-    Ok(())
 }
 
-/// Whether a layer of an adapter fits into what is left of a rank.
-fn fits(
-    adapter: &Adapter,
-    adapted: &Adapted,
-    layer: &Layer,
-    (rows, columns): (usize, usize),
-    rank: usize,
-    taken: usize,
-) -> Result<()> {
-    let Adapter { shown, .. } = adapter;
-    if layer.a.len() != rows * layer.rank || layer.b.len() != columns * layer.rank {
-        let message = format!("{shown} has another shape for `{}`: it is for another base", adapted.weight);
-        return Err(Error::file(code::ADAPTER, message));
+fn read(file: &TensorFile, name: &str) -> Result<Tensor> {
+    Ok(cast(file.read(name).expect("the name is one of the file's")?, DType::F32))
+}
+
+/// A weighted sum of adapters, for a machine whose model they are given to; of none, the base alone. Weights that were trained
+/// beside an adapter are as it has them, whatever its share.
+///
+/// # Errors
+/// When an adapter has another shape than the machine's model, or two of them bring the same weight beside them.
+pub fn sum(machine: &dyn Machine, adaptable: &Adaptable, terms: &[(&Adapter, f64)]) -> Result<Sum> {
+    let ports = machine.ports("forward").map_or(&[][..], |(inputs, _)| inputs);
+    let port = |given: &AdapterInput| ports.iter().find(|port| port.name == given.name);
+    let given = adaptable.inputs.iter().filter_map(|given| Some((given, port(given)?)));
+    let inputs: Vec<Input> = given.map(|(given, port)| Input::of(&adaptable.lora, port, given)).collect();
+    // Inputs that share a rank have the largest that any of their layers needs.
+    let mut ranks: BTreeMap<String, usize> = BTreeMap::new();
+    for (input, rank) in inputs.iter().filter_map(|input| Some((input, input.rank()?))) {
+        let needed = input.layers.iter().map(|adapted| needed(terms, &adapted.label)).max().unwrap_or(0);
+        let shared = ranks.entry(rank.to_string()).or_default();
+        *shared = needed.max(*shared);
     }
-    if taken + layer.rank > rank {
-        let message = format!(
-            "{shown} takes rank {} of `{}`, and {} of {rank} are left",
-            layer.rank,
-            adapted.weight,
-            rank - taken
-        );
-        return Err(Error::run(code::ADAPTER, message).help(format!("`rank = {}` makes room", taken + layer.rank)));
+    let rank = |input: &Input| input.rank().map_or(0, |rank| ranks[&rank.to_string()]);
+    let made = inputs.iter().map(|input| Ok((input.port.name.clone(), input.made(terms, rank(input))?)));
+    Ok(Sum { inputs: made.collect::<Result<_>>()?, beside: beside(machine, terms)? })
+}
+
+/// The rank that a layer has in a sum.
+fn needed(terms: &[(&Adapter, f64)], label: &str) -> usize {
+    terms.iter().filter_map(|(adapter, _)| adapter.layers.get(label)).map(|layer| layer.rank).sum()
+}
+
+/// An input that is to be made.
+struct Input<'a> {
+    port: &'a Port,
+    part: Part,
+    /// The layers, in the order in which they lie in it.
+    layers: Vec<&'a Adapted>,
+}
+
+/// What an input is of adapters.
+#[derive(Clone, Copy, PartialEq)]
+enum Part {
+    /// A, as [in, rank], of an operand of that size.
+    A(usize),
+    /// B, as [rank, out], of a result of that size.
+    B(usize),
+    /// A weight that no sum has. Where it is 0, nothing is added.
+    Other,
+}
+
+impl<'a> Input<'a> {
+    fn of(lora: &'a Lora, port: &'a Port, given: &'a AdapterInput) -> Input<'a> {
+        let known = |size: &Size| size.known().map_or(0, |n| n as usize);
+        let part = match (given.name.rsplit('.').next(), port.shape.as_slice()) {
+            (Some("A"), [.., size, _]) => Part::A(known(size)),
+            (Some("B"), [.., size]) => Part::B(known(size)),
+            _ => Part::Other,
+        };
+        let layer = |weight: &String| {
+            let (label, _) = weight.rsplit_once('.')?;
+            lora.adapted.iter().find(|adapted| adapted.label == label)
+        };
+        Input { port, part, layers: given.weights.iter().filter_map(layer).collect() }
     }
-    Ok(())
+
+    /// The size of its axis that is a rank.
+    fn rank(&self) -> Option<&'a Size> {
+        match (self.part, self.port.shape.as_slice()) {
+            (Part::A(_), [.., rank]) | (Part::B(_), [.., rank, _]) => Some(rank),
+            _ => None,
+        }
+    }
+
+    /// Its value: for each layer the matrices of all adapters after each other, then zeros.
+    fn made(&self, terms: &[(&Adapter, f64)], rank: usize) -> Result<Tensor> {
+        let shape: Vec<usize> = self.port.shape.iter().map(|size| size.known().map_or(rank, |n| n as usize)).collect();
+        let mut all = vec![0.0; shape.iter().product()];
+        let each = (all.len() / self.layers.len().max(1)).max(1);
+        for (whole, adapted) in all.chunks_exact_mut(each).zip(&self.layers) {
+            let mut at = 0;
+            for (adapter, share) in terms {
+                let Some(layer) = adapter.layers.get(&adapted.label) else { continue };
+                self.check(adapter, adapted, layer)?;
+                match self.part {
+                    Part::A(size) => put_a(whole, layer, (size, rank), at),
+                    Part::B(size) => put_b(whole, layer, size, at, share * layer.scale),
+                    Part::Other => {}
+                }
+                at += layer.rank;
+            }
+        }
+        Ok(Tensor::from_f32(shape, all)?)
+    }
+
+    fn check(&self, adapter: &Adapter, adapted: &Adapted, layer: &Layer) -> Result<()> {
+        let fits = match self.part {
+            Part::A(size) => layer.a.len() == size * layer.rank,
+            Part::B(size) => layer.b.len() == size * layer.rank,
+            Part::Other => true,
+        };
+        if fits {
+            return Ok(());
+        }
+        let message = format!("{} has another shape for `{}`: it is for another base", adapter.shown, adapted.weight);
+        Err(Error::file(code::ADAPTER, message))
+    }
+}
+
+/// Puts a layer's A, [rank, in] in its file, into the columns of a wider one that begin there.
+fn put_a(whole: &mut [f32], layer: &Layer, (size, rank): (usize, usize), at: usize) {
+    for (r, row) in layer.a.chunks_exact(size.max(1)).enumerate() {
+        for (i, x) in row.iter().enumerate() {
+            whole[i * rank + at + r] = *x;
+        }
+    }
+}
+
+/// Puts a layer's B, [out, rank] in its file, into the rows of a higher one that begin there, times its scale.
+fn put_b(whole: &mut [f32], layer: &Layer, size: usize, at: usize, scale: f64) {
+    for (o, column) in layer.b.chunks_exact(layer.rank.max(1)).enumerate() {
+        for (r, x) in column.iter().enumerate() {
+            whole[(at + r) * size + o] = (f64::from(*x) * scale) as f32;
+        }
+    }
+}
+
+/// The weights that adapters bring with them.
+fn beside(machine: &dyn Machine, terms: &[(&Adapter, f64)]) -> Result<Named> {
+    let mut found: Vec<(&Adapter, &String, &Tensor)> = Vec::new();
+    for (adapter, (name, tensor)) in terms.iter().flat_map(|(a, _)| a.beside.iter().map(move |b| (*a, b))) {
+        let fits = machine.weights().iter().any(|w| w.name == *name && w.shape == tensor.shape());
+        if !fits {
+            let message = format!("{} has `{name}` as {:?}, which the model has not", adapter.shown, tensor.shape());
+            return Err(Error::file(code::ADAPTER, message + ": it is for another base"));
+        }
+        match found.iter().find(|(_, known, _)| *known == name) {
+            None => found.push((adapter, name, tensor)),
+            Some((_, _, known)) if *known == tensor => {}
+            Some((first, ..)) => {
+                let message = format!("{} and {} each have a `{name}` of their own", first.shown, adapter.shown);
+                return Err(Error::file(code::ADAPTER, message).help("of such adapters, one at a time"));
+            }
+        }
+    }
+    Ok(found.into_iter().map(|(_, name, tensor)| (name.clone(), tensor.clone())).collect())
 }

@@ -33,9 +33,9 @@ pub struct Adapter {
     pub table: Option<Rc<Ctor>>,
     /// First values that take the place of the block's own, by the names of its weights.
     pub inits: Vec<(Str, Rc<Init>)>,
-    /// Its rank, where it is known.
-    pub rank: Option<i64>,
-    /// What its block gets as `scale`.
+    /// Its rank: a number, or a size that is known only as it runs.
+    pub rank: Size,
+    /// The scale that its item says.
     pub scale: f64,
     /// What its block gets as `p`.
     pub dropout: f64,
@@ -135,7 +135,7 @@ impl Checker {
     pub(super) fn begin_adapter(&mut self, adapter: Option<&Adapter>) {
         let Some(adapter) = adapter else { return };
         let root = self.root();
-        root.adapter = true;
+        root.adapter = Some(adapter.rank.clone());
         let rule = |(name, init): &(Str, Rc<Init>)| InitRule { globs: vec![name.clone()], init: init.clone() };
         root.inits = adapter.inits.iter().map(rule).collect();
     }
@@ -202,7 +202,8 @@ impl Checker {
     fn check_rank(&mut self, reading: &Reading, sides: &[&[usize]], shape: &[Size]) -> Option<()> {
         let size = |axes: &&[usize]| Size::product(axes.iter().map(|i| &shape[*i])).known();
         let sizes: Vec<i64> = sides.iter().filter_map(size).collect();
-        let (Some(rank), Some(least), Some(most)) = (reading.adapter.rank, sizes.iter().min(), sizes.iter().max())
+        let (Some(rank), Some(least), Some(most)) =
+            (reading.adapter.rank.known(), sizes.iter().min(), sizes.iter().max())
         else {
             return Some(());
         };

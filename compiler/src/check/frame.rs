@@ -13,7 +13,7 @@ use crate::program::build::Builder;
 use crate::program::{FnId, Function, Op, Param, Ty, Value};
 use dlc_grammar::Span;
 use dlc_grammar::ast::{Expr, Label, NetKind};
-use dlc_plan::{DType, Host};
+use dlc_plan::{DType, Host, Size};
 use rustc_hash::FxHashMap as HashMap;
 use std::rc::Rc;
 
@@ -86,8 +86,8 @@ pub(super) struct Root {
     pub no_draws: bool,
     /// Whether it is an entry, where random sites are constants.
     pub entry: bool,
-    /// Whether it is an adapter's.
-    pub adapter: bool,
+    /// Where it is an adapter's: that one's rank.
+    pub adapter: Option<Size>,
 }
 
 /// A weight, or a place where random numbers are drawn: a function's parameter, or part of one.

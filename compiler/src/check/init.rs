@@ -25,7 +25,7 @@ pub(super) fn apply_rules(checker: &mut Checker) -> Option<()> {
             };
             // What an adapter adds, only its own text gives first values.
             let root = checker.root();
-            let (slots, adapter) = (&mut root.slots, root.adapter);
+            let (slots, adapter) = (&mut root.slots, root.adapter.is_some());
             let own = |s: &Slot| is_weight(s) && (!s.decl.added || adapter);
             let mut hits = 0;
             for slot in slots.iter_mut().filter(|s| own(s) && compiled.covers(&s.path)) {

@@ -201,7 +201,7 @@ impl Checker {
             return;
         }
         let init = storage.init.as_ref().map(|e| Rc::new(Init { value: e.clone(), scope: sc.snapshot() }));
-        let added = self.root().adapter;
+        let added = self.root().adapter.is_some();
         let decl = Decl { kind, ty, tags, span: label.span, init, summed: None, added, adapted: None };
         let slot = self.add_slot(Slot { path: label.path.clone(), decl: Rc::new(decl) });
         self.frame().labels.push(label.path.clone());
@@ -234,7 +234,9 @@ impl Checker {
             axes.push(Axis { size, tag });
         }
         let shape: Vec<Size> = axes.iter().map(|a| a.size.clone()).collect();
-        if let Some(dynamic) = shape.iter().find(|s| s.known().is_none()) {
+        // The rank of an adapter may be known only as it runs.
+        let rank = self.root().adapter.as_ref().map_or_else(Vec::new, Size::dims);
+        if let Some(dynamic) = shape.iter().find(|s| !s.dims().iter().all(|d| rank.contains(d))) {
             self.dynamic_weight(label, &shape, &dynamic.clone());
             return None;
         }

@@ -19,6 +19,8 @@ pub enum Target {
     },
     /// A training with its defaults.
     Train(Rc<ConfigItem>),
+    /// The model of a training, to be run with adapters of any rank like the training's.
+    Adapted(Rc<ConfigItem>),
 }
 
 impl Target {
@@ -26,14 +28,22 @@ impl Target {
     pub fn in_training(self, on: bool) -> Target {
         match self {
             Target::Model { net, .. } => Target::Model { net, training: on },
-            train @ Target::Train(_) => train,
+            Target::Train(_) | Target::Adapted(_) => self,
+        }
+    }
+
+    /// The model of a training, to be run with adapters; a model is what it is.
+    pub fn adapted(self) -> Target {
+        match self {
+            Target::Train(item) => Target::Adapted(item),
+            Target::Model { .. } | Target::Adapted(_) => self,
         }
     }
 
     fn kind(&self) -> &'static str {
         match self {
             Target::Model { .. } => "model",
-            Target::Train(_) => "train",
+            Target::Train(_) | Target::Adapted(_) => "train",
         }
     }
 }
@@ -53,7 +63,7 @@ pub fn targets(ck: &Checker, module: u16) -> Vec<Target> {
 fn name(target: &Target) -> &str {
     match target {
         Target::Model { net, .. } => &net.ast.name.text,
-        Target::Train(item) => &item.ast.name.text,
+        Target::Train(item) | Target::Adapted(item) => &item.ast.name.text,
     }
 }
 

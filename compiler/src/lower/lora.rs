@@ -8,11 +8,12 @@ use super::schema::{self, Owner};
 use super::select;
 use super::stored::Stored;
 use crate::check::{
-    Adapter, Checker, Ctor, Given, Init, NetItem, Num, NumVal, Scope, Slot, SlotKind, Val, label_of, near_glob,
+    Adapter, Checker, Ctor, EntryFn, Given, Init, NetItem, Num, NumVal, Scope, Slot, SlotKind, Val, label_of, near_glob,
 };
 use crate::program::WeightId;
 use dlc_grammar::ast::{Entry, Expr, ExprKind, NetKind, Rule, Str};
 use dlc_grammar::{Diagnostic, Span};
+use dlc_plan::Size;
 use dlc_plan::recipe::{self, Finish};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -48,14 +49,27 @@ struct Aim {
 /// What an adapter is made with.
 #[derive(Clone)]
 struct Settings {
-    product: Rc<Ctor>,
-    table: Option<Rc<Ctor>>,
+    blocks: Blocks<NetItem>,
+    /// The same with rank, scale and dropout.
+    made: Blocks<Ctor>,
     rank: u64,
     rank_span: Span,
     scale: f64,
     dropout: f64,
     layers: Option<Vec<u64>>,
     inits: Vec<(Str, Rc<Init>)>,
+}
+
+/// What adapts products and, if anything does, tables.
+struct Blocks<T> {
+    product: Rc<T>,
+    table: Option<Rc<T>>,
+}
+
+impl<T> Clone for Blocks<T> {
+    fn clone(&self) -> Blocks<T> {
+        Blocks { product: self.product.clone(), table: self.table.clone() }
+    }
 }
 
 /// The item that `lora = Adapter(..)` names.
@@ -194,27 +208,32 @@ impl Base<'_> {
             ck.report(Diagnostic::error("E0507", span, format!("`dropout` is from 0 up to 1, got {dropout}")));
             return None;
         }
-        let (product, table) = blocks(ck, own.value("adapter").or(self.adapter), sc, self.owner.span)?;
-        let config = |ck: &mut Checker, net: &Rc<NetItem>| {
-            let value = |name: &str, n: NumVal| Given {
-                name: Some((name.into(), self.owner.span)),
-                val: Val::Num(Num::plain(n)),
-                span: self.owner.span,
-            };
+        let blocks = blocks(ck, own.value("adapter").or(self.adapter), sc, self.owner.span)?;
+        let made = blocks.with(ck, &Size::from(rank as i64), scale, dropout, self.owner.span)?;
+        let inits = inits(ck, self.init, &inner)?;
+        Some(Settings { blocks, made, rank, rank_span: rank_expr.span, scale, dropout, layers, inits })
+    }
+}
+
+impl Blocks<NetItem> {
+    /// The blocks with their settings.
+    fn with(&self, ck: &mut Checker, rank: &Size, scale: f64, dropout: f64, span: Span) -> Option<Blocks<Ctor>> {
+        let value =
+            |name: &str, n: NumVal| Given { name: Some((name.into(), span)), val: Val::Num(Num::plain(n)), span };
+        let mut config = |net: &Rc<NetItem>| {
             let all = [
-                value("rank", NumVal::Int(rank as i64)),
+                value("rank", Num::size(rank)),
                 value("scale", NumVal::Float(scale)),
                 value("p", NumVal::Float(dropout)),
             ];
-            ck.configured(net, all.into(), self.owner.span)
+            ck.configured(net, all.into(), span)
         };
-        let product = config(ck, &product)?;
-        let table = match table {
-            Some(table) => Some(config(ck, &table)?),
+        let product = config(&self.product)?;
+        let table = match &self.table {
+            Some(table) => Some(config(table)?),
             None => None,
         };
-        let inits = inits(ck, self.init, &inner)?;
-        Some(Settings { product, table, rank, rank_span: rank_expr.span, scale, dropout, layers, inits })
+        Some(Blocks { product, table })
     }
 }
 
@@ -249,7 +268,7 @@ fn layers(ck: &mut Checker, e: &Expr, sc: &Scope) -> Option<Vec<u64>> {
 }
 
 /// The blocks that adapt products and tables: those of the name that `adapter` gives.
-fn blocks(ck: &mut Checker, e: Option<&Expr>, sc: &Scope, span: Span) -> Option<(Rc<NetItem>, Option<Rc<NetItem>>)> {
+fn blocks(ck: &mut Checker, e: Option<&Expr>, sc: &Scope, span: Span) -> Option<Blocks<NetItem>> {
     let module = sc.module_number();
     let named = |ck: &mut Checker, name: &str, span: Span| match ck.global(name, span, module) {
         Some(Val::Net(net)) if net.ast.kind == NetKind::Block => Some(net),
@@ -269,7 +288,7 @@ fn blocks(ck: &mut Checker, e: Option<&Expr>, sc: &Scope, span: Span) -> Option<
         return None;
     };
     let table = named(ck, &format!("{name}{ROWS}"), span);
-    Some((product, table))
+    Some(Blocks { product, table })
 }
 
 /// The block of the prelude that adapts where an item names none.
@@ -295,8 +314,10 @@ struct Hit {
     span: Span,
 }
 
-/// Aims a `lora` item at the weights of a model: from here on the checker adapts them.
-pub fn aim(ck: &mut Checker, lora: &Lora, slots: &[Slot], aliases: &[(Rc<str>, usize, Span)]) -> Option<()> {
+/// Aims a `lora` item at the weights of a model: from here on the checker adapts them. If adapters are to have `any_rank`, it
+/// is a size that is known only as they run, and their scale is 1.
+pub fn aim(ck: &mut Checker, lora: &Lora, plain: &EntryFn, any_rank: bool) -> Option<()> {
+    let EntryFn { slots, aliases, .. } = plain;
     let names: Vec<Vec<String>> = (0..slots.len()).map(|i| names_of(slots, aliases, i)).collect();
     let mut aiming = Aiming { slots, names, hits: BTreeMap::new(), errors: Vec::new() };
     for (n, aim) in lora.aims.iter().enumerate() {
@@ -321,8 +342,7 @@ pub fn aim(ck: &mut Checker, lora: &Lora, slots: &[Slot], aliases: &[(Rc<str>, u
     if bad {
         return None;
     }
-    adapters(ck, lora, slots, &hits);
-    Some(())
+    adapters(ck, lora, plain, &hits, any_rank)
 }
 
 /// Targets meeting weights.
@@ -382,36 +402,53 @@ impl Aiming<'_> {
     }
 }
 
-/// Gives the checker the adapters of the weights that were hit. Those that are made alike are one.
-fn adapters(ck: &mut Checker, lora: &Lora, slots: &[Slot], hits: &BTreeMap<usize, Hit>) {
-    type Alike = (u64, u64, u64, u32, Vec<(String, Span)>);
-    let alike = |s: &Settings| -> Alike {
+/// Gives the checker the adapters of the weights that were hit. Those that are made alike are one; where ranks are sizes, the
+/// weights of a loop's layers share one, since they are one parameter, and all others have their own.
+fn adapters(ck: &mut Checker, lora: &Lora, plain: &EntryFn, hits: &BTreeMap<usize, Hit>, any_rank: bool) -> Option<()> {
+    type Alike = (Option<usize>, u64, u64, u64, u32, Vec<(String, Span)>);
+    let alike = |param: Option<usize>, s: &Settings| -> Alike {
         let inits = s.inits.iter().map(|(name, init)| (name.value.clone(), init.value.span)).collect();
-        (s.rank, s.scale.to_bits(), s.dropout.to_bits(), s.product.net.id, inits)
+        (param, s.rank, s.scale.to_bits(), s.dropout.to_bits(), s.blocks.product.id, inits)
     };
     let mut made: Vec<(Alike, Rc<Adapter>)> = Vec::new();
     for (i, hit) in hits {
         let settings = lora.aims[hit.aim].with.as_ref().expect("an `exclude` hits nothing");
-        let key = alike(settings);
+        let param = if any_rank { plain.params.iter().position(|p| p.slots().contains(i)) } else { None };
+        let key = alike(param, settings);
         let adapter = match made.iter().find(|(known, _)| *known == key) {
             Some((_, adapter)) => adapter.clone(),
             None => {
-                let adapter = Rc::new(Adapter {
-                    number: ck.adapter_number(),
-                    product: settings.product.clone(),
-                    table: settings.table.clone(),
-                    inits: settings.inits.clone(),
-                    rank: Some(settings.rank as i64),
-                    scale: settings.scale,
-                    dropout: settings.dropout,
-                    spans: (settings.rank_span, hit.span),
-                });
+                let path = &plain.slots[*i].path;
+                let adapter = Rc::new(adapter(ck, settings, any_rank.then_some(&**path), hit)?);
                 made.push((key, adapter.clone()));
                 adapter
             }
         };
-        ck.adapters.insert(slots[*i].path.to_string(), adapter);
+        ck.adapters.insert(plain.slots[*i].path.to_string(), adapter);
     }
+    Some(())
+}
+
+/// The adapter with these settings. One of any rank is called after the weight that it was first made for.
+fn adapter(ck: &mut Checker, settings: &Settings, any_rank_of: Option<&str>, hit: &Hit) -> Option<Adapter> {
+    let (rank, made) = match any_rank_of {
+        None => (Size::from(settings.rank as i64), settings.made.clone()),
+        Some(path) => {
+            let rank = ck.dynamic(&format!("{}.rank", label_of(path)));
+            let made = settings.blocks.with(ck, &rank, 1.0, settings.dropout, hit.span)?;
+            (rank, made)
+        }
+    };
+    Some(Adapter {
+        number: ck.adapter_number(),
+        product: made.product,
+        table: made.table,
+        inits: settings.inits.clone(),
+        rank,
+        scale: settings.scale,
+        dropout: settings.dropout,
+        spans: (settings.rank_span, hit.span),
+    })
 }
 
 /// A weight's name and its further ones.
@@ -454,16 +491,16 @@ pub fn check_read(ck: &mut Checker, stored: &Stored) -> Option<()> {
 /// What a training with an adapter says about it.
 pub fn recipe(ck: &Checker, lora: &Lora, stored: &Stored) -> recipe::Lora {
     let mut adapted = Vec::new();
-    for (w, decl) in ck.program.weights.iter().zip(&stored.decls) {
+    let slots = stored.slots(ck);
+    for Slot { path, decl } in &slots {
         let Some(how) = &decl.adapted else { continue };
-        let label = label_of(&w.name);
-        let below = |other: &String| other.strip_prefix(&label).and_then(|rest| rest.strip_prefix('.')).is_some();
-        let params = ck.program.weights.iter().zip(&stored.decls).filter(|(w, d)| d.added && below(&w.name));
+        let label = label_of(path);
+        let below = |other: &Slot| Some(other.path.strip_prefix(&*label)?.strip_prefix('.')?.to_string());
         adapted.push(recipe::Adapted {
-            weight: w.name.clone(),
+            weight: path.to_string(),
             label: label.clone(),
-            params: params.map(|(w, _)| w.name[label.len() + 1..].to_string()).collect(),
-            rank: how.adapter.rank.unwrap_or(0) as u64,
+            params: slots.iter().filter(|s| s.decl.added).filter_map(below).collect(),
+            rank: how.adapter.rank.known().unwrap_or(0) as u64,
             scale: how.adapter.scale,
             dropout: how.adapter.dropout,
             block: how.adapter.product.net.ast.name.text.clone(),

@@ -29,7 +29,7 @@ pub fn entry(
     Entry {
         name: name.into(),
         function,
-        inputs: inputs.into_iter().chain(weights.into_iter().map(Role::Weight)).collect(),
+        inputs: inputs.into_iter().chain(weights).collect(),
         outputs: outputs.chain(stored.updated(f)).collect(),
         guards: f.guards.iter().map(|g| (g.cond.clone(), g.message.clone())).collect(),
     }

@@ -41,13 +41,13 @@ pub use sets::{apply as apply_sets, written as with_sets};
 pub use show::show;
 pub use weights::Rules;
 
-use crate::check::{Checker, Ctor, Decl, Given, ModelFn};
+use crate::check::{Checker, ConfigItem, Ctor, Decl, Given, ModelFn};
 use crate::passes;
 use crate::program::{Program, WeightId};
 use columns::Column;
 use data::{Columns, Data};
 use dlc_grammar::Diagnostic;
-use dlc_plan::recipe::{Encoding, Recipe};
+use dlc_plan::recipe::{Adaptable, Encoding, Recipe};
 use dlc_plan::{Host, recipe as plain};
 use select::Names;
 use share::Shares;
@@ -65,6 +65,8 @@ pub struct Lowered {
     pub model: plain::Model,
     /// The training.
     pub recipe: Option<Recipe>,
+    /// What adapters of any rank it is run with.
+    pub adaptable: Option<Adaptable>,
     /// How weights come from a file, if the spec says so for this model or training.
     pub rules: Option<Rules>,
     /// How each weight's first value is written, in the order of the program's weights.
@@ -77,14 +79,15 @@ pub struct Lowered {
 /// program is given away.
 pub fn lower(ck: &mut Checker, files: &mut dyn Files, target: &Target) -> Option<Lowered> {
     let before = ck.errors();
-    let Made { stored, model, recipe, rules, differing } = make(ck, files, target, true)?;
+    let Made { stored, model, recipe, adaptable, rules, differing } = make(ck, files, target, true)?;
     if ck.errors() > before {
         return None;
     }
     let text = |d: &Rc<Decl>| d.init.as_ref().map_or(String::new(), |i| ck.text(i.value.span).to_string());
     let first_values = stored.decls.iter().map(text).collect();
     let model = recipe::model(&model);
-    Some(Lowered { program: std::mem::take(&mut ck.program), model, recipe, rules, first_values, differing })
+    let program = std::mem::take(&mut ck.program);
+    Some(Lowered { program, model, recipe, adaptable, rules, first_values, differing })
 }
 
 /// What a target has become, besides its program.
@@ -92,6 +95,7 @@ struct Made {
     stored: Stored,
     model: ModelFn,
     recipe: Option<Recipe>,
+    adaptable: Option<Adaptable>,
     rules: Option<Rules>,
     differing: Differing,
 }
@@ -111,7 +115,7 @@ fn make(ck: &mut Checker, files: &mut dyn Files, target: &Target, needs_files: b
             let model = forward(ck, &mut stored, &ctor, *training)?;
             init::entry(ck, &stored, &[]);
             let rules = weights::of_model(ck, net);
-            Some(Made { stored, model, recipe: None, rules, differing: Vec::new() })
+            Some(Made { stored, model, recipe: None, adaptable: None, rules, differing: Vec::new() })
         }
         Target::Train(item) => {
             let reading = item::read(ck, item, Vec::new(), item.ast.name.span)?;
@@ -120,18 +124,49 @@ fn make(ck: &mut Checker, files: &mut dyn Files, target: &Target, needs_files: b
                 ck.report(Diagnostic::error("E0514", span, why));
                 return None;
             }
-            if let Some(lora) = &train.lora {
-                let plain = ck.model(&train.model.0, false)?;
-                lora::aim(ck, lora, &plain.entry.slots, &plain.entry.aliases)?;
-            }
-            let model = forward(ck, &mut stored, &train.model.0, false)?;
-            lora::check_read(ck, &stored)?;
+            let model = adapted(ck, &mut stored, &train, false)?;
             let (recipe, differing) = training(ck, &mut stored, &train, &model)?;
             let rules = recipe.weights.clone().zip(train.weights.as_ref());
             let rules = rules.map(|(rules, it)| Rules { weights: rules, file: weights::file_span(&it.item) });
-            Some(Made { stored, model, recipe: Some(recipe), rules, differing })
+            Some(Made { stored, model, recipe: Some(recipe), adaptable: None, rules, differing })
         }
+        Target::Adapted(item) => with_adapters(ck, files, item),
     }
+}
+
+/// The model of a training as an entry that takes its adapters' weights as inputs, of any rank.
+fn with_adapters(ck: &mut Checker, files: &mut dyn Files, item: &Rc<ConfigItem>) -> Option<Made> {
+    let reading = item::read(ck, item, Vec::new(), item.ast.name.span)?;
+    let train = train::read(ck, files, reading)?;
+    let Some(lora) = &train.lora else {
+        let message = format!("`train {}` has no adapter", item.ast.name.text);
+        let d = Diagnostic::error("E0512", item.ast.name.span, message);
+        ck.report(d.help("`lora = Adapter()` names one"));
+        return None;
+    };
+    let mut stored = Stored::without_adapters();
+    ck.program.operands = train.operands;
+    let model = adapted(ck, &mut stored, &train, true)?;
+    init::entry(ck, &stored, &[]);
+    let names = Names::new(stored::names(ck));
+    let rules = match &train.weights {
+        Some(it) => Some(Rules { weights: weights::read(ck, it, Some(&names))?, file: weights::file_span(&it.item) }),
+        None => None,
+    };
+    let inputs = stored.given().to_vec();
+    let adaptable = Some(Adaptable { lora: lora::recipe(ck, lora, &stored), seed: train.seed, inputs });
+    Some(Made { stored, model, recipe: None, adaptable, rules, differing: Vec::new() })
+}
+
+/// Adds the entry `forward` of a training's model, with its adapter, if it has one.
+fn adapted(ck: &mut Checker, stored: &mut Stored, train: &Train, any_rank: bool) -> Option<ModelFn> {
+    if let Some(lora) = &train.lora {
+        let plain = ck.model(&train.model.0, false)?;
+        lora::aim(ck, lora, &plain.entry, any_rank)?;
+    }
+    let model = forward(ck, stored, &train.model.0, false)?;
+    lora::check_read(ck, stored)?;
+    Some(model)
 }
 
 /// Adds the entry `forward`: the model outside of training, or, if so asked, in it; its states stay as they are.

@@ -290,3 +290,60 @@ fn what_an_adapter_adds_whatever_goes_in_is_merged_into_a_bias() {
         "`Moved` adds something to what `head.weight` gives whatever goes in, and there is no `head.bias` for it";
     assert!(found[0].starts_with("E0515") && found[0].contains(expected), "{found:?}");
 }
+
+fn adaptable(lora: &str) -> Result<Compiled, Vec<String>> {
+    let goal = Goal::Adapted { item: None };
+    compile(&spec(lora, ""), goal, &[], &mut Columns(vec![]), &mut |_, _| {}).map_err(|f| shown(&f))
+}
+
+#[test]
+fn a_model_for_adapters_of_any_rank_takes_them_as_inputs() {
+    let lora = "lora A { rank = 2  dropout = 0.5  target \"**.q_lin\", \"head\"  layers = [0, 1, 2] }";
+    let c = adaptable(&lora.replace(", \"head\"  layers", "  layers")).unwrap_or_else(|m| panic!("{m:?}"));
+    let forward = &c.plan.entries.iter().find(|e| e.name == "forward").expect("it is run").inputs;
+    let shown: Vec<(&str, String)> = forward
+        .iter()
+        .map(|port| {
+            let sizes: Vec<String> =
+                port.shape.iter().map(|s| s.known().map_or("?".into(), |n| n.to_string())).collect();
+            (port.name.as_str(), sizes.join(" "))
+        })
+        .collect();
+    let expected = [("x", "? 8"), ("layer.0.q_lin.lora.A", "3 8 ?"), ("layer.0.q_lin.lora.B", "3 ? 12")];
+    assert_eq!(shown, expected.map(|(name, shape)| (name, shape.to_string())));
+    assert!(c.plan.weights.iter().all(|w| !w.name.contains("lora")), "what adapters add is not stored");
+    assert!(c.recipe.is_none() && !c.plan.weights.iter().any(|w| w.store == Store::Trained));
+    let entry = c.program.entries.iter().find(|e| e.name == "forward").expect("it is run");
+    assert_eq!(loops(&c.program, entry.function), [3], "layers are one loop whatever their rank");
+    let adaptable = c.adaptable.expect("it was asked for");
+    let weights: Vec<&str> = adaptable.inputs[1].weights.iter().map(String::as_str).collect();
+    assert_eq!(weights, ["layer.0.q_lin.lora.B", "layer.1.q_lin.lora.B", "layer.2.q_lin.lora.B"]);
+    assert_eq!(adaptable.lora.adapted.len(), 3);
+}
+
+#[test]
+fn each_weight_outside_of_loops_has_a_rank_of_its_own() {
+    let c = adaptable("lora A { rank = 2  target \"**.q_lin\", \"head\" }").unwrap_or_else(|m| panic!("{m:?}"));
+    let forward = &c.plan.entries.iter().find(|e| e.name == "forward").expect("it is run").inputs;
+    let ranks: Vec<_> = forward.iter().filter(|p| p.name.ends_with(".A")).map(|p| p.shape.last()).collect();
+    assert!(ranks.len() == 2 && ranks[0] != ranks[1]);
+    let again: Vec<_> =
+        forward.iter().filter(|p| p.name.ends_with(".B")).map(|p| p.shape.iter().rev().nth(1)).collect();
+    assert_eq!(again, ranks);
+}
+
+#[test]
+fn nothing_but_a_rank_of_an_adapter_is_known_only_as_it_runs() {
+    let block = "block Long(rank, scale, p)(x: [N, I], y: [N, O], w: [I, O]) -> [N, O] {
+      A: param [N, rank] = zeros
+      return y + sum(A)
+    }
+    lora A { rank = 2  adapter = Long  target \"head\" }";
+    let found = adaptable(block).expect_err("it has a weight of a dynamic size");
+    assert!(found.iter().any(|m| m.contains("E0204") && m.contains("and B is known only at run time")), "{found:?}");
+    let plain = spec("lora A { rank = 2  target \"head\" }", "").replace("lora = A()", "");
+    let goal = Goal::Adapted { item: None };
+    let done = compile(&plain, goal, &[], &mut Columns(vec![]), &mut |_, _| {});
+    let found = shown(&done.expect_err("nothing is adapted"));
+    assert!(found.iter().any(|m| m.contains("`train t` has no adapter")), "{found:?}");
+}
