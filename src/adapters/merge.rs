@@ -123,7 +123,7 @@ pub fn save_plain(machine: &dyn Machine, lora: &Lora, path: &std::path::Path, ab
     crate::machine::save_some(machine, path, about, &|name| !own.contains(name))
 }
 
-fn values(machine: &dyn Machine, names: impl Iterator<Item = String>) -> Result<Named> {
+pub(super) fn values(machine: &dyn Machine, names: impl Iterator<Item = String>) -> Result<Named> {
     names.map(|name| Ok((name.clone(), machine.weight(&name)?))).collect()
 }
 

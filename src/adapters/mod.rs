@@ -5,12 +5,13 @@
 //! - [`config`]: what PEFT's `adapter_config.json` says, held against a spec; [`keys`] has what is done about each of its keys,
 //!   [`patterns`] which modules its patterns match;
 //! - [`item`]: the `lora` item for an adapter that is there;
-//! - [`mod@merge`]: merging, and taking it back;
+//! - [`mod@merge`]: merging, and taking it back; [`kept`]: taking it back from files;
 //! - [`several`]: several adapters on one base.
 
 pub mod config;
 pub mod exchange;
 pub mod item;
+pub mod kept;
 pub mod keys;
 pub mod merge;
 pub mod patterns;

@@ -56,8 +56,15 @@ pub fn run() -> Command {
     Command::new("run")
         .about("Run a model on tensors")
         .arg(spec())
-        .arg(text("MODEL", "The model, where the spec has several"))
+        .arg(text("MODEL", "The model, where the spec has several; with --adapter, the training that has an adapter"))
         .arg(weights())
+        .arg(
+            adapter(
+                "An adapter to run it with, of any rank: a folder that PEFT or dlc has written; several are summed",
+            )
+            .action(ArgAction::Append)
+            .conflicts_with("training"),
+        )
         .arg(tensors("in", "The inputs, under the names that the model gives them"))
         .arg(tensors("out", "Where the outputs go, under the names that the model gives them"))
         .arg(
@@ -95,16 +102,25 @@ pub fn merge() -> Command {
         .after_help("On rows of the training's data, where that is there, the outputs before and after are compared.")
         .arg(spec())
         .arg(text("TRAIN", "The training with the adapter, where the spec has several"))
-        .arg(
-            path("adapter", "The adapter: a folder that PEFT or dlc has written, or the file in it")
-                .long("adapter")
-                .value_name("FOLDER")
-                .required(true),
-        )
+        .arg(adapter("The adapter: a folder that PEFT or dlc has written, or the file in it").required(true))
         .arg(path("out", "The safetensors file to write").long("out").value_name("FILE").required(true))
+        .arg(
+            path("keep", "Also write what merging changes, as it was, for `dlc unmerge`")
+                .long("keep")
+                .value_name("FILE"),
+        )
         .arg(weights())
         .arg(set())
         .arg(threads())
+}
+
+/// The base again.
+pub fn unmerge() -> Command {
+    Command::new("unmerge")
+        .about("Take a merge back: the base as it was, bit by bit")
+        .arg(path("MERGED", "The merged model, as `dlc merge` has written it").required(true))
+        .arg(path("kept", "What `dlc merge --keep` has written").long("kept").value_name("FILE").required(true))
+        .arg(path("out", "The safetensors file to write").long("out").value_name("FILE").required(true))
 }
 
 /// Weights in another format.
@@ -161,6 +177,10 @@ fn weights() -> Arg {
     path("weights", "The model's weights, in any format that `dlc convert` reads [default: the spec's own]")
         .long("weights")
         .value_name("FILE")
+}
+
+fn adapter(help: &'static str) -> Arg {
+    path("adapter", help).long("adapter").value_name("FOLDER")
 }
 
 fn tensors(name: &'static str, help: &'static str) -> Arg {

@@ -3,8 +3,7 @@
 use super::args::{start_threads, text_of};
 use super::fail::Outcome;
 use super::run::{Given, run};
-use super::spec::Source;
-use super::weights::Said;
+use super::spec::{Source, Training};
 use crate::jit::network;
 use clap::ArgMatches;
 use dlc_compiler::pipeline::Goal;
@@ -14,11 +13,9 @@ use dlc_plan::HostState;
 pub fn main(args: &ArgMatches, json: bool) -> Outcome {
     start_threads(args);
     let source = Source::open(args)?;
-    let compiled = source.compile(Goal::Train { item: text_of(args, "TRAIN") }, json)?;
-    let said = Said::of(&compiled);
-    let recipe = compiled.recipe.expect("a training has a recipe");
+    let Training { said, plan, recipe, .. } = source.training(Goal::Train { item: text_of(args, "TRAIN") }, json)?;
     let seed = args.get_one::<u64>("seed").copied().unwrap_or(recipe.seed);
     let state = HostState { seed, ..HostState::default() };
-    let mut net = network(compiled.plan, None, seed)?;
+    let mut net = network(plan, None, seed)?;
     run(net.engine_mut(), "grad", &state, &said, &Given::of(args, &source))
 }

@@ -2,9 +2,8 @@
 
 use super::args::{required_path, start_threads, text_of};
 use super::fail::{Outcome, print};
-use super::spec::Source;
+use super::spec::{Source, Training};
 use super::train::{PROBES, merged};
-use super::weights::Said;
 use crate::adapters;
 use crate::error::{Error, Result, code};
 use crate::jit::network;
@@ -20,16 +19,17 @@ use std::path::{Path, PathBuf};
 pub fn main(args: &ArgMatches, json: bool) -> Outcome {
     start_threads(args);
     let source = Source::open(args)?;
-    let compiled = source.compile(Goal::Steps { item: text_of(args, "TRAIN") }, json)?;
-    let said = Said::of(&compiled);
-    let recipe = compiled.recipe.expect("a training has a recipe");
+    let goal = Goal::Steps { item: text_of(args, "TRAIN") };
+    let Training { said, plan, recipe, .. } = source.training(goal, json)?;
     let Some(lora) = recipe.lora.clone() else {
         let error = Error::spec(code::CANNOT_RUN, format!("`train {}` has no adapter", recipe.name));
         return Err(error.help("`lora = Adapter()` names one").into());
     };
-    let mut net = network(compiled.plan, None, recipe.seed)?;
+    let mut net = network(plan, None, recipe.seed)?;
     let machine = net.engine_mut();
     base(machine, &recipe, &lora, args.get_one("weights"), &source.folder()).map_err(|error| said.place(error))?;
+    let keep = args.get_one::<PathBuf>("keep");
+    let was = keep.map(|_| adapters::kept::plain(machine, &lora)).transpose()?;
     let notes = adapters::load(machine, &lora, required_path(args, "adapter"))?;
     notes.iter().for_each(|note| eprintln!("note: {note}"));
     // Whoever merges need not have the data: without it, nothing is compared.
@@ -39,6 +39,9 @@ pub fn main(args: &ArgMatches, json: bool) -> Outcome {
     let change = adapters::compare(&before, &look(machine));
     let out = required_path(args, "out");
     adapters::merge::save_plain(machine, &lora, out, &[])?;
+    if let Some((path, was)) = keep.zip(was) {
+        adapters::kept::keep(machine, &was, path)?;
+    }
     print(&format!("{}written to {}\n", merged(&lora, change), out.display()))
 }
 

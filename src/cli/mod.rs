@@ -18,6 +18,7 @@ mod weights;
 mod convert;
 mod merge;
 mod table;
+mod unmerge;
 
 mod doc;
 mod fmt;
@@ -31,7 +32,7 @@ use std::process::ExitCode;
 type Row = (fn() -> Command, fn(&ArgMatches, bool) -> Outcome);
 
 /// Every command, in the order in which help shows them.
-const COMMANDS: [Row; 10] = [
+const COMMANDS: [Row; 11] = [
     (args::new, new::main),
     (args::check, check::main),
     (args::compile, compile::main),
@@ -39,6 +40,7 @@ const COMMANDS: [Row; 10] = [
     (args::run, run::main),
     (args::grad, grad::main),
     (args::merge, merge::main),
+    (args::unmerge, unmerge::main),
     (args::convert, convert::main),
     (args::doc, doc::main),
     (args::fmt, fmt::main),

@@ -2,15 +2,19 @@
 
 use super::args::{required_path, sets};
 use super::fail::{Fail, tell};
+use super::weights::Said;
 use crate::error::{Error, Kind, code};
 use crate::jit::{Beside, folder_of};
 use clap::ArgMatches;
 use dlc_compiler::lower::{apply_sets, with_sets};
 use dlc_compiler::pipeline::{self, Compiled, Findings, Goal, Request, Stage};
+use dlc_compiler::program::Program;
 use dlc_grammar::parse::parse;
 use dlc_grammar::print::{format, print_spec};
 use dlc_grammar::tree::tree;
 use dlc_grammar::{Diagnostic, Sources, ast, nearest};
+use dlc_plan::Plan;
+use dlc_plan::recipe::Recipe;
 use std::path::{Path, PathBuf};
 
 /// A model or a training of a spec.
@@ -32,6 +36,18 @@ impl Item {
             false => Goal::Run { model: Some(&self.name), training: false },
         }
     }
+}
+
+/// A training that has been compiled.
+pub struct Training {
+    /// What its spec says of weights.
+    pub said: Said,
+    /// What the interpreter runs.
+    pub program: Program,
+    /// What engines run.
+    pub plan: Plan,
+    /// How it goes on.
+    pub recipe: Recipe,
 }
 
 /// A spec, and what is set in it.
@@ -140,6 +156,14 @@ impl Source {
             (None, Err(fail)) => Err(fail),
             (None, Ok(_)) => Err(Error::run(code::CANNOT_RUN, format!("the stage {wanted:?} was not reached")).into()),
         }
+    }
+
+    /// Compiles a training; warnings are told.
+    pub fn training(&self, goal: Goal, json: bool) -> Result<Training, Fail> {
+        let compiled = self.compile(goal, json)?;
+        let said = Said::of(&compiled);
+        let Compiled { program, plan, recipe, .. } = compiled;
+        Ok(Training { said, program, plan, recipe: recipe.expect("a training has a recipe") })
     }
 
     fn watched(&self, goal: Goal, watch: &mut pipeline::Watch) -> Result<Compiled, Fail> {

@@ -3,8 +3,7 @@
 use super::args::{start_threads, text_of};
 use super::fail::{Fail, Outcome, print};
 use super::progress::{Show, catch_interrupts, short};
-use super::spec::Source;
-use super::weights::Said;
+use super::spec::{Source, Training};
 use crate::adapters;
 use crate::error::Result;
 use crate::files::{make_folder, write_whole};
@@ -21,9 +20,8 @@ use std::path::{Path, PathBuf};
 pub fn main(args: &ArgMatches, json: bool) -> Outcome {
     start_threads(args);
     let source = Source::open(args)?;
-    let compiled = source.compile(Goal::Steps { item: text_of(args, "TRAIN") }, json)?;
-    let said = Said::of(&compiled);
-    let recipe = compiled.recipe.expect("a training has a recipe");
+    let goal = Goal::Steps { item: text_of(args, "TRAIN") };
+    let Training { said, program, plan, recipe } = source.training(goal, json)?;
     let out = args.get_one::<PathBuf>("out").cloned().unwrap_or_else(|| Path::new("runs").join(&recipe.name));
     // What cannot be written is better known before the training than after it.
     make_folder(&out)?;
@@ -32,9 +30,9 @@ pub fn main(args: &ArgMatches, json: bool) -> Outcome {
         Length::Epochs(epochs) => Some(epochs),
         Length::Steps(_) => None,
     };
-    let mut show = Show::new(epochs, out.join("metrics.jsonl"), compiled.program);
+    let mut show = Show::new(epochs, out.join("metrics.jsonl"), program);
     catch_interrupts();
-    let mut net = network(compiled.plan, None, recipe.seed)?;
+    let mut net = network(plan, None, recipe.seed)?;
     let done = train(net.engine_mut(), &recipe, &source.folder(), &mut show);
     show.finish()?;
     let done = done.map_err(|error| said.place(error))?;

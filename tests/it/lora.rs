@@ -4,13 +4,13 @@
 use crate::numbers::{hash, numbers, weight};
 use crate::scratch::Scratch;
 use dlc::adapters::{self, Kept};
-use dlc::jit::{Beside, adaptable as adaptable_network, network};
+use dlc::jit::{Beside, network};
 use dlc::machine::{Machine, Named};
 use dlc::weights::file::TensorFile;
 use dlc::{Network, Tensor};
 use dlc_compiler::pipeline::{Compiled, Goal, Request, compile};
 use dlc_plan::plan::Port;
-use dlc_plan::recipe::{Adapted, Lora};
+use dlc_plan::recipe::Lora;
 use std::path::{Path, PathBuf};
 
 pub fn root() -> PathBuf {
@@ -27,7 +27,7 @@ pub fn training(path: &Path, item: &str, sets: &[(&str, &str)]) -> Compiled {
     compiled(path, &sets, Goal::Train { item: Some(item) })
 }
 
-fn compiled(path: &Path, sets: &[(String, String)], goal: Goal) -> Compiled {
+pub fn compiled(path: &Path, sets: &[(String, String)], goal: Goal) -> Compiled {
     let text = std::fs::read_to_string(path).expect("the spec is there");
     let request = Request { name: &path.display().to_string(), text: &text, sets, goal };
     compile(&request, &mut Beside::new(path), &mut |_, _| {}).unwrap_or_else(|f| panic!("{:?}", f.diagnostics))
@@ -345,187 +345,4 @@ fn a_network_attaches_an_adapter_trains_it_merges_it_and_takes_that_back() {
     net.unmerge().expect("it was merged");
     assert!(all_weights(&net) == all && run(&mut net, "forward") != before);
     assert!(net.unmerge().is_err(), "there is nothing more to take back");
-}
-
-/// A twin that takes adapters of any rank, with the weights that it has in `lora.py`.
-fn adaptable_twin(name: &str) -> (Network, Lora) {
-    let c = compiled(&root().join("tests/specs/lora.dl"), &[], Goal::Adapted { item: Some(name) });
-    let adaptable = c.adaptable.expect("it has an adapter");
-    let lora = adaptable.lora.clone();
-    let mut net = adaptable_network(c.plan, adaptable).expect("there is machine code");
-    fill(&mut net);
-    (net, lora)
-}
-
-/// An adapter that is made up: what it is in a file, and what it adds to weights.
-struct MadeUp {
-    read: adapters::Adapter,
-    /// For each weight, what it adds to it.
-    adds: Vec<(String, Vec<f64>)>,
-}
-
-/// An adapter with a rank for each weight, 0 to leave it out, as PEFT writes it.
-fn made_up(net: &Network, lora: &Lora, seed: &str, scale: f64, rank: &dyn Fn(&Adapted) -> usize) -> MadeUp {
-    let mut tensors: Vec<(String, Tensor)> = Vec::new();
-    let (mut adds, mut ranks) = (Vec::new(), serde_json::Map::new());
-    for adapted in lora.adapted.iter().filter(|adapted| rank(adapted) > 0) {
-        let shape = net.engine().weight(&adapted.weight).expect("it is a weight").shape().to_vec();
-        let [rows, columns] = shape[..] else { panic!("{} is a matrix", adapted.weight) };
-        let (first, r) = (adapted.inner_first, rank(adapted));
-        let (inner, outer) = if first { (rows, columns) } else { (columns, rows) };
-        let parts = [lora.prefix.as_str(), adapted.label.strip_suffix(".lora").expect("it is below a module")];
-        let module = parts.iter().filter(|p| !p.is_empty()).copied().collect::<Vec<_>>().join(".");
-        let ends =
-            if adapted.table { ["lora_embedding_A", "lora_embedding_B"] } else { ["lora_A.weight", "lora_B.weight"] };
-        let [a, b] = ends.map(|end| format!("base_model.model.{module}.{end}"));
-        let small = |name: &str, shape: [usize; 2]| {
-            let numbers = weight(&format!("{seed}.{name}"), &shape).to_f32_vec().iter().map(|x| x * 0.5).collect();
-            Tensor::from_f32(shape.to_vec(), numbers).expect("as many")
-        };
-        tensors.extend([(a.clone(), small(&a, [r, inner])), (b.clone(), small(&b, [outer, r]))]);
-        let [a, b] = [0, 1].map(|i| tensors[tensors.len() - 2 + i].1.to_f32_vec());
-        let at =
-            |i: usize, o: usize| (0..r).map(|k| f64::from(a[k * inner + i]) * f64::from(b[o * r + k])).sum::<f64>();
-        let cell = |n: usize| if first { at(n / columns, n % columns) } else { at(n % columns, n / columns) };
-        adds.push((adapted.weight.clone(), (0..rows * columns).map(|n| scale * cell(n)).collect()));
-        ranks.insert(format!("^{}", module.replace('.', "\\.")), r.into());
-    }
-    let scratch = Scratch::new();
-    let alphas: serde_json::Map<_, _> =
-        ranks.iter().map(|(k, r)| (k.clone(), (scale * r.as_f64().expect("a number")).into())).collect();
-    let config = serde_json::json!({ "peft_type": "LORA", "rank_pattern": ranks, "alpha_pattern": alphas });
-    scratch.file("adapter_config.json", config.to_string().into_bytes());
-    let named: Vec<(&str, &Tensor)> = tensors.iter().map(|(n, t)| (n.as_str(), t)).collect();
-    dlc::weights::save(&scratch.path("adapter_model.safetensors"), &named, &Default::default()).expect("it is written");
-    MadeUp { read: adapters::Adapter::open(lora, &scratch.0).unwrap_or_else(|e| panic!("{e}")), adds }
-}
-
-/// What a network gives with a sum of adapters, and what it gives with what these add in its weights.
-fn both_ways(net: &mut Network, sum: &[(&MadeUp, f64)]) -> (Tensor, Tensor) {
-    let terms: Vec<_> = sum.iter().map(|(made, share)| (&made.read, *share)).collect();
-    net.activate(&terms).expect("they fit");
-    let active = of(&run(net, "forward"), "logits").clone();
-    net.activate(&[]).expect("there is always none");
-    let names: Vec<String> = net.engine().plan().weights.iter().map(|w| w.name.clone()).collect();
-    let before = all_weights(net);
-    for (name, old) in names.iter().zip(&before) {
-        let mut numbers: Vec<f64> = old.to_f32_vec().iter().map(|x| f64::from(*x)).collect();
-        for (made, share) in sum {
-            for (_, adds) in made.adds.iter().filter(|(weight, _)| weight == name) {
-                numbers.iter_mut().zip(adds).for_each(|(x, y)| *x += share * y);
-            }
-        }
-        let numbers = numbers.into_iter().map(|x| x as f32).collect();
-        let merged = Tensor::from_f32(old.shape().to_vec(), numbers).expect("as many");
-        net.engine_mut().set_weight(name, &merged).expect("it is a weight");
-    }
-    let merged = of(&run(net, "forward"), "logits").clone();
-    for (name, old) in names.iter().zip(&before) {
-        net.engine_mut().set_weight(name, old).expect("it is a weight");
-    }
-    (active, merged)
-}
-
-#[test]
-fn adapters_of_any_rank_are_switched_and_summed_without_compiling() {
-    // Weights that are [in, out] and others, and a table.
-    for name in ["gpt2", "llama2", "table"] {
-        let (mut net, lora) = adaptable_twin(name);
-        let compiled = dlc_compiler::back::clif::compilations();
-        let base = of(&run(&mut net, "forward"), "logits").clone();
-        let one = made_up(&net, &lora, "one", 0.5, &|_| 1);
-        let four = made_up(&net, &lora, "four", 2.0, &|_| 4);
-        let seven = made_up(&net, &lora, "seven", 1.0, &|_| 7);
-        // A rank for each layer of a loop, and none for what is in the first.
-        let uneven =
-            made_up(&net, &lora, "uneven", 1.0, &|a| if a.label.contains(".0.") { 0 } else { 3 + a.label.len() % 2 });
-        let sums: [&[(&MadeUp, f64)]; 8] = [
-            &[(&one, 1.0)],
-            &[(&four, 1.0)],
-            &[(&seven, 1.0)],
-            &[(&four, 1.0), (&seven, 1.0)],
-            &[(&seven, 0.25), (&one, -1.5), (&four, 0.5)],
-            &[(&uneven, 1.0)],
-            &[(&uneven, 1.0), (&one, 1.0)],
-            &[(&four, 0.5), (&four, 0.5)],
-        ];
-        let mut seen: Vec<Tensor> = Vec::new();
-        for (i, sum) in sums.iter().enumerate() {
-            let (active, merged) = both_ways(&mut net, sum);
-            let off = apart(&active, &merged);
-            assert!(off <= 1e-5, "{name}: sum {i} is {off:e} off what its merged weights give");
-            assert!(apart(&active, &base) > 1e-2, "{name}: sum {i} adds something");
-            seen.push(active);
-        }
-        assert!(apart(&seen[7], &seen[1]) <= 1e-5, "{name}: half of it twice is the whole");
-        net.activate(&[]).expect("there is always none");
-        assert!(of(&run(&mut net, "forward"), "logits") == &base, "{name}: without any the base is as it was");
-        assert_eq!(dlc_compiler::back::clif::compilations(), compiled, "{name}: switching compiles nothing");
-    }
-}
-
-#[test]
-fn adapters_that_peft_has_trained_run_on_a_base_of_any_rank() {
-    // One of these has a head of its own and biases beside it.
-    for name in ["gpt2", "bert", "distilbert", "table", "llama2"] {
-        let (mut net, lora) = adaptable_twin(name);
-        let file = TensorFile::open(&golden_folder(name).join("golden.safetensors")).expect("it is committed");
-        let expected = file.read("logits").expect("it is there").expect("it is sound");
-        let all = all_weights(&net);
-        let base = of(&run(&mut net, "forward"), "logits").clone();
-        let theirs =
-            adapters::Adapter::open(&lora, &golden_folder(name).join("peft")).unwrap_or_else(|e| panic!("{e}"));
-        net.activate(&[(&theirs, 1.0)]).expect("it fits");
-        let off = apart(of(&run(&mut net, "forward"), "logits"), &expected);
-        assert!(off <= 1e-5, "{name}: logits are {off:e} off");
-        net.activate(&[]).expect("there is always none");
-        assert!(all_weights(&net) == all && of(&run(&mut net, "forward"), "logits") == &base, "{name}");
-    }
-}
-
-#[test]
-fn adapters_that_have_no_place_in_a_sum_are_told() {
-    let (mut net, lora) = adaptable_twin("bert");
-    let theirs = adapters::Adapter::open(&lora, &golden_folder("bert").join("peft")).expect("it fits");
-    let all = all_weights(&net);
-    net.activate(&[(&theirs, 0.5), (&theirs, 0.5)]).expect("what is beside them is the same");
-    net.activate(&[]).expect("there is always none");
-    // Another head beside it.
-    let scratch = Scratch::new();
-    let from = golden_folder("bert").join("peft");
-    let file = TensorFile::open(&from.join("adapter_model.safetensors")).expect("it is committed");
-    let read = |name: &str| file.read(name).expect("it is there").expect("it is sound");
-    let tensors: Vec<(&str, Tensor)> = file
-        .names()
-        .map(|n| {
-            (
-                n,
-                if n.contains("lora_") {
-                    read(n)
-                } else {
-                    Tensor::zeros(dlc::DType::F32, read(n).shape()).expect("small")
-                },
-            )
-        })
-        .collect();
-    let named: Vec<(&str, &Tensor)> = tensors.iter().map(|(n, t)| (*n, t)).collect();
-    dlc::weights::save(&scratch.path("adapter_model.safetensors"), &named, &Default::default()).expect("it is written");
-    std::fs::copy(from.join("adapter_config.json"), scratch.path("adapter_config.json")).expect("it is committed");
-    let other = adapters::Adapter::open(&lora, &scratch.0).expect("it fits");
-    let error = net.activate(&[(&theirs, 1.0), (&other, 1.0)]).expect_err("there is one head").to_string();
-    assert!(error.contains("each have a `") && error.contains("one at a time"), "{error}");
-    assert!(all_weights(&net) == all, "what is refused changes nothing");
-    // Another base.
-    let error = adapters::Adapter::open(&lora, &golden_folder("llama2").join("peft")).expect_err("of another base");
-    assert!(error.message.contains("it is for another base"), "{error}");
-    // A weight of its own for each output.
-    let (_, weighted) = adaptable_twin("dora");
-    let error = adapters::Adapter::open(&weighted, &golden_folder("dora").join("peft")).expect_err("it is no product");
-    assert!(
-        error.to_string().contains("no product of A and B alone") && error.to_string().contains("dlc merge"),
-        "{error}"
-    );
-    // A training's own machine has one rank.
-    let (mut fixed, _) = twin("bert");
-    assert!(fixed.activate(&[(&theirs, 1.0)]).expect_err("it is fixed").to_string().contains("load_adapter"));
 }

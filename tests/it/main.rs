@@ -1,5 +1,6 @@
 //! The tests of the package `dlc`: data and weights files, training, and the command line through its binary.
 
+mod adapters;
 mod archive;
 mod assets;
 mod cli;
