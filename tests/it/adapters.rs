@@ -344,3 +344,36 @@ fn a_merge_on_the_command_line_is_taken_back_bit_by_bit() {
     }
     assert!(read("back.safetensors") == before, "what is refused writes nothing");
 }
+
+const DROPS: &str = "model Net(p = 0.5)(x: [B, 8]) -> y: [B, 1] {
+  repeat 2 as i { x = x -> layer.{i}: Linear(8) -> tanh -> dropout(p) }
+  return x -> head: Linear(1) -> dropout(p)
+}
+lora Thin(drop = 0.5) { rank = 2  dropout = drop  target \"layer.*\", \"head\" }
+train plain { model = Net()  loss = mean(y ^ 2)  optimizer = SGD(lr = 0.1)  max_steps = 2 }
+train tuned { model = Net()  lora = Thin()  loss = mean(y ^ 2)  optimizer = SGD(lr = 0.1)  max_steps = 2 }
+";
+
+#[test]
+fn layers_with_adapters_draw_random_numbers_as_without_them() {
+    let dir = Scratch::new();
+    dir.file("drops.dl", DROPS);
+    let rows = weight("rows", &[16, 8]);
+    // The loss in training, where adapters add nothing because their B are 0, or something.
+    let loss = |item: &str, drop: &str, seed: u64, adds: bool| {
+        let sets = [("Thin.drop".to_string(), drop.to_string())];
+        let c = compiled(&dir.path("drops.dl"), &sets, Goal::Train { item: Some(item) });
+        let mut net = dlc::jit::network(c.plan, c.recipe, seed).expect("there is machine code");
+        fill(&mut net);
+        for w in net.engine().plan().weights.clone().iter().filter(|w| w.name.ends_with("lora.B") && !adds) {
+            let zeros = Tensor::zeros(dlc::DType::F32, &w.shape).expect("small");
+            net.engine_mut().set_weight(&w.name, &zeros).expect("it is a weight");
+        }
+        of(&net.run("grad", &[("x", &rows)]).expect("it runs"), "loss").to_f32_vec()[0]
+    };
+    let near = |a: f32, b: f32| (a - b).abs() <= 1e-6 * a.abs();
+    let plain = loss("plain", "0.5", 1, false);
+    assert!(near(plain, loss("tuned", "0.5", 1, false)) && near(plain, loss("tuned", "0", 1, false)));
+    assert!(!near(plain, loss("plain", "0.5", 2, false)), "it draws");
+    assert!(!near(loss("tuned", "0.5", 1, true), loss("tuned", "0", 1, true)), "adapters draw as well");
+}

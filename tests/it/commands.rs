@@ -132,6 +132,31 @@ fn train_writes_weights_metrics_and_the_spec() {
     assert_eq!(Scratch::names_in(&dir.path("out/a")), ["metrics.jsonl", "model.safetensors", "resolved.dl"]);
 }
 
+/// What is held out is run through the model as it is outside of training: there, too, a default stands for what is no column.
+#[test]
+fn an_input_with_a_default_need_not_be_a_column() {
+    let dir = folder();
+    let with = |input: &str, used: &str| {
+        let text = SPEC.replace("(x: [B, 1]) ->", &format!("(x: [B, 1]{input}) ->"));
+        text.replace("h = x -> fc1", &format!("h = (x + {used}) -> fc1"))
+    };
+    dir.file("default.dl", with(", shift: [B, 1] = 0.5", "shift"));
+    dir.file("number.dl", with("", "0.5"));
+    dir.file(
+        "column.dl",
+        with(", shift: [B, 1] = 0.5", "shift").replace("label = i64", "shift = 3 * stack[1](x)\n    label = i64"),
+    );
+    let trained = |name: &str| {
+        let done = fine(dlc(&dir.path(""), &["train", &format!("{name}.dl"), "--out", name]));
+        let held: Vec<String> = done.out.lines().filter(|l| l.contains("accuracy")).map(str::to_string).collect();
+        assert_eq!(held.len(), 5, "{}", done.out);
+        numbers(&dir.path(format!("{name}/model.safetensors")), "fc1.weight")
+    };
+    let default = trained("default");
+    assert_eq!(default, trained("number"));
+    assert!(default != trained("column"), "a column of that name is taken");
+}
+
 #[test]
 fn the_same_training_gives_the_same_bits_on_any_number_of_threads() {
     let dir = folder();

@@ -21,6 +21,7 @@ mod eval;
 mod frame;
 mod index;
 mod init;
+mod joined;
 mod key;
 mod lanes;
 mod load;

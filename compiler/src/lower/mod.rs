@@ -3,7 +3,7 @@
 //!
 //! - [`item`], [`schema`]: what all configuration items have in common; [`train`], [`data`], [`weights`] read one kind each;
 //! - [`stored`], [`select`], [`groups`]: weights, the globs that choose them, and what differs between them;
-//! - [`columns`], [`loss`], [`share`], [`update`], [`each`], [`init`]: the entries;
+//! - [`columns`], [`defaults`], [`loss`], [`share`], [`update`], [`each`], [`init`]: the entries;
 //! - [`recipe`]: what a training needs besides its program.
 
 mod item;
@@ -21,6 +21,7 @@ mod select;
 mod stored;
 
 mod columns;
+mod defaults;
 mod each;
 mod init;
 mod loss;
@@ -124,8 +125,8 @@ fn make(ck: &mut Checker, files: &mut dyn Files, target: &Target, needs_files: b
                 ck.report(Diagnostic::error("E0514", span, why));
                 return None;
             }
-            let model = adapted(ck, &mut stored, &train, false)?;
-            let (recipe, differing) = training(ck, &mut stored, &train, &model)?;
+            let mut model = adapted(ck, &mut stored, &train, false)?;
+            let (recipe, differing) = training(ck, &mut stored, &train, &mut model)?;
             let rules = recipe.weights.clone().zip(train.weights.as_ref());
             let rules = rules.map(|(rules, it)| Rules { weights: rules, file: weights::file_span(&it.item) });
             Some(Made { stored, model, recipe: Some(recipe), adaptable: None, rules, differing })
@@ -190,11 +191,14 @@ fn forward(ck: &mut Checker, stored: &mut Stored, ctor: &Rc<Ctor>, training: boo
 type Differing = Vec<(String, Vec<(WeightId, Host)>)>;
 
 /// Adds the entries of a training; gives its recipe, and which settings differ between weights.
-fn training(ck: &mut Checker, stored: &mut Stored, train: &Train, model: &ModelFn) -> Option<(Recipe, Differing)> {
+fn training(ck: &mut Checker, stored: &mut Stored, train: &Train, model: &mut ModelFn) -> Option<(Recipe, Differing)> {
     let (batch, encodings) = match &train.data {
         Some(data) => columns_of(ck, data, model)?,
         None => (own_columns(model), Vec::new()),
     };
+    if let Some(columns) = &batch {
+        defaults::leave_out(ck, model, columns);
+    }
     ck.program.operands = train.operands;
     let lossy = batch.as_ref().map(|columns| loss::loss(ck, stored, train, columns).is_some());
     let shares = (train.accumulate > 1).then(|| shares(ck, train)).flatten();
