@@ -1,4 +1,4 @@
-//! The thirty likeliest mistakes, word for word: `tests/mistakes` has a spec for each, by its number in the language's design.
+//! The thirty likeliest mistakes, word for word: `tests/mistakes` has a spec for each, by a number.
 //!
 //! Below the line that is about to be marked, a comment says what is told about it: carets under the place, then
 //! `error[CODE]: message`, and below that a line `help: ..` for each way out. A file that begins with `// dlc run` is sound by

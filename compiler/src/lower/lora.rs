@@ -267,7 +267,7 @@ fn layers(ck: &mut Checker, e: &Expr, sc: &Scope) -> Option<Vec<u64>> {
     found
 }
 
-/// The blocks that adapt products and tables: those of the name that `adapter` gives.
+/// The blocks that adapt products and tables: those of the name that `adapter` gives, or that the prelude takes.
 fn blocks(ck: &mut Checker, e: Option<&Expr>, sc: &Scope, span: Span) -> Option<Blocks<NetItem>> {
     let module = sc.module_number();
     let named = |ck: &mut Checker, name: &str, span: Span| match ck.global(name, span, module) {
@@ -275,7 +275,7 @@ fn blocks(ck: &mut Checker, e: Option<&Expr>, sc: &Scope, span: Span) -> Option<
         Some(_) | None => None,
     };
     let (name, span) = match e.map(|e| (&e.kind, e.span)) {
-        None => (DEFAULT, span),
+        None => (schema::ADAPTER, span),
         Some((ExprKind::Name(name), span)) => (name.as_str(), span),
         Some((_, span)) => {
             ck.report(Diagnostic::error("E0507", span, "`adapter` names a block"));
@@ -287,12 +287,9 @@ fn blocks(ck: &mut Checker, e: Option<&Expr>, sc: &Scope, span: Span) -> Option<
         ck.report(Diagnostic::error("E0508", span, message));
         return None;
     };
-    let table = named(ck, &format!("{name}{ROWS}"), span);
+    let table = named(ck, &format!("{}{ROWS}", product.ast.name.text), span);
     Some(Blocks { product, table })
 }
-
-/// The block of the prelude that adapts where an item names none.
-const DEFAULT: &str = "LoRA";
 
 /// What the block for tables has behind the name of that for products.
 const ROWS: &str = "Rows";

@@ -100,6 +100,9 @@ pub const BOUNDS_EACH: &str = "clip_value";
 /// The function that gives the weights as they are kept.
 pub const AFTER: &str = "settled";
 
+/// The constant that is the adapter of a `lora` item that names none.
+pub const ADAPTER: &str = "default_adapter";
+
 /// The keys of a `data` item.
 pub const DATA: [Key; 10] = [
     value("source", "source = csv(\"data.csv\")"),

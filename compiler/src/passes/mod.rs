@@ -1,5 +1,5 @@
 //! What is done to a program between its gradients and its kernels. Takes a program; leaves its meaning as it is: the
-//! interpreter gives the same answers before and after each pass.
+//! interpreter gives the same answers before and after each pass, but for the order in which sums are added up.
 //!
 //! Passes are plain functions in the lists below; [`run`] goes through a list, and whoever runs it may time, verify and
 //! print the program after each.

@@ -118,7 +118,8 @@ fn entries_share_an_arena_that_grows() {
 /// Batches of C += A B + D E, [2, B] of [m, n], with a relu after; A is read backwards along the batch.
 #[test]
 fn sums_of_products_in_batches_are_added_and_followed() {
-    for (m, cols, k, l) in [(5, 7, 9, 3), (200, 70, 64, 2), (300, 300, 300, 1)] {
+    // The second product is added so many times: sums of a few terms and of many.
+    for (m, cols, k, l, times) in [(5, 7, 9, 3, 1), (200, 70, 64, 2, 8), (300, 300, 300, 1, 16)] {
         let mut d = Draft::new();
         let sizes = [n(2), b()];
         let full = |rows: i64, cols: i64| [n(2), b(), n(rows), n(cols)];
@@ -137,10 +138,8 @@ fn sums_of_products_in_batches_are_added_and_followed() {
         let backwards =
             Matrix { offset: n(m * k).times(&b()), batch: vec![n(-m * k).times(&b()), n(m * k)], ..matrix(a, n(k)) };
         let shared = Matrix { batch: vec![n(0), n(0)], ..matrix(e, n(cols)) };
-        let terms = vec![
-            Product { k: n(k), a: backwards, b: batched(bb, k, cols) },
-            Product { k: n(l), a: batched(dd, m, l), b: shared },
-        ];
+        let mut terms = vec![Product { k: n(k), a: backwards, b: batched(bb, k, cols) }];
+        terms.resize(1 + times, Product { k: n(l), a: batched(dd, m, l), b: shared });
         let relu = d.kernel(kernels::bias_relu());
         let rows = b().times(&n(2 * m));
         let then = call(relu, &[c, bias], &[(Kind::F32, Host::Const(1.0))], &[rows.clone(), n(cols)], rows);
@@ -165,7 +164,7 @@ fn sums_of_products_in_batches_are_added_and_followed() {
             let ab =
                 (0..k).map(|j| f64::from(ta[(back * m + row) * k + j]) * f64::from(tb[(point * k + j) * cols + col]));
             let de = (0..l).map(|j| f64::from(td[(point * m + row) * l + j]) * f64::from(te[j * cols + col]));
-            *c = (*c + ab.sum::<f64>() + de.sum::<f64>() + f64::from(numbers(&tbias)[col])).max(0.0);
+            *c = (*c + ab.sum::<f64>() + times as f64 * de.sum::<f64>() + f64::from(numbers(&tbias)[col])).max(0.0);
         }
         assert!(difference(numbers(&found[0]), &expected) < 2e-6, "m = {m}");
     }

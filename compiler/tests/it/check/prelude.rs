@@ -108,6 +108,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("bordered", "crops_are_taken_anywhere"),
     ("random_below", "crops_are_taken_anywhere"),
     ("random_flip", "samples_are_mirrored_by_halves"),
+    ("default_adapter", "distilbert_with_an_adapter_is_that_of_peft"),
     ("LoRA", "distilbert_with_an_adapter_is_that_of_peft"),
     ("LoRARows", "tables_are_adapted_as_peft_does"),
     ("bounded", "a_step_clips_then_adds_penalties_then_updates_then_shrinks"),
@@ -148,6 +149,7 @@ fn items() -> Vec<(String, String)> {
         let docs = match &item {
             ItemRef::Fn(f) => f.ast.docs.as_ref(),
             ItemRef::Net(n) => n.ast.docs.as_ref(),
+            ItemRef::Const(c) => c.ast.docs.as_ref(),
             other => panic!("{name}: {other:?}"),
         };
         docs.map_or(String::new(), |d| d.text.clone())
