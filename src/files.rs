@@ -18,6 +18,19 @@ pub fn make_folder(path: &Path) -> Result<()> {
     fs::create_dir_all(path).map_err(|error| Error::writing(path, &error))
 }
 
+/// Whether two paths lead to one file, which need not be there yet.
+pub fn is_one(a: &Path, b: &Path) -> bool {
+    let folder = |path: &Path| match path.parent() {
+        Some(folder) if folder != Path::new("") => fs::canonicalize(folder),
+        Some(_) | None => fs::canonicalize("."),
+    };
+    let there = |path: &Path| {
+        let new = || Ok::<_, io::Error>(folder(path)?.join(path.file_name().unwrap_or_default()));
+        fs::canonicalize(path).or_else(|_| new()).unwrap_or_else(|_| path.to_owned())
+    };
+    there(a) == there(b)
+}
+
 fn try_write(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     // A link stays a link: what it points at is replaced.
     let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());

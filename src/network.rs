@@ -52,6 +52,33 @@ struct Active {
     base: Named,
 }
 
+impl Active {
+    /// Does something where no adapter has replaced a weight of the base. If it fails, all is as it was.
+    fn on_base<T>(&mut self, engine: &mut Engine, act: impl FnOnce(&mut Engine, &Adaptable) -> Result<T>) -> Result<T> {
+        let replaced = swapped(engine, &self.base)?;
+        match act(engine, &self.adaptable) {
+            Ok(done) => {
+                self.base.clear();
+                Ok(done)
+            }
+            Err(error) => {
+                swapped(engine, &replaced)?;
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Gives an engine some weights, and gives those that it had in their place.
+fn swapped(engine: &mut Engine, weights: &Named) -> Result<Named> {
+    let mut before = Named::new();
+    for (name, tensor) in weights {
+        before.push((name.clone(), Machine::weight(engine, name)?));
+        engine.set_weight(name, tensor)?;
+    }
+    Ok(before)
+}
+
 impl Network {
     /// A network with the initial weights that the spec says, drawn from a seed.
     ///
@@ -86,6 +113,7 @@ impl Network {
     /// As [`Network::new`].
     pub fn adaptable(engine: Engine, adaptable: Adaptable) -> Result<Network> {
         let mut network = Network::of(engine, None, adaptable.seed)?;
+        network.weights.clone_from(&adaptable.weights);
         let adapters::Sum { inputs, .. } = adapters::sum(&network.engine, &adaptable, &[])?;
         network.active = Some(Active { adaptable, inputs, base: Vec::new() });
         Ok(network)
@@ -101,29 +129,25 @@ impl Network {
             let error = Error::spec(code::CANNOT_RUN, "this network was not compiled for adapters of any rank");
             return Err(error.help("`load_adapter` takes one of the rank that its training has"));
         };
-        let adapters::Sum { inputs, beside } = adapters::sum(&self.engine, &active.adaptable, sum)?;
-        for (name, tensor) in active.base.drain(..) {
-            self.engine.set_weight(&name, &tensor)?;
-        }
-        for (name, tensor) in beside {
-            let before = Machine::weight(&self.engine, &name)?;
-            self.engine.set_weight(&name, &tensor)?;
-            active.base.push((name, before));
-        }
-        active.inputs = inputs;
+        let made = active.on_base(&mut self.engine, |engine, adaptable| adapters::sum(engine, adaptable, sum))?;
+        active.base = swapped(&mut self.engine, &made.beside)?;
+        active.inputs = made.inputs;
         Ok(())
     }
 
     /// Takes the weights of a file: safetensors, an index of several, `.npz`, PyTorch's or GGUF. All must be there and all be
     /// used, under the weights' own names, or else by the rules of the spec's `weights` item; what these allow to be missing
-    /// keeps its value. An adapter's own weights need not be there: a base has none.
+    /// keeps its value. An adapter's own weights need not be there: a base has none. Of adapters that were active none is.
     ///
     /// # Errors
     /// When the file cannot be read, or its names or shapes are others: then nothing is changed, and the error lists
     /// everything that does not fit.
     pub fn load(&mut self, path: impl AsRef<Path>) -> Result<()> {
         let rules = self.weights.clone().or_else(|| self.lora().ok().map(adapters::base_rules));
-        machine::load_by_names_or_rules(&mut self.engine, rules.as_ref(), path.as_ref()).map(drop)
+        let load = |engine: &mut Engine| machine::load_by_names_or_rules(engine, rules.as_ref(), path.as_ref());
+        let Some(active) = &mut self.active else { return load(&mut self.engine).map(drop) };
+        active.on_base(&mut self.engine, |engine, _| load(engine))?;
+        self.activate(&[])
     }
 
     /// Writes the weights to a safetensors file, which appears whole or not at all.

@@ -299,6 +299,8 @@ pub struct Adaptable {
     pub lora: Lora,
     /// The seed of first values.
     pub seed: u64,
+    /// How weights come from a file, if the spec says so.
+    pub weights: Option<Weights>,
     /// The inputs.
     pub inputs: Vec<AdapterInput>,
 }

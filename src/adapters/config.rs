@@ -2,7 +2,7 @@
 //! and what is refused because ignoring it would give others. A key that is not known is refused where it is active.
 
 use super::keys::{CHANGES_BASE, KEYS, LEAVES_BASE, Policy, policy};
-use super::patterns::{self, Patterns};
+use super::patterns::{Pattern, Patterns};
 use crate::error::{Error, Result, code};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -17,6 +17,16 @@ pub struct Config {
     shown: String,
     keys: Map<String, Value>,
     ordered: Ordered,
+    modules: Modules,
+}
+
+/// The patterns for names of modules.
+#[derive(Clone, Debug)]
+struct Modules {
+    targets: Option<Pattern>,
+    excluded: Option<Pattern>,
+    saved: Vec<Pattern>,
+    layers: Vec<Pattern>,
 }
 
 /// The keys whose members' order counts.
@@ -61,20 +71,23 @@ impl Config {
     /// Reads a text; `shown` is what messages call it.
     ///
     /// # Errors
-    /// When it is no object of JSON.
+    /// When it is no object of JSON, or has a pattern that cannot be followed.
     pub fn parse(text: &str, shown: &str) -> Result<Config> {
         let bad = |error: serde_json::Error| Error::file(code::BAD_FILE, format!("{shown}: {error}"));
         match serde_json::from_str(text).map_err(bad)? {
             Value::Object(keys) => {
                 let ordered = serde_json::from_str(text).map_err(bad)?;
-                Ok(Config { shown: shown.to_owned(), keys, ordered })
+                Ok(Config { shown: shown.to_owned(), modules: Modules::of(&keys)?, keys, ordered })
             }
             _ => Err(Error::file(code::BAD_FILE, format!("{shown} is no object of JSON"))),
         }
     }
 
     /// A configuration for layers; `beside` are the weights that were trained besides, some of which may be `tied` to others.
-    pub fn of(layers: &[Layer], beside: &[&str], tied: bool, carried: Option<&Config>) -> Config {
+    ///
+    /// # Errors
+    /// When a module's name cannot be the pattern that it has to be there.
+    pub fn of(layers: &[Layer], beside: &[&str], tied: bool, carried: Option<&Config>) -> Result<Config> {
         let mut keys = Map::new();
         for key in KEYS.iter().filter(|key| key.policy == Policy::Carried) {
             if let Some(value) = carried.and_then(|config| config.keys.get(key.name)) {
@@ -115,7 +128,7 @@ impl Config {
             .collect();
         modules.dedup();
         keys.insert("modules_to_save".into(), if modules.is_empty() { Value::Null } else { json!(modules) });
-        Config { shown: String::new(), keys, ordered: Ordered::default() }
+        Config::parse(&Value::Object(keys).to_string(), "an adapter's configuration")
     }
 
     /// The text of the file.
@@ -217,7 +230,7 @@ impl Config {
     /// The rank of a module's adapter.
     ///
     /// # Errors
-    /// When a pattern of it is none.
+    /// When a pattern is too much work to follow.
     pub fn rank_of(&self, module: &str) -> Result<f64> {
         let own = self.ordered.rank_pattern.of(module)?;
         Ok(own.or_else(|| self.number("r")).unwrap_or(8.0))
@@ -226,7 +239,7 @@ impl Config {
     /// The scale of a module's adapter of a rank.
     ///
     /// # Errors
-    /// When a pattern of it is none.
+    /// When a pattern is too much work to follow.
     pub fn scale_of(&self, module: &str, rank: f64) -> Result<f64> {
         Ok(self.alpha_of(module)? / if self.is_stable() { rank.sqrt() } else { rank })
     }
@@ -234,7 +247,7 @@ impl Config {
     /// What the scale of a module's adapter is a quotient of.
     ///
     /// # Errors
-    /// When a pattern of it is none.
+    /// When a pattern is too much work to follow.
     pub fn alpha_of(&self, module: &str) -> Result<f64> {
         let own = self.ordered.alpha_pattern.of(module)?;
         Ok(own.or_else(|| self.number("lora_alpha")).unwrap_or(8.0))
@@ -271,29 +284,17 @@ impl Config {
         first.is_some_and(|name| CHANGES_BASE.iter().any(|known| name.starts_with(known)))
     }
 
-    /// Everything in which it asks for what is not here, whatever the layers.
-    ///
-    /// # Errors
-    /// When there is anything.
-    pub fn check_alone(&self) -> Result<()> {
-        self.check(&[], false).map(drop)
-    }
-
     /// Whether a layer is one of its targets.
     fn targets(&self, layer: &Layer) -> Result<bool> {
         let module = layer.module.as_str();
         let excluded = match self.keys.get("exclude_modules") {
-            Some(Value::String(pattern)) if !pattern.is_empty() => patterns::whole(pattern, module)?,
             Some(Value::Array(names)) => names_end(names, module),
-            Some(_) | None => false,
+            Some(_) | None => matches(self.modules.excluded.as_slice(), module)?,
         };
-        let mut saved = false;
-        for name in self.texts("modules_to_save") {
-            saved |= patterns::inside(name, module)?;
-        }
+        let saved = matches(&self.modules.saved, module)?;
         let listed = match self.keys.get("target_modules") {
             Some(Value::String(all)) if all.eq_ignore_ascii_case("all-linear") => layer.linear,
-            Some(Value::String(pattern)) => patterns::whole(pattern, module)?,
+            Some(Value::String(_)) => matches(self.modules.targets.as_slice(), module)?,
             // Only a name that is given as a whole counts in every layer.
             Some(Value::Array(names)) if names.iter().any(|name| name == module) => true,
             Some(Value::Array(names)) => names_end(names, module) && self.in_layers(module)?,
@@ -310,12 +311,8 @@ impl Config {
             Some(Value::Number(layer)) => layer.as_u64().into_iter().collect(),
             Some(_) | None => return Ok(true),
         };
-        let patterns = self.texts("layers_pattern");
-        if patterns.is_empty() {
-            return Ok(patterns::layer(None, module)?.is_some_and(|layer| layers.contains(&layer)));
-        }
-        for pattern in patterns {
-            if let Some(layer) = patterns::layer(Some(pattern), module)? {
+        for pattern in &self.modules.layers {
+            if let Some(layer) = pattern.number(module)? {
                 return Ok(layers.contains(&layer));
             }
         }
@@ -337,15 +334,6 @@ impl Config {
         rows.iter().map(Value::as_u64).collect()
     }
 
-    /// The texts of a key that is a text or a list of them.
-    fn texts(&self, key: &str) -> Vec<&str> {
-        match self.keys.get(key) {
-            Some(Value::String(text)) if !text.is_empty() => vec![text],
-            Some(Value::Array(texts)) => texts.iter().filter_map(Value::as_str).collect(),
-            Some(_) | None => Vec::new(),
-        }
-    }
-
     fn number(&self, key: &str) -> Option<f64> {
         self.keys.get(key).and_then(Value::as_f64)
     }
@@ -353,6 +341,37 @@ impl Config {
     fn flag(&self, key: &str) -> bool {
         self.keys.get(key).and_then(Value::as_bool).unwrap_or(false)
     }
+}
+
+impl Modules {
+    fn of(keys: &Map<String, Value>) -> Result<Modules> {
+        let one = |key: &str| keys.get(key).and_then(Value::as_str).map(Pattern::whole).transpose();
+        let all = |key: &str| match keys.get(key) {
+            Some(Value::String(text)) if !text.is_empty() => vec![text.as_str()],
+            Some(Value::Array(texts)) => texts.iter().filter_map(Value::as_str).collect(),
+            Some(_) | None => Vec::new(),
+        };
+        let layers = all("layers_pattern");
+        Ok(Modules {
+            targets: one("target_modules")?,
+            excluded: one("exclude_modules")?,
+            saved: all("modules_to_save").into_iter().map(Pattern::inside).collect::<Result<_>>()?,
+            layers: match layers.is_empty() {
+                true => vec![Pattern::layer(None)?],
+                false => layers.into_iter().map(|text| Pattern::layer(Some(text))).collect::<Result<_>>()?,
+            },
+        })
+    }
+}
+
+/// Whether any of some patterns matches a name.
+fn matches(patterns: &[Pattern], name: &str) -> Result<bool> {
+    for pattern in patterns {
+        if pattern.matches(name)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Whether a name is a module's or what it ends with, from a dot on.

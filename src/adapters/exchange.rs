@@ -5,7 +5,7 @@
 use super::config::{Config, Layer};
 use crate::error::{Error, Result, code};
 use crate::files::{make_folder, write_whole};
-use crate::machine::Machine;
+use crate::machine::{Machine, Named};
 use crate::weights::file::TensorFile;
 use crate::weights::{cast, save as save_tensors};
 use dlc_plan::plan::{Store, Weight};
@@ -30,7 +30,7 @@ const NAMES: [(&str, &str, Option<&str>); 4] = [
 ];
 
 /// A weight, and how it lies in a file.
-struct Pair {
+pub(super) struct Pair {
     /// Its name.
     ours: String,
     /// Its name in the file.
@@ -186,7 +186,7 @@ pub fn save(machine: &dyn Machine, lora: &Lora, folder: &Path, carried: Option<&
     let other: Vec<&str> = beside.iter().map(|pair| &pair.theirs[PREFIX.len()..]).collect();
     let trained = |weight: &&Weight| beside.iter().any(|pair| pair.ours == weight.name);
     let tied = machine.weights().iter().filter(trained).any(|weight| !weight.aliases.is_empty());
-    let config = Config::of(&layers, &other, tied, carried);
+    let config = Config::of(&layers, &other, tied, carried)?;
     write_whole(&folder.join(CONFIG), |file| file.write_all(config.text().as_bytes()))
 }
 
@@ -208,7 +208,7 @@ fn layer(lora: &Lora, adapted: &Adapted, window: usize) -> Layer {
 }
 
 /// Where a tensor of a file goes.
-enum Goes<'a> {
+pub(super) enum Goes<'a> {
     /// It is an adapter's.
     Own(&'a Pair),
     /// It is a weight that was trained beside.
@@ -220,7 +220,8 @@ enum Goes<'a> {
 /// What stands behind a module of whose table a file has some rows.
 const ROWS: &str = ".token_adapter.trainable_tokens_delta";
 
-fn goes<'a>(
+/// Where the tensor of this name goes; none where it is neither one of the `pairs` nor a weight of the model.
+pub(super) fn goes<'a>(
     machine: &'a dyn Machine,
     lora: &Lora,
     pairs: &'a [Pair],
@@ -246,41 +247,76 @@ pub fn load(machine: &mut dyn Machine, lora: &Lora, path: &Path) -> Result<Vec<S
     let config = config.map(|path| Config::read(&path)).transpose()?;
     let pairs = pairs(machine, lora);
     let mut trouble = Trouble::new(&tensors);
-    let mut found: Vec<(String, Tensor)> = Vec::new();
+    let mut found = Named::new();
     let mut notes = Vec::new();
     for stored in file.names() {
         let Some(goes) = goes(machine, lora, &pairs, config.as_ref(), stored) else {
             trouble.stray.push(stored.to_owned());
             continue;
         };
-        goes.check_tied(config.as_ref(), stored)?;
-        let (ours, shape) = goes.to();
-        let there = file.get(stored).expect("the name is one of the file's");
-        if there.shape != shape {
-            trouble.misfits.push(format!("{stored} is {:?} there and {shape:?} here", there.shape));
-            continue;
+        match goes.put(machine, config.as_ref(), (stored, read(&file, stored)?), &mut found)? {
+            Some(misfit) => trouble.misfits.push(misfit),
+            None => notes.extend(goes.note()),
         }
-        let tensor = cast(file.read(stored).expect("the name is one of the file's")?, DType::F32);
-        let tensor = goes.taken(machine, tensor, &mut notes)?;
-        if found.iter().any(|(name, other)| name == ours && *other != tensor) {
-            trouble.misfits.push(format!("{stored} is `{ours}` here, which the file has otherwise under another name"));
-        }
-        found.push((ours.to_owned(), tensor));
     }
     trouble.absent =
         pairs.iter().filter(|pair| file.get(&pair.theirs).is_none()).map(|pair| pair.theirs.clone()).collect();
     trouble.check(lora)?;
-    match config {
-        Some(config) => notes.extend(config.check(&layers(machine, lora), lora.residual)?),
-        None => notes.push(format!("there is no {CONFIG} beside it: ranks and scales are the spec's")),
-    }
+    notes.extend(said(config.as_ref(), &layers(machine, lora), lora)?);
     for (name, tensor) in &found {
         machine.set_weight(name, tensor)?;
     }
     Ok(notes)
 }
 
+/// A tensor of a file, in single precision.
+pub(super) fn read(file: &TensorFile, name: &str) -> Result<Tensor> {
+    Ok(cast(file.read(name).expect("the name is one of the file's")?, DType::F32))
+}
+
+/// What there is to say of what is beside a file, held against an item and its layers.
+///
+/// # Errors
+/// When it asks for what the item does not do.
+pub(super) fn said(config: Option<&Config>, layers: &[Layer], lora: &Lora) -> Result<Vec<String>> {
+    match config {
+        Some(config) => config.check(layers, lora.residual),
+        None => Ok(vec![format!("there is no {CONFIG} beside it: scales are the spec's")]),
+    }
+}
+
 impl Goes<'_> {
+    /// Puts the weight's value, made of what the file has, with those that were found before. Gives what does not fit.
+    ///
+    /// # Errors
+    /// When the weight would part from another, or a row is not there.
+    pub(super) fn put(
+        &self,
+        machine: &dyn Machine,
+        config: Option<&Config>,
+        (stored, tensor): (&str, Tensor),
+        found: &mut Named,
+    ) -> Result<Option<String>> {
+        self.check_tied(config, stored)?;
+        let (ours, shape) = self.to();
+        if tensor.shape() != shape {
+            return Ok(Some(format!("{stored} is {:?} there and {shape:?} here", tensor.shape())));
+        }
+        let value = self.taken(machine, tensor)?;
+        if found.iter().any(|(name, other)| name == ours && *other != value) {
+            return Ok(Some(format!("{stored} is `{ours}` here, which the file has otherwise under another name")));
+        }
+        found.push((ours.to_owned(), value));
+        Ok(None)
+    }
+
+    /// What there is to say of it, where it is trained no further.
+    fn note(&self) -> Option<String> {
+        let Goes::Rows(Weight { name, .. }, rows) = self else { return None };
+        let count = rows.len();
+        Some(format!("{count} rows of `{name}` are the adapter's from here on; they are not trained"))
+    }
+
     /// The weight, and the shape that the file has for what goes there.
     fn to(&self) -> (&str, Vec<usize>) {
         match self {
@@ -302,20 +338,15 @@ impl Goes<'_> {
     }
 
     /// The weight's value, made of what the file has.
-    fn taken(&self, machine: &dyn Machine, tensor: Tensor, notes: &mut Vec<String>) -> Result<Tensor> {
+    fn taken(&self, machine: &dyn Machine, tensor: Tensor) -> Result<Tensor> {
         match self {
             Goes::Own(Pair { beyond: Some(base), ours, .. }) => {
                 shifted(&tensor, &lengths(machine, base)?, -1.0, &shape_of(machine, ours))
             }
             Goes::Own(pair) if pair.turned => turned_back(&tensor, &shape_of(machine, &pair.ours)),
             Goes::Own(_) | Goes::Whole(_) => Ok(tensor),
-            Goes::Rows(Weight { name, .. }, rows) => {
-                let count = rows.len();
-                notes.push(format!("{count} rows of `{name}` are the adapter's from here on; they are not trained"));
-                replaced(&machine.weight(name)?, rows, &tensor).map_err(|row| {
-                    Error::file(code::ADAPTER, format!("`{name}` has no row {row}, which the adapter has"))
-                })
-            }
+            Goes::Rows(Weight { name, .. }, rows) => replaced(&machine.weight(name)?, rows, &tensor)
+                .map_err(|row| Error::file(code::ADAPTER, format!("`{name}` has no row {row}, which the adapter has"))),
         }
     }
 }

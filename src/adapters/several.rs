@@ -5,15 +5,14 @@
 //! The layers of a loop are one stack, which has one rank: where theirs differ, zeros fill up the smaller ones.
 
 use super::config::Config;
-use super::exchange::{joined, module, name, other_name};
+use super::exchange::{goes, joined, module, name, other_name, read, said};
 use crate::error::{Error, Result, code};
 use crate::machine::{Machine, Named};
-use crate::weights::cast;
 use crate::weights::file::TensorFile;
 use dlc_plan::Size;
 use dlc_plan::plan::Port;
 use dlc_plan::recipe::{Adaptable, Adapted, AdapterInput, Lora};
-use dlc_runtime::tensor::{DType, Tensor};
+use dlc_runtime::tensor::Tensor;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -23,8 +22,10 @@ pub struct Adapter {
     shown: String,
     /// For each adapted weight that it adapts too, by its label.
     layers: BTreeMap<String, Layer>,
-    /// The weights that were trained beside it.
-    beside: Vec<(String, Tensor)>,
+    /// What was trained beside it, as its file has it.
+    beside: Named,
+    config: Option<Config>,
+    notes: Vec<String>,
 }
 
 /// The two thin matrices of a layer, as a file has them: A as [rank, in], B as [out, rank].
@@ -61,16 +62,17 @@ impl Adapter {
         let (tensors, config) = super::exchange::files(path);
         let file = TensorFile::open(&tensors)?;
         let config = config.map(|path| Config::read(&path)).transpose()?;
-        config.as_ref().map_or(Ok(()), Config::check_alone)?;
+        let notes = said(config.as_ref(), &[], lora)?;
         let mut all: BTreeSet<&str> = file.names().collect();
-        let mut adapter = Adapter { shown: path.display().to_string(), layers: BTreeMap::new(), beside: Vec::new() };
+        let shown = path.display().to_string();
+        let mut adapter = Adapter { shown, layers: BTreeMap::new(), beside: Named::new(), config, notes };
         for adapted in &lora.adapted {
             let named = |param| joined(lora, module(adapted), name(param, adapted.table).unwrap_or(param));
             let [a, b] = PARAMS.map(named);
             let (Some(first), Some(_)) = (file.get(&a), file.get(&b)) else { continue };
             let rank = first.shape.first().copied().unwrap_or(0);
             let module = &joined(lora, module(adapted), "")[super::exchange::PREFIX.len()..];
-            let scale = match &config {
+            let scale = match &adapter.config {
                 Some(config) => config.scale_of(module, rank as f64)?,
                 None => adapted.scale,
             };
@@ -86,7 +88,7 @@ impl Adapter {
         }
         for stored in all {
             match other_name(lora, stored).filter(|name| !name.contains(".lora_")) {
-                Some(weight) => adapter.beside.push((weight, read(&file, stored)?)),
+                Some(_) => adapter.beside.push((stored.to_owned(), read(&file, stored)?)),
                 None => {
                     let message = format!("{} has `{stored}`, which `{}` does not adapt", adapter.shown, lora.name);
                     return Err(Error::file(code::ADAPTER, message));
@@ -95,14 +97,31 @@ impl Adapter {
         }
         Ok(adapter)
     }
+
+    /// What there is to say about it.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// The weights of a machine that it brings with it.
+    fn weights(&self, machine: &dyn Machine, lora: &Lora) -> Result<Named> {
+        let mut found = Named::new();
+        for (stored, tensor) in &self.beside {
+            let misfit = match goes(machine, lora, &[], self.config.as_ref(), stored) {
+                Some(goes) => goes.put(machine, self.config.as_ref(), (stored, tensor.clone()), &mut found)?,
+                None => Some(format!("the model has no {stored}")),
+            };
+            if let Some(misfit) = misfit {
+                let message = format!("{} is for another base: {misfit}", self.shown);
+                return Err(Error::file(code::ADAPTER, message));
+            }
+        }
+        Ok(found)
+    }
 }
 
-fn read(file: &TensorFile, name: &str) -> Result<Tensor> {
-    Ok(cast(file.read(name).expect("the name is one of the file's")?, DType::F32))
-}
-
-/// A weighted sum of adapters, for a machine whose model they are given to; of none, the base alone. Weights that were trained
-/// beside an adapter are as it has them, whatever its share.
+/// A weighted sum of adapters, for a machine whose model they are given to and which has the base's weights; of none, the base
+/// alone. Weights that were trained beside an adapter are as it has them, whatever its share.
 ///
 /// # Errors
 /// When an adapter has another shape than the machine's model, or two of them bring the same weight beside them.
@@ -120,7 +139,7 @@ pub fn sum(machine: &dyn Machine, adaptable: &Adaptable, terms: &[(&Adapter, f64
     }
     let rank = |input: &Input| input.rank().map_or(0, |rank| ranks[&rank.to_string()]);
     let made = inputs.iter().map(|input| Ok((input.port.name.clone(), input.made(terms, rank(input))?)));
-    Ok(Sum { inputs: made.collect::<Result<_>>()?, beside: beside(machine, terms)? })
+    Ok(Sum { inputs: made.collect::<Result<_>>()?, beside: beside(machine, &adaptable.lora, terms)? })
 }
 
 /// The rank that a layer has in a sum.
@@ -223,23 +242,20 @@ fn put_b(whole: &mut [f32], layer: &Layer, size: usize, at: usize, scale: f64) {
     }
 }
 
-/// The weights that adapters bring with them.
-fn beside(machine: &dyn Machine, terms: &[(&Adapter, f64)]) -> Result<Named> {
-    let mut found: Vec<(&Adapter, &String, &Tensor)> = Vec::new();
-    for (adapter, (name, tensor)) in terms.iter().flat_map(|(a, _)| a.beside.iter().map(move |b| (*a, b))) {
-        let fits = machine.weights().iter().any(|w| w.name == *name && w.shape == tensor.shape());
-        if !fits {
-            let message = format!("{} has `{name}` as {:?}, which the model has not", adapter.shown, tensor.shape());
-            return Err(Error::file(code::ADAPTER, message + ": it is for another base"));
-        }
-        match found.iter().find(|(_, known, _)| *known == name) {
-            None => found.push((adapter, name, tensor)),
-            Some((_, _, known)) if *known == tensor => {}
-            Some((first, ..)) => {
-                let message = format!("{} and {} each have a `{name}` of their own", first.shown, adapter.shown);
-                return Err(Error::file(code::ADAPTER, message).help("of such adapters, one at a time"));
+/// The weights that adapters bring with them, each once.
+fn beside(machine: &dyn Machine, lora: &Lora, terms: &[(&Adapter, f64)]) -> Result<Named> {
+    let mut found: BTreeMap<String, (&Adapter, Tensor)> = BTreeMap::new();
+    for (adapter, _) in terms {
+        for (name, tensor) in adapter.weights(machine, lora)? {
+            match found.get(&name) {
+                Some((first, known)) if *known != tensor => {
+                    let message = format!("{} and {} each have a `{name}` of their own", first.shown, adapter.shown);
+                    return Err(Error::file(code::ADAPTER, message).help("of such adapters, one at a time"));
+                }
+                Some(_) => {}
+                None => drop(found.insert(name, (adapter, tensor))),
             }
         }
     }
-    Ok(found.into_iter().map(|(_, name, tensor)| (name.clone(), tensor.clone())).collect())
+    Ok(found.into_iter().map(|(name, (_, tensor))| (name, tensor)).collect())
 }

@@ -6,6 +6,7 @@ use super::spec::{Source, Training};
 use super::train::{PROBES, merged};
 use crate::adapters;
 use crate::error::{Error, Result, code};
+use crate::files::is_one;
 use crate::jit::network;
 use crate::machine::{Machine, Named, load_by_names_or_rules};
 use crate::train::probe;
@@ -18,6 +19,11 @@ use std::path::{Path, PathBuf};
 /// Merges.
 pub fn main(args: &ArgMatches, json: bool) -> Outcome {
     start_threads(args);
+    let (out, keep) = (required_path(args, "out"), args.get_one::<PathBuf>("keep"));
+    if keep.is_some_and(|keep| is_one(keep, out)) {
+        let error = Error::spec(code::CANNOT_RUN, format!("`--keep` and `--out` are one file: {}", out.display()));
+        return Err(error.help("what is kept is a file of its own, beside the merged model").into());
+    }
     let source = Source::open(args)?;
     let goal = Goal::Steps { item: text_of(args, "TRAIN") };
     let Training { said, plan, recipe, .. } = source.training(goal, json)?;
@@ -28,7 +34,6 @@ pub fn main(args: &ArgMatches, json: bool) -> Outcome {
     let mut net = network(plan, None, recipe.seed)?;
     let machine = net.engine_mut();
     base(machine, &recipe, &lora, args.get_one("weights"), &source.folder()).map_err(|error| said.place(error))?;
-    let keep = args.get_one::<PathBuf>("keep");
     let was = keep.map(|_| adapters::kept::plain(machine, &lora)).transpose()?;
     let notes = adapters::load(machine, &lora, required_path(args, "adapter"))?;
     notes.iter().for_each(|note| eprintln!("note: {note}"));
@@ -37,7 +42,6 @@ pub fn main(args: &ArgMatches, json: bool) -> Outcome {
     let before: Named = look(machine);
     adapters::merge(machine, &lora)?;
     let change = adapters::compare(&before, &look(machine));
-    let out = required_path(args, "out");
     adapters::merge::save_plain(machine, &lora, out, &[])?;
     if let Some((path, was)) = keep.zip(was) {
         adapters::kept::keep(machine, &was, path)?;

@@ -84,6 +84,7 @@ pub fn run(machine: &mut dyn Machine, entry: &str, state: &HostState, said: &Sai
 /// Lets a machine have what the sum of some adapters replaces in the base, and gives what it takes as inputs.
 fn put_on(machine: &mut dyn Machine, adaptable: &Adaptable, folders: &[PathBuf]) -> Result<Named> {
     let all: Vec<Adapter> = folders.iter().map(|path| Adapter::open(&adaptable.lora, path)).collect::<Result<_>>()?;
+    all.iter().flat_map(Adapter::notes).for_each(|note| eprintln!("note: {note}"));
     let terms: Vec<(&Adapter, f64)> = all.iter().map(|adapter| (adapter, 1.0)).collect();
     let Sum { inputs, beside } = adapters::sum(machine, adaptable, &terms)?;
     for (name, tensor) in &beside {

@@ -133,9 +133,10 @@ fn adapters_of_any_rank_are_switched_and_summed_without_compiling() {
 
 #[test]
 fn adapters_that_peft_has_trained_run_on_a_base_of_any_rank() {
-    // One of these has a head of its own and biases beside it.
-    for name in ["gpt2", "bert", "distilbert", "table", "llama2"] {
-        let (mut net, lora) = adaptable_twin(name);
+    // One of these has a head of its own and biases beside it, one a table that is tied, one rows of a table.
+    let twins = ["gpt2", "bert", "distilbert", "table", "llama2", "tied"].map(|name| (name, name));
+    for (twin, name) in twins.into_iter().chain([("gpt2", "tokens")]) {
+        let (mut net, lora) = adaptable_twin(twin);
         let file = TensorFile::open(&golden_folder(name).join("golden.safetensors")).expect("it is committed");
         let expected = file.read("logits").expect("it is there").expect("it is sound");
         let all = all_weights(&net);
@@ -148,6 +149,120 @@ fn adapters_that_peft_has_trained_run_on_a_base_of_any_rank() {
         net.activate(&[]).expect("there is always none");
         assert!(all_weights(&net) == all && of(&run(&mut net, "forward"), "logits") == &base, "{name}");
     }
+}
+
+/// A folder with the tensors of a committed adapter and its configuration, some of whose keys are others.
+fn with_keys(name: &str, keys: &[(&str, serde_json::Value)]) -> Scratch {
+    let (scratch, from) = (Scratch::new(), golden_folder(name).join("peft"));
+    let text = std::fs::read_to_string(from.join("adapter_config.json")).expect("it is committed");
+    let mut config: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&text).expect("it is JSON");
+    config.extend(keys.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
+    scratch.file("adapter_config.json", serde_json::to_vec(&config).expect("it is JSON"));
+    let tensors = "adapter_model.safetensors";
+    std::fs::copy(from.join(tensors), scratch.path(tensors)).expect("it is committed");
+    scratch
+}
+
+#[test]
+fn rows_of_a_table_are_those_of_the_adapter_that_is_active() {
+    let (mut net, lora) = adaptable_twin("gpt2");
+    let open = |rows: [u64; 3]| {
+        let folder = with_keys("tokens", &[("trainable_token_indices", rows.as_slice().into())]);
+        adapters::Adapter::open(&lora, &folder.0).unwrap_or_else(|e| panic!("{e}"))
+    };
+    let table = |net: &Network| net.engine().weight("wte.weight").expect("it is a weight").to_f32_vec();
+    let (base, all) = (table(&net), all_weights(&net));
+    let [one, other, beyond] = [[2, 5, 7], [1, 2, 3], [2, 5, 53]].map(open);
+    for (adapter, rows) in [(&one, [2, 5, 7]), (&other, [1, 2, 3]), (&one, [2, 5, 7])] {
+        net.activate(&[(adapter, 1.0)]).unwrap_or_else(|e| panic!("{e}"));
+        let width = base.len() / 53;
+        let new: Vec<usize> = table(&net)
+            .chunks(width)
+            .zip(base.chunks(width))
+            .enumerate()
+            .filter(|(_, (a, b))| a != b)
+            .map(|(i, _)| i)
+            .collect();
+        assert_eq!(new, rows);
+    }
+    // What is refused leaves the one that is active.
+    let worn = all_weights(&net);
+    let error = net.activate(&[(&beyond, 1.0)]).expect_err("there is no such row").to_string();
+    assert!(error.contains("`wte.weight` has no row 53, which the adapter has"), "{error}");
+    let error = net.activate(&[(&one, 1.0), (&other, 1.0)]).expect_err("there is one table").to_string();
+    assert!(error.contains("each have a `wte.weight` of their own"), "{error}");
+    assert!(all_weights(&net) == worn);
+    net.activate(&[]).expect("there is always none");
+    assert!(all_weights(&net) == all);
+}
+
+#[test]
+fn a_tied_table_that_was_trained_under_one_name_is_told() {
+    let (mut net, lora) = adaptable_twin("tied");
+    let folder = with_keys("tied", &[("ensure_weight_tying", false.into())]);
+    let theirs = adapters::Adapter::open(&lora, &folder.0).unwrap_or_else(|e| panic!("{e}"));
+    let error = net.activate(&[(&theirs, 1.0)]).expect_err("they would part").to_string();
+    assert!(error.contains("are one weight here, and would part"), "{error}");
+}
+
+#[test]
+fn adapters_for_what_another_has_left_ask_for_a_base_that_is_so() {
+    let (_, lora) = adaptable_twin("gpt2");
+    let left = Lora { residual: true, ..lora.clone() };
+    let pissa = with_keys("gpt2", &[("init_lora_weights", "pissa_niter_4".into())]);
+    let said = |lora: &Lora, folder: &Path| adapters::Adapter::open(lora, folder).map_err(|error| error.to_string());
+    let plain = golden_folder("gpt2").join("peft");
+    assert!(said(&lora, &plain).is_ok());
+    let error = said(&left, &plain).expect_err("it is for the base as it was");
+    assert!(error.contains("leave `base = residual` out"), "{error}");
+    let error = said(&lora, &pissa.0).expect_err("it is for what is left");
+    assert!(error.contains("with the base that was saved after that, `base = residual`"), "{error}");
+    said(&left, &pissa.0).unwrap_or_else(|error| panic!("its base is there: {error}"));
+}
+
+#[test]
+fn a_base_that_is_loaded_takes_adapters_off() {
+    let (mut net, lora) = adaptable_twin("bert");
+    let theirs = adapters::Adapter::open(&lora, &golden_folder("bert").join("peft")).expect("it fits");
+    let scratch = Scratch::new();
+    // Another base.
+    let (mut other, _) = adaptable_twin("bert");
+    for w in other.engine().plan().weights.clone() {
+        let new = weight(&format!("other.{}", w.name), &w.shape);
+        other.engine_mut().set_weight(&w.name, &new).expect("it has this shape");
+    }
+    other.save(scratch.path("other.safetensors")).expect("it can be written");
+    net.activate(&[(&theirs, 1.0)]).expect("it fits");
+    let (worn, logits) = (all_weights(&net), run(&mut net, "forward"));
+    net.load(scratch.path("nowhere.safetensors")).expect_err("it is not there");
+    assert!(all_weights(&net) == worn && run(&mut net, "forward") == logits, "the adapter is as it was");
+    net.load(scratch.path("other.safetensors")).expect("it fits");
+    assert!(all_weights(&net) == all_weights(&other) && run(&mut net, "forward") == run(&mut other, "forward"));
+    net.activate(&[(&theirs, 1.0)]).expect("it fits");
+    net.activate(&[]).expect("there is always none");
+    assert!(all_weights(&net) == all_weights(&other), "the base is the one that was loaded");
+}
+
+#[test]
+fn a_base_is_loaded_by_the_rules_of_the_spec() {
+    let scratch = Scratch::new();
+    let rules = "weights base { file = \"none\"  rename \"stack.**\" => \"layer.**\" }";
+    let spec = NET.replace("weights base { file = \"whole/model.safetensors\" }", rules);
+    let x = Tensor::from_f32(vec![1, 8], vec![0.5; 8]).expect("as many");
+    dlc::weights::save(&scratch.path("rows.safetensors"), &[("x", &x)], &Default::default()).expect("it is written");
+    let c = compiled(&scratch.file("net.dl", spec), &[], Goal::Adapted { item: Some("tune") });
+    let mut net = adaptable_network(c.plan, c.adaptable.expect("it has an adapter")).expect("there is machine code");
+    let theirs: Named = net
+        .engine()
+        .plan()
+        .weights
+        .iter()
+        .map(|w| (w.name.replace("layer.", "stack."), weight(&w.name, &w.shape)))
+        .collect();
+    let named: Vec<(&str, &Tensor)> = theirs.iter().map(|(n, t)| (n.as_str(), t)).collect();
+    dlc::weights::save(&scratch.path("theirs.safetensors"), &named, &Default::default()).expect("it is written");
+    net.load(scratch.path("theirs.safetensors")).unwrap_or_else(|e| panic!("{e}"));
+    assert!(all_weights(&net).iter().eq(theirs.iter().map(|(_, tensor)| tensor)));
 }
 
 #[test]
@@ -306,6 +421,19 @@ fn run_tells_an_adapter_that_does_not_fit() {
     let said = ["E0604", "has another shape for `layer.0.weight`: it is for another base"];
     fails(&format!("run net.dl tune --adapter one/adapter --adapter wide/adapter {rest}"), 2, &said);
     fails(&format!("run net.dl whole --adapter one/adapter {rest}"), 1, &["E0512", "`train whole` has no adapter"]);
+    // Without a configuration no one knows its scale.
+    std::fs::create_dir(dir.path("bare")).expect("the folder can be written");
+    let tensors = "adapter_model.safetensors";
+    std::fs::copy(dir.path("one/adapter").join(tensors), dir.path("bare").join(tensors)).expect("it was trained");
+    let bare = fine(dlc(
+        &dir.0,
+        &["run", "net.dl", "tune", "--adapter", "bare", "--in", "x.safetensors", "--out", "bare.safetensors"],
+    ));
+    assert!(
+        bare.err.contains("note: there is no adapter_config.json beside it: scales are the spec's"),
+        "{}",
+        bare.err
+    );
     fails(&format!("run net.dl tune --adapter nowhere {rest}"), 2, &["cannot read nowhere"]);
     fails(&format!("run net.dl tune --training --adapter one/adapter {rest}"), 1, &["cannot be used with"]);
     assert!(!dir.path("y.safetensors").exists());
@@ -331,6 +459,10 @@ fn a_merge_on_the_command_line_is_taken_back_bit_by_bit() {
     assert!(done.out.contains("3 weights are as they were"), "{}", done.out);
     let bytes = |name: &str| weights(name).into_iter().map(|(n, t)| (n, t.bytes().to_vec())).collect::<Vec<_>>();
     assert_eq!(bytes("back.safetensors"), bytes("base.safetensors"));
+    // Two files cannot be one.
+    let ended = at("merge net.dl tune --adapter one/adapter --out both.safetensors --keep ./both.safetensors");
+    assert!(ended.code == 1 && ended.err.contains("`--keep` and `--out` are one file"), "{}", ended.err);
+    assert!(!dir.path("both.safetensors").exists(), "what is refused writes nothing");
     // Another merge, and what was not kept.
     fine(at("merge net.dl tune --adapter two/adapter --out other.safetensors --set Thin.r=3"));
     let before = read("back.safetensors");

@@ -126,6 +126,34 @@ fn patterns_match_what_they_match_in_peft() {
 }
 
 #[test]
+fn patterns_that_cannot_be_followed_are_told_when_a_configuration_is_read() {
+    for keys in [
+        r#""rank_pattern": { "(lin": 4 }"#,
+        r#""alpha_pattern": { "(lin": 4 }"#,
+        r#""target_modules": "(lin""#,
+        r#""exclude_modules": "(lin""#,
+        r#""modules_to_save": ["(lin"]"#,
+        r#""layers_pattern": "(lin""#,
+    ] {
+        let config = Config::parse(&format!(r#"{{ "peft_type": "LORA", {keys} }}"#), "PEFT's");
+        let error = config.expect_err("it is no pattern").to_string();
+        assert!(error.contains("`(lin` is no pattern that can be followed"), "{keys}: {error}");
+    }
+}
+
+#[test]
+fn a_configuration_that_is_made_says_of_each_layer_what_it_was_made_of() {
+    let layers = [layer("a.0.q", 8, 1.0), layer("a.1.q", 8, 1.0), layer("a.1.v", 4, 3.0)];
+    let config = Config::of(&layers, &[], false, None).expect("names are patterns");
+    for layer in &layers {
+        let rank = config.rank_of(&layer.module).expect("its patterns are sound");
+        let scale = config.scale_of(&layer.module, rank).expect("its patterns are sound");
+        assert_eq!((rank, scale), (layer.rank as f64, layer.scale), "{}", layer.module);
+    }
+    assert_eq!(config.check(&layers, false).expect("it is theirs"), Vec::<String>::new());
+}
+
+#[test]
 fn all_linear_means_the_matrices_of_products() {
     let config =
         Config::parse(r#"{ "peft_type": "LORA", "target_modules": "All-Linear" }"#, "PEFT's").expect("it is sound");

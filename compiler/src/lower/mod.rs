@@ -155,8 +155,9 @@ fn with_adapters(ck: &mut Checker, files: &mut dyn Files, item: &Rc<ConfigItem>)
         None => None,
     };
     let inputs = stored.given().to_vec();
-    let adaptable = Some(Adaptable { lora: lora::recipe(ck, lora, &stored), seed: train.seed, inputs });
-    Some(Made { stored, model, recipe: None, adaptable, rules, differing: Vec::new() })
+    let weights = rules.as_ref().map(|rules| rules.weights.clone());
+    let adaptable = Adaptable { lora: lora::recipe(ck, lora, &stored), seed: train.seed, weights, inputs };
+    Some(Made { stored, model, recipe: None, adaptable: Some(adaptable), rules, differing: Vec::new() })
 }
 
 /// Adds the entry `forward` of a training's model, with its adapter, if it has one.
