@@ -48,6 +48,11 @@ pub enum Goal<'a> {
         /// The name of the `train` item; none for the only one.
         item: Option<&'a str>,
     },
+    /// The steps of a training whose adapter is to be merged, whatever its item says becomes of it.
+    Merge {
+        /// The name of the `train` item; none for the only one.
+        item: Option<&'a str>,
+    },
     /// The steps of a training: the same, but for the entry `grad`, which gives gradients by name and is not planned.
     Steps {
         /// The name of the `train` item; none for the only one.
@@ -117,7 +122,7 @@ pub fn compile(request: &Request, files: &mut dyn Files, watch: &mut Watch) -> R
     watch(Stage::Model, &|| lower::show(&lowered));
     watch(Stage::Graph, &|| print::program(&lowered.program));
     let Lowered { program, model, recipe, adaptable, rules, .. } = lowered;
-    let by_name = !matches!(request.goal, Goal::Steps { .. });
+    let by_name = !matches!(request.goal, Goal::Steps { .. } | Goal::Merge { .. });
     match planned(program, by_name, watch) {
         Ok((program, plan)) => {
             let Findings { sources, diagnostics: warnings } = findings(checker);
@@ -168,11 +173,14 @@ fn load(checker: &mut Checker, request: &Request, files: &mut dyn Files) -> (Spe
 
 /// The program that the request asks for, if nothing is wrong.
 fn lowered(checker: &mut Checker, request: &Request, files: &mut dyn Files, module: u16) -> Option<Lowered> {
+    checker.merging = matches!(request.goal, Goal::Merge { .. });
     let target = match request.goal {
         Goal::Run { model, training } => {
             lower::choose(checker, module, "model", model).map(|t| t.in_training(training))
         }
-        Goal::Train { item } | Goal::Steps { item } => lower::choose(checker, module, "train", item),
+        Goal::Train { item } | Goal::Steps { item } | Goal::Merge { item } => {
+            lower::choose(checker, module, "train", item)
+        }
         Goal::Adapted { item } => lower::choose(checker, module, "train", item).map(Target::adapted),
     };
     let lowered = lower::lower(checker, files, &target?);

@@ -290,6 +290,8 @@ pub struct Adapted {
     pub inner_first: bool,
     /// Whether the weight is a table whose rows are looked up.
     pub table: bool,
+    /// The bias that merging changes besides, where the adapter adds something whatever goes in.
+    pub bias: Option<String>,
 }
 
 /// A model that runs with adapters of any rank: their weights are inputs of `forward`, beside the model's own.

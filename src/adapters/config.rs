@@ -221,7 +221,7 @@ impl Config {
                 trouble.push(format!("`{key}` is {there} there, and `{module}` is otherwise here"));
             }
         }
-        if !self.targets(layer)? {
+        if !self.targets(module, layer.linear)? {
             trouble.push(format!("`{module}` is no target there"));
         }
         Ok(())
@@ -273,27 +273,21 @@ impl Config {
         self.number("lora_dropout").unwrap_or(0.0)
     }
 
-    /// Whether what is adapted is so in all layers that have it.
-    pub fn is_in_all_layers(&self) -> bool {
-        !self.keys.get("layers_to_transform").is_some_and(is_active)
-    }
-
     /// Whether its first values have taken their part out of the base.
     pub fn is_residual(&self) -> bool {
         let first = self.keys.get("init_lora_weights").and_then(Value::as_str);
         first.is_some_and(|name| CHANGES_BASE.iter().any(|known| name.starts_with(known)))
     }
 
-    /// Whether a layer is one of its targets.
-    fn targets(&self, layer: &Layer) -> Result<bool> {
-        let module = layer.module.as_str();
+    /// Whether a module is one of its targets; `linear` says whether it is the matrix of a product.
+    pub(super) fn targets(&self, module: &str, linear: bool) -> Result<bool> {
         let excluded = match self.keys.get("exclude_modules") {
             Some(Value::Array(names)) => names_end(names, module),
             Some(_) | None => matches(self.modules.excluded.as_slice(), module)?,
         };
         let saved = matches(&self.modules.saved, module)?;
         let listed = match self.keys.get("target_modules") {
-            Some(Value::String(all)) if all.eq_ignore_ascii_case("all-linear") => layer.linear,
+            Some(Value::String(all)) if all.eq_ignore_ascii_case("all-linear") => linear,
             Some(Value::String(_)) => matches(self.modules.targets.as_slice(), module)?,
             // Only a name that is given as a whole counts in every layer.
             Some(Value::Array(names)) if names.iter().any(|name| name == module) => true,
@@ -338,7 +332,7 @@ impl Config {
         self.keys.get(key).and_then(Value::as_f64)
     }
 
-    fn flag(&self, key: &str) -> bool {
+    pub(super) fn flag(&self, key: &str) -> bool {
         self.keys.get(key).and_then(Value::as_bool).unwrap_or(false)
     }
 }

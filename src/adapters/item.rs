@@ -3,6 +3,7 @@
 
 use super::config::Config;
 use super::exchange::{self, Part};
+use super::keys;
 use crate::error::{Error, Result, code};
 use crate::weights::file::TensorFile;
 use std::collections::BTreeMap;
@@ -58,7 +59,7 @@ pub fn item(folder: &Path, prefix: &str, shown: &str) -> Result<String> {
         return Err(Error::file(code::ADAPTER, format!("{} has no adapter", tensors.display())));
     }
     let mut text: String = notes.iter().map(|note| format!("// {note}\n")).collect();
-    text.push_str(&written(&config, &targets, &beside, residual));
+    text.push_str(&written(&config, prefix, &targets, &beside)?);
     if !prefix.is_empty() {
         let _ = writeln!(text, "  prefix = {prefix:?}");
     }
@@ -76,31 +77,34 @@ fn own(name: &str, prefix: &str, path: &Path) -> Result<String> {
 }
 
 /// The item but for its last lines.
-fn written(config: &Config, targets: &[(Settings, Vec<String>)], beside: &[String], residual: bool) -> String {
+fn written(config: &Config, prefix: &str, targets: &[(Settings, Vec<String>)], beside: &[String]) -> Result<String> {
     let common = &targets[0].0;
     let divisor = if config.is_stable() { "rank ^ 0.5" } else { "rank" };
     let scale = |alpha: f64| format!("scale = {alpha} / {divisor}");
     let mut text = format!("lora Adapter {{\n  rank = {}\n  {}\n", common.rank, scale(common.alpha));
-    let mut line = |line: String| {
+    let mut line = |line: &str| {
         let _ = writeln!(text, "  {line}");
     };
     if config.dropout() > 0.0 {
-        line(format!("dropout = {}", config.dropout()));
+        line(&format!("dropout = {}", config.dropout()));
     }
-    if config.has_magnitudes() {
-        line("adapter = DoRA".into());
+    for key in ["use_dora", "lora_bias"].into_iter().filter(|key| config.flag(key)) {
+        line(keys::line(key));
     }
-    if config.has_biases() {
-        line("adapter = BiasedLoRA".into());
+    if config.is_residual() {
+        line("base = residual");
     }
-    if residual {
-        line("base = residual".into());
-    }
-    line("freeze \"**\"".into());
-    let all = config.is_in_all_layers();
+    line("freeze \"**\"");
     if !beside.is_empty() {
-        line(format!("unfreeze {}", globs(beside, all)));
+        line(&format!("unfreeze {}", globs(beside, &|_, _| Ok(false))?));
     }
+    // A star stands for all layers. These are all that there are, if the configuration would take one more as well, and none
+    // of them has other settings.
+    let all = |kind: &Kind, count: u64| -> Result<bool> {
+        let apart = targets.iter().filter(|(_, modules)| kinds(modules).contains_key(kind)).count() > 1;
+        let next = [prefix, &kind.0, &count.to_string(), &kind.1];
+        Ok(!apart && config.targets(&joined(&next), true)?)
+    };
     for (settings, modules) in targets {
         let mut own = Vec::new();
         if settings.rank != common.rank {
@@ -110,15 +114,17 @@ fn written(config: &Config, targets: &[(Settings, Vec<String>)], beside: &[Strin
             own.push(scale(settings.alpha));
         }
         let own = if own.is_empty() { String::new() } else { format!(" {{ {} }}", own.join("  ")) };
-        line(format!("target {}{own}", globs(modules, all)));
+        line(&format!("target {}{own}", globs(modules, &all)?));
     }
-    text
+    Ok(text)
 }
 
-/// Globs for names, one for those that differ in the number of their layer only. A star stands for all layers, where these
-/// are `all` that there are.
-fn globs(names: &[String], all: bool) -> String {
-    let mut groups: BTreeMap<(String, String), Vec<u64>> = BTreeMap::new();
+/// What stands before the number of a layer in a name, and what after it.
+type Kind = (String, String);
+
+/// Names by their kind, each with the numbers of its layers.
+fn kinds(names: &[String]) -> BTreeMap<Kind, Vec<u64>> {
+    let mut kinds: BTreeMap<Kind, Vec<u64>> = BTreeMap::new();
     for name in names {
         let segments: Vec<&str> = name.split('.').collect();
         let layer = segments.iter().position(|segment| segment.parse::<u64>().is_ok());
@@ -126,18 +132,28 @@ fn globs(names: &[String], all: bool) -> String {
             Some(at) => (segments[..at].join("."), segments[at + 1..].join("."), segments[at].parse::<u64>().ok()),
             None => (name.clone(), String::new(), None),
         };
-        groups.entry((before, after)).or_default().extend(number);
+        kinds.entry((before, after)).or_default().extend(number);
     }
-    let glob = |((before, after), mut numbers): ((String, String), Vec<u64>)| {
+    kinds
+}
+
+/// Globs for names, one for those of a kind. `all` says whether so many layers of a kind are all that there are.
+fn globs(names: &[String], all: &dyn Fn(&Kind, u64) -> Result<bool>) -> Result<String> {
+    let glob = |(kind, mut numbers): (Kind, Vec<u64>)| {
         numbers.sort_unstable();
+        let count = numbers.len() as u64;
         let each = match &numbers[..] {
             [] => String::new(),
             [one] => one.to_string(),
-            many if all && many.iter().copied().eq(0..many.len() as u64) => "*".into(),
+            many if many.iter().copied().eq(0..count) && all(&kind, count)? => "*".into(),
             many => format!("{{{}}}", many.iter().map(u64::to_string).collect::<Vec<_>>().join(",")),
         };
-        let parts = [before, each, after];
-        format!("{:?}", parts.iter().filter(|part| !part.is_empty()).cloned().collect::<Vec<_>>().join("."))
+        Ok(format!("{:?}", joined(&[&kind.0, &each, &kind.1])))
     };
-    groups.into_iter().map(glob).collect::<Vec<_>>().join(", ")
+    Ok(kinds(names).into_iter().map(glob).collect::<Result<Vec<_>>>()?.join(", "))
+}
+
+/// A name of those parts that are there.
+fn joined(parts: &[&str]) -> String {
+    parts.iter().filter(|part| !part.is_empty()).copied().collect::<Vec<_>>().join(".")
 }

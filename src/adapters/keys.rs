@@ -107,6 +107,11 @@ pub fn policy(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name)
 }
 
+/// The line of an item that says what a key does, where its words are that line.
+pub fn line(name: &str) -> &'static str {
+    policy(name).map_or("", |key| key.words.trim_matches('`'))
+}
+
 /// First values that take their part out of the base: without what was left of it, an adapter's numbers mean nothing.
 pub const CHANGES_BASE: [&str; 5] = ["pissa", "olora", "corda", "loftq", "lora_ga"];
 

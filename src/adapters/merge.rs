@@ -31,8 +31,11 @@ pub struct Change {
 /// # Errors
 /// When nothing would change, or the adapter is not one that can be merged; then all is as before.
 pub fn merge(machine: &mut dyn Machine, lora: &Lora) -> Result<Kept> {
-    let kept =
-        Kept { base: values(machine, changed(machine, lora).into_iter())?, adapter: values(machine, params(lora))? };
+    if machine.ports("merge").is_none() {
+        let message = format!("`{}` is not an adapter that can be merged", lora.name);
+        return Err(Error::run(code::ADAPTER, message).help("`finish = merge` in its item tells why"));
+    }
+    let kept = Kept { base: values(machine, changed(lora).into_iter())?, adapter: values(machine, params(lora))? };
     let done = merge_checked(machine, lora, &kept);
     if done.is_err() {
         unmerge(machine, &kept)?;
@@ -43,7 +46,7 @@ pub fn merge(machine: &mut dyn Machine, lora: &Lora) -> Result<Kept> {
 fn merge_checked(machine: &mut dyn Machine, lora: &Lora, kept: &Kept) -> Result<()> {
     let state = HostState::default();
     machine.run("merge", &state, &[])?;
-    let merged = values(machine, changed(machine, lora).into_iter())?;
+    let merged = values(machine, changed(lora).into_iter())?;
     if merged == kept.base {
         let message = format!("merging `{}` would change none of its {} weights", lora.name, lora.adapted.len());
         let error = Error::run(code::ADAPTER, message);
@@ -57,7 +60,7 @@ fn merge_checked(machine: &mut dyn Machine, lora: &Lora, kept: &Kept) -> Result<
     }
     // An adapter whose weights are 0 adds nothing, or the model would not be the same without it.
     machine.run("merge", &state, &[])?;
-    if values(machine, changed(machine, lora).into_iter())? != merged {
+    if values(machine, changed(lora).into_iter())? != merged {
         let block = lora.adapted.first().map_or("", |adapted| adapted.block.as_str());
         let message = format!("`{block}` adds something even where all its weights are 0, so it cannot be merged");
         return Err(Error::run(code::ADAPTER, message));
@@ -65,12 +68,9 @@ fn merge_checked(machine: &mut dyn Machine, lora: &Lora, kept: &Kept) -> Result<
     Ok(())
 }
 
-/// The weights that a merge may change: those that are adapted, and the biases beside them.
-fn changed(machine: &dyn Machine, lora: &Lora) -> Vec<String> {
-    let mut names: BTreeSet<String> = lora.adapted.iter().map(|adapted| adapted.weight.clone()).collect();
-    let biases = names.iter().filter_map(|name| Some(format!("{}.bias", name.rsplit_once('.')?.0))).collect::<Vec<_>>();
-    names.extend(biases.into_iter().filter(|name| machine.weights().iter().any(|weight| weight.name == *name)));
-    names.into_iter().collect()
+/// The weights that a merge changes: those that are adapted, and the biases that take the rest.
+fn changed(lora: &Lora) -> BTreeSet<String> {
+    lora.adapted.iter().flat_map(|adapted| [Some(&adapted.weight), adapted.bias.as_ref()]).flatten().cloned().collect()
 }
 
 /// Gives the weights back that a merge has changed, bit by bit, and the adapter with them.

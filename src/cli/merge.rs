@@ -25,7 +25,7 @@ pub fn main(args: &ArgMatches, json: bool) -> Outcome {
         return Err(error.help("what is kept is a file of its own, beside the merged model").into());
     }
     let source = Source::open(args)?;
-    let goal = Goal::Steps { item: text_of(args, "TRAIN") };
+    let goal = Goal::Merge { item: text_of(args, "TRAIN") };
     let Training { said, plan, recipe, .. } = source.training(goal, json)?;
     let Some(lora) = recipe.lora.clone() else {
         let error = Error::spec(code::CANNOT_RUN, format!("`train {}` has no adapter", recipe.name));

@@ -295,6 +295,57 @@ fn a_weight_that_is_read_in_part_has_the_adapter_of_the_whole() {
     parts("x @ w[:, 3:7].t", "((x -> pad[1](3, 2)) @ w.t)");
 }
 
+/// A model with an adapter that adds something whatever goes in.
+fn moved(body: &str, finish: &str) -> (Network, Lora) {
+    let spec = format!(
+        "block Moved(rank, scale, p)(x: [.., I], y: [.., O], w: [I, O]) -> [.., O] {{
+  by: param [O] = zeros
+  return y + x @ w * 0.1 * sum(by) + by
+}}
+model M()(x: [B, 4]) -> y: [B, 5] {{ {body} }}
+lora A {{ rank = 1  adapter = Moved  freeze \"**\"  target \"**\"  finish = {finish} }}
+train t {{ model = M()  lora = A()  loss = mean(y ^ 2)  optimizer = AdamW(lr = 1e-2)  max_steps = 5 }}"
+    );
+    let c = training(&Scratch::new().file("moved.dl", spec), "t", &[]);
+    let lora = c.recipe.as_ref().and_then(|recipe| recipe.lora.clone()).expect("it has an adapter");
+    let mut net = network(c.plan, c.recipe, 0).expect("there is machine code");
+    fill(&mut net);
+    (net, lora)
+}
+
+#[test]
+fn a_bias_that_a_merge_changes_is_given_back() {
+    for body in [
+        "return x -> fc: Linear(5)",
+        "weight: param [4, 5] = normal(1)  bias: param [5] = zeros  return x @ weight + bias",
+        "matrix: param [4, 5] = normal(1)  moves: param [5] = zeros  return tanh(moves + x @ matrix)",
+    ] {
+        let (mut net, lora) = moved(body, "merge");
+        let rows = Tensor::from_f32(vec![3, 4], numbers("x", 12).collect()).expect("as many");
+        let y = |net: &mut Network| of(&net.run("forward", &[("x", &rows)]).expect("it runs"), "y").clone();
+        let (all, before) = (all_weights(&net), y(&mut net));
+        let kept = adapters::merge(net.engine_mut(), &lora).expect("it changes weights");
+        let changed = all_weights(&net).iter().zip(&all).filter(|(now, before)| now != before).count();
+        assert_eq!(changed, 3, "{body}: the weight, its bias and the adapter");
+        let off = apart(&y(&mut net), &before);
+        assert!(off <= 1e-6, "{body}: merging changes outputs by {off:e}");
+        adapters::unmerge(net.engine_mut(), &kept).expect("these are its weights");
+        assert!(all_weights(&net) == all, "{body}: what was merged and taken back is as it was, bit by bit");
+    }
+}
+
+#[test]
+fn an_adapter_that_no_bias_takes_is_kept_and_not_merged() {
+    let (mut net, lora) = moved("return x -> fc: Linear(5, bias = false)", "keep");
+    let rows = Tensor::from_f32(vec![3, 4], numbers("x", 12).collect()).expect("as many");
+    let first = net.step(&[("x", &rows)]).expect("it trains");
+    assert!(net.step(&[("x", &rows)]).expect("it trains") < first);
+    let all = all_weights(&net);
+    let error = adapters::merge(net.engine_mut(), &lora).err().expect("there is no bias").to_string();
+    assert!(error.contains("`A` is not an adapter that can be merged"), "{error}");
+    assert!(all_weights(&net) == all, "what is refused changes nothing");
+}
+
 #[test]
 fn adapters_with_a_bias_of_their_own_are_those_of_peft() {
     family("biased");

@@ -222,6 +222,49 @@ fn rows_of_a_table_that_peft_trains_go_into_the_base() {
 }
 
 #[test]
+fn an_item_has_a_star_only_where_all_layers_are_meant() {
+    let q = |ranks: &[(usize, usize)], config: serde_json::Value, layers: usize| {
+        let scratch = Scratch::new();
+        let ones = |shape: [usize; 2]| dlc::Tensor::from_f32(shape.to_vec(), vec![1.0; shape[0] * shape[1]]);
+        let mut tensors = Vec::new();
+        for (layer, rank) in ranks {
+            let name = |part: &str| format!("base_model.model.layer.{layer}.q.lora_{part}.weight");
+            tensors.push((name("A"), ones([*rank, 8]).expect("as many")));
+            tensors.push((name("B"), ones([8, *rank]).expect("as many")));
+        }
+        let named: Vec<(&str, &dlc::Tensor)> = tensors.iter().map(|(n, t)| (n.as_str(), t)).collect();
+        dlc::weights::save(&scratch.path("adapter_model.safetensors"), &named, &Default::default()).expect("it is new");
+        scratch.file("adapter_config.json", config.to_string());
+        let item = adapters::item::item(&scratch.0, "", "adapter").expect("it is sound");
+        let spec = format!(
+            "block Layer()(x: [B, D]) -> [B, D] {{ return x -> q: Linear(D) }}
+model M(D = 8)(x: [B, D]) -> y: [B, D] {{ repeat {layers} as i {{ x = x -> layer.{{i}}: Layer() }} return x }}
+{item}
+train t {{ model = M()  lora = Adapter()  loss = mean(y)  optimizer = SGD(lr = 1)  max_steps = 1 }}"
+        );
+        let c = training(&scratch.file("spec.dl", spec), "t", &[]);
+        let lora = c.recipe.as_ref().and_then(|recipe| recipe.lora.clone()).expect("it has an adapter");
+        let mut net = network(c.plan, c.recipe, 0).expect("there is machine code");
+        adapters::load(net.engine_mut(), &lora, &scratch.0).unwrap_or_else(|e| panic!("{e}\n{item}"));
+        item.lines().filter(|line| line.contains("target")).map(|line| line.trim().to_owned()).collect::<Vec<_>>()
+    };
+    let config = |key: &str, value: serde_json::Value| {
+        let mut config = serde_json::json!({ "peft_type": "LORA", "r": 8, "lora_alpha": 8, "target_modules": ["q"] });
+        config[key] = value;
+        config
+    };
+    let all = [(0, 8), (1, 8), (2, 8)];
+    assert_eq!(q(&all, config("r", 8.into()), 3), ["target \"layer.*.q\""]);
+    let ranks = config("rank_pattern", serde_json::json!({ "layer.2.q": 4 }));
+    assert_eq!(
+        q(&[(0, 8), (1, 8), (2, 4)], ranks, 3),
+        ["target \"layer.{0,1}.q\"", "target \"layer.2.q\" { rank = 4 }"]
+    );
+    let few = config("target_modules", r".*layer\.[01]\.q".into());
+    assert_eq!(q(&all[..2], few, 4), ["target \"layer.{0,1}.q\""]);
+}
+
+#[test]
 fn an_item_made_of_an_adapter_takes_it() {
     let text = std::fs::read_to_string(root().join("tests/specs/lora.dl")).expect("it is there");
     let text = text.replace("../../examples", &root().join("examples").display().to_string());

@@ -15,7 +15,7 @@ use super::net::join;
 use super::shift;
 use super::sides::{Place, Sides, flattened, folded, seen, whole};
 use super::value::{Ctor, Given, Tensor, Val};
-use crate::program::{Label, Op, Ty, Value, View};
+use crate::program::{FnId, Label, Op, Ty, Value, View};
 use dlc_grammar::ast::Str;
 use dlc_grammar::{Diagnostic, Span};
 use dlc_plan::{DType, Prim, Size};
@@ -70,8 +70,10 @@ pub struct Identity {
     /// Whether the adapter adds something whatever the operand is, so that a bias has to take it: then the function takes
     /// that as well, and gives it.
     pub shifts: bool,
+    /// Whether a loop of the adapter's own has weights, which it takes as one stack.
+    pub loops: bool,
     /// The function.
-    pub function: crate::program::FnId,
+    pub function: FnId,
 }
 
 /// Where the adapter of a weight is: beside it, below the same module. A module's only weight is called `weight`; others
@@ -92,6 +94,11 @@ impl Checker {
     /// A number for an adapter that is like no other.
     pub fn adapter_number(&mut self) -> u32 {
         self.new_env()
+    }
+
+    /// Whether a function is an adapter's, called in the place of a product.
+    pub fn is_adapter(&self, function: FnId) -> bool {
+        self.adapter_functions.contains(&function)
     }
 
     /// The full name of the layer that is being worked through.
@@ -279,6 +286,7 @@ impl Checker {
         let level = LayerLevel { ctor: ctor.clone(), label: label.clone(), label_span: None, more: 0 };
         self.adapting = Some(reading.adapter.clone());
         let instance = self.instance(level, &bound, span)?;
+        self.adapter_functions.insert(instance.function);
         let mut slots = Vec::new();
         let before = self.root().slots.len();
         for slot in &instance.slots {
@@ -345,7 +353,7 @@ impl Checker {
     pub fn merged(&mut self, decl: &Decl) -> Option<Identity> {
         let plain = self.merging(decl, false)?;
         let table = decl.adapted.as_ref().is_some_and(|adapted| adapted.table);
-        match table || shift::is_linear(&self.program, plain.function) {
+        match table || shift::vanishes(&self.program, plain.function) {
             true => Some(plain),
             false => self.merging(decl, true),
         }
@@ -399,7 +407,8 @@ impl Checker {
         let tensors: Vec<Val> = tensors.collect();
         let made = self.close_entry(&Val::Tuple(tensors.into()));
         let params = made.params.iter().map(|p| made.slots[p.first()].path.to_string()).collect();
-        Some(Identity { params, shifts, function: made.function })
+        let loops = made.params.iter().any(|p| p.slots().len() > 1);
+        Some(Identity { params, shifts, loops, function: made.function })
     }
 
     fn used_input(&mut self, input: &Val) -> Value {

@@ -88,6 +88,10 @@ pub struct Checker {
     pub training: bool,
     /// What the weights of the model being worked through are adapted by, by their full names.
     pub adapters: BTreeMap<String, Rc<Adapter>>,
+    /// Whether adapters have to be such as can be merged, whatever their items say becomes of them.
+    pub merging: bool,
+    /// The functions that adapters are, where they are called in the place of products.
+    adapter_functions: HashSet<FnId>,
     /// The adapter whose block is about to be worked through.
     adapting: Option<Rc<Adapter>>,
     /// The weight whose first value is being worked out.
@@ -151,6 +155,8 @@ impl Checker {
             hints: Vec::new(),
             training: false,
             adapters: BTreeMap::new(),
+            merging: false,
+            adapter_functions: HashSet::default(),
             adapting: None,
             first: None,
             frames: Vec::new(),

@@ -4,6 +4,7 @@
 //! Rank and scale are worked out for each target by itself, with `rank` as a name that the scale and first values may use.
 
 use super::item::{self, Reading};
+use super::merge::Takers;
 use super::schema::{self, Owner};
 use super::select;
 use super::stored::Stored;
@@ -94,22 +95,10 @@ pub fn read(ck: &mut Checker, reading: Reading) -> Option<Lora> {
         adapter: found.value("adapter"),
         init: found.section("init").map_or(&[][..], |(_, entries)| entries),
     };
-    let finish = match found.value("finish") {
-        None => Some(Finish::Merge),
-        Some(e) => finish(ck, e),
-    };
-    let file = match found.value("file") {
-        None => Some(None),
-        Some(e) => item::text(ck, "file", e, &sc).map(Some),
-    };
-    let prefix = match found.value("prefix") {
-        None => Some(String::new()),
-        Some(e) => item::text(ck, "prefix", e, &sc),
-    };
-    let residual = match found.value("base") {
-        None => Some(false),
-        Some(e) => residual(ck, e),
-    };
+    let finish = found.value("finish").map_or(Some(Finish::Merge), |e| finish(ck, e));
+    let file = found.value("file").map_or(Some(None), |e| item::text(ck, "file", e, &sc).map(Some));
+    let prefix = found.value("prefix").map_or(Some(String::new()), |e| item::text(ck, "prefix", e, &sc));
+    let residual = found.value("base").map_or(Some(false), |e| residual(ck, e));
     let mut aims = Vec::new();
     let mut rules = Vec::new();
     let mut fine = true;
@@ -486,7 +475,7 @@ pub fn check_read(ck: &mut Checker, stored: &Stored) -> Option<()> {
 }
 
 /// What a training with an adapter says about it.
-pub fn recipe(ck: &Checker, lora: &Lora, stored: &Stored) -> recipe::Lora {
+pub fn recipe(ck: &Checker, lora: &Lora, stored: &Stored, takers: &Takers) -> recipe::Lora {
     let mut adapted = Vec::new();
     let slots = stored.slots(ck);
     for Slot { path, decl } in &slots {
@@ -503,6 +492,7 @@ pub fn recipe(ck: &Checker, lora: &Lora, stored: &Stored) -> recipe::Lora {
             block: how.adapter.product.net.ast.name.text.clone(),
             inner_first: how.inner.first() == Some(&0),
             table: how.table,
+            bias: takers.get(&**path).cloned(),
         });
     }
     let item = lora.reading.item.ast.name.text.clone();

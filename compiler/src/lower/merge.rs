@@ -3,13 +3,15 @@
 //!
 //! Weights that are merged alike and lie end to end are merged by one loop, as they are run by one.
 
+use super::biases;
 use super::stored::Stored;
 use crate::check::{Checker, Decl, Identity, label_of};
 use crate::program::build::Builder;
 use crate::program::{Entry, Repeat, Role, Ty, Value, WeightId, WeightRow};
 use dlc_grammar::Diagnostic;
 use dlc_plan::Size;
-use std::collections::HashMap;
+use dlc_plan::recipe::Finish;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 /// Weights that one function merges.
@@ -23,18 +25,47 @@ struct Group {
     params: Vec<Vec<WeightId>>,
 }
 
-/// Adds the entry, where anything is adapted. None where something is wrong with an adapter.
-pub fn entry(ck: &mut Checker, stored: &Stored) -> Option<()> {
+/// By the names of adapted weights: the biases that merging changes besides.
+pub type Takers = BTreeMap<String, String>;
+
+/// Why there are no groups.
+enum Unmerged {
+    /// Something is wrong with an adapter, and has been told.
+    Wrong,
+    /// An adapter is fine, but cannot be merged.
+    Unable(Diagnostic),
+}
+
+/// Adds the entry, where anything is adapted; gives the biases that it changes. An adapter that cannot be merged has none,
+/// which is a mistake where it is to be. None where something is wrong with an adapter.
+pub fn entry(ck: &mut Checker, stored: &Stored, finish: Finish) -> Option<Takers> {
     if stored.decls.iter().all(|d| d.adapted.is_none()) {
-        return Some(());
+        return Some(Takers::new());
     }
     // What merges is not itself adapted.
     let adapters = std::mem::take(&mut ck.adapters);
     let groups = groups(ck, stored);
     ck.adapters = adapters;
+    match groups {
+        Ok(groups) => {
+            add(ck, &groups);
+            let name = |id: &WeightId| ck.program.weights[id.0 as usize].name.clone();
+            let pairs = groups.iter().flat_map(|group| group.weights.iter().zip(&group.biases));
+            Some(pairs.map(|(weight, bias)| (name(weight), name(bias))).collect())
+        }
+        Err(Unmerged::Unable(_)) if finish == Finish::Keep && !ck.merging => Some(Takers::new()),
+        Err(Unmerged::Unable(d)) => {
+            ck.report(d);
+            None
+        }
+        Err(Unmerged::Wrong) => None,
+    }
+}
+
+/// Adds the entry that merges these.
+fn add(ck: &mut Checker, groups: &[Group]) {
     let mut b = Builder::new("merge");
     let mut roles: Vec<Role> = Vec::new();
-    let groups = groups?;
     let takes: Vec<Vec<Vec<WeightRow>>> = groups.iter().map(|g| g.takes(ck)).collect();
     let mut args: Vec<Vec<Value>> = Vec::new();
     // All parameters come before all else.
@@ -50,7 +81,7 @@ pub fn entry(ck: &mut Checker, stored: &Stored) -> Option<()> {
     }
     let (mut results, mut outputs) = (Vec::new(), Vec::new());
     let mut args = args.into_iter();
-    for group in &groups {
+    for group in groups {
         let own: Vec<Vec<Value>> = args.by_ref().take(group.all().count()).collect();
         results.extend(group.values(ck, &mut b, &own));
         for changed in group.changed() {
@@ -62,13 +93,13 @@ pub fn entry(ck: &mut Checker, stored: &Stored) -> Option<()> {
     }
     let function = ck.program.add(b.finish(results));
     ck.program.entries.push(Entry { name: "merge".into(), function, inputs: roles, outputs, guards: Vec::new() });
-    Some(())
 }
 
 /// The adapted weights in groups: those of one row that are merged alike.
-fn groups(ck: &mut Checker, stored: &Stored) -> Option<Vec<Group>> {
+fn groups(ck: &mut Checker, stored: &Stored) -> Result<Vec<Group>, Unmerged> {
     let names: HashMap<String, WeightId> =
         (0..).zip(&ck.program.weights).map(|(i, w)| (w.name.clone(), WeightId(i))).collect();
+    let takers = biases::found(ck, stored);
     let mut known: Vec<(Rc<Decl>, Rc<Identity>)> = Vec::new();
     let mut groups: Vec<Group> = Vec::new();
     for row in ck.program.layout() {
@@ -81,13 +112,21 @@ fn groups(ck: &mut Checker, stored: &Stored) -> Option<Vec<Group>> {
             let how = match known.iter().find(|(other, _)| alike(other, decl)) {
                 Some((_, how)) => how.clone(),
                 None => {
-                    let how = Rc::new(ck.merged(decl)?);
+                    let how = Rc::new(ck.merged(decl).ok_or(Unmerged::Wrong)?);
                     known.push((decl.clone(), how.clone()));
                     how
                 }
             };
             let label = label_of(&ck.program.weights[id.0 as usize].name);
-            let bias = if how.shifts { Some(bias_of(ck, &names, *id, decl)?) } else { None };
+            if how.loops {
+                let why = |block: &str, _: &str| format!("`{block}` has a loop with weights, so it cannot be merged");
+                return Err(Unmerged::Unable(unable(ck, *id, decl, &why)));
+            }
+            let bias = match how.shifts.then(|| fitting(ck, &takers, *id, decl)) {
+                None => None,
+                Some(None) => return Err(Unmerged::Unable(unable(ck, *id, decl, &untaken))),
+                Some(found) => found,
+            };
             let own = |param: &String| names.get(&format!("{label}.{param}")).copied();
             let params: Vec<WeightId> =
                 how.params.iter().map(|p| own(p).expect("an adapted weight has an adapter")).collect();
@@ -107,29 +146,30 @@ fn groups(ck: &mut Checker, stored: &Stored) -> Option<Vec<Group>> {
             }
         }
     }
-    Some(groups)
+    Ok(groups)
 }
 
-/// The bias beside an adapted weight, which takes what its adapter adds whatever the operand is.
-fn bias_of(ck: &mut Checker, names: &HashMap<String, WeightId>, id: WeightId, decl: &Decl) -> Option<WeightId> {
+/// What is wrong where the adapter of a weight cannot be merged; `why` says it of a block and a weight.
+fn unable(ck: &Checker, id: WeightId, decl: &Decl, why: &dyn Fn(&str, &str) -> String) -> Diagnostic {
+    let adapter = &decl.adapted.as_ref().expect("it is one of the adapted").adapter;
+    let message = why(&adapter.product.net.ast.name.text, &ck.program.weights[id.0 as usize].name);
+    let d = Diagnostic::error("E0515", adapter.spans.1, message);
+    d.help("another `adapter` for this target, which a weight can take alone, or `finish = keep`")
+}
+
+fn untaken(block: &str, weight: &str) -> String {
+    format!(
+        "`{block}` adds something to what `{weight}` gives whatever goes in, and there is no bias to take that: one that is \
+         added to this product, in one place, and to nothing else"
+    )
+}
+
+/// The bias of as many elements as the product of an adapted weight has columns.
+fn fitting(ck: &Checker, takers: &HashMap<WeightId, WeightId>, id: WeightId, decl: &Decl) -> Option<WeightId> {
     let adapted = decl.adapted.as_ref().expect("it is one of the adapted");
-    let weight = ck.program.weights[id.0 as usize].name.clone();
-    let name = match weight.rsplit_once('.') {
-        Some((module, _)) => format!("{module}.bias"),
-        None => "bias".into(),
-    };
     let outer = (0..decl.ty.rank()).filter(|i| !adapted.inner.contains(i)).map(|i| &decl.ty.shape[i]);
     let columns = Size::product(outer);
-    let found = names.get(&name).filter(|bias| ck.program.weights[bias.0 as usize].ty.shape == [columns.clone()]);
-    if found.is_none() {
-        let block = &adapted.adapter.product.net.ast.name.text;
-        let message = format!(
-            "`{block}` adds something to what `{weight}` gives whatever goes in, and there is no `{name}` for it"
-        );
-        let d = Diagnostic::error("E0515", adapted.adapter.spans.1, message);
-        ck.report(d.help("another `adapter` for this target, which a weight can take alone"));
-    }
-    found.copied()
+    takers.get(&id).copied().filter(|bias| ck.program.weights[bias.0 as usize].ty.shape == [columns.clone()])
 }
 
 /// Whether two weights are merged by one function.

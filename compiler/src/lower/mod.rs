@@ -20,6 +20,7 @@ mod index;
 mod select;
 mod stored;
 
+mod biases;
 mod columns;
 mod defaults;
 mod each;
@@ -48,8 +49,9 @@ use crate::program::{Program, WeightId};
 use columns::Column;
 use data::{Columns, Data};
 use dlc_grammar::Diagnostic;
-use dlc_plan::recipe::{Adaptable, Encoding, Recipe};
+use dlc_plan::recipe::{Adaptable, Encoding, Finish, Recipe};
 use dlc_plan::{Host, recipe as plain};
+use merge::Takers;
 use select::Names;
 use share::Shares;
 use std::rc::Rc;
@@ -156,7 +158,8 @@ fn with_adapters(ck: &mut Checker, files: &mut dyn Files, item: &Rc<ConfigItem>)
     };
     let inputs = stored.given().to_vec();
     let weights = rules.as_ref().map(|rules| rules.weights.clone());
-    let adaptable = Adaptable { lora: lora::recipe(ck, lora, &stored), seed: train.seed, weights, inputs };
+    let adaptable =
+        Adaptable { lora: lora::recipe(ck, lora, &stored, &Takers::new()), seed: train.seed, weights, inputs };
     Some(Made { stored, model, recipe: None, adaptable: Some(adaptable), rules, differing: Vec::new() })
 }
 
@@ -210,7 +213,7 @@ fn training(ck: &mut Checker, stored: &mut Stored, train: &Train, model: &mut Mo
     if let Some(columns) = batch.as_ref().filter(|_| lossy == Some(true) && !train.metrics.is_empty()) {
         loss::evaluate(ck, stored, train, columns)?;
     }
-    merge::entry(ck, stored)?;
+    let takers = merge::entry(ck, stored, train.lora.as_ref().map_or(Finish::Keep, |lora| lora.finish))?;
     init::entry(ck, stored, states.as_deref().unwrap_or_default());
     states?;
     let mut weights = weights.map_or(Some(None), |w| w.map(Some))?;
@@ -222,7 +225,7 @@ fn training(ck: &mut Checker, stored: &mut Stored, train: &Train, model: &mut Mo
     warn_frozen(ck, train, weights.as_ref());
     no_loss_name(ck)?;
     let differing = groups::differing(ck, &overrides?);
-    let adapter = train.lora.as_ref().map(|lora| lora::recipe(ck, lora, stored));
+    let adapter = train.lora.as_ref().map(|lora| lora::recipe(ck, lora, stored, &takers));
     Some((recipe::recipe(train, model, weights, adapter, encodings), differing))
 }
 

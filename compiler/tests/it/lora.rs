@@ -282,13 +282,113 @@ fn what_an_adapter_adds_whatever_goes_in_is_merged_into_a_bias() {
     assert_eq!(takes("DoRA"), ["head.weight"]);
     assert_eq!(takes("Moved"), ["head.bias", "head.weight"]);
     assert_eq!(takes("BiasedLoRA"), ["head.bias", "head.weight"]);
-    // A layer without a bias has no place for it.
-    let text = spec(&format!("{block}\nlora A {{ rank = 2  adapter = Moved  freeze \"**\"  target \"head\" }}"), "");
-    let found = mistakes(&text.replace("head: Linear(C)", "head: Linear(C, bias = false)"), &mut Columns(vec![]));
-    assert_eq!(found.len(), 1, "{found:?}");
-    let expected =
-        "`Moved` adds something to what `head.weight` gives whatever goes in, and there is no `head.bias` for it";
-    assert!(found[0].starts_with("E0515") && found[0].contains(expected), "{found:?}");
+}
+
+/// What is wrong with a spec, if its adapter is to be merged, if it is only kept, and if it is kept and then merged.
+fn merged_and_kept(text: &str) -> [Vec<String>; 3] {
+    let keeping = text.replace("finish = merge", "finish = keep");
+    let told = |text: &str, goal: Goal| {
+        compile(text, goal, &[], &mut Columns(vec![]), &mut |_, _| {}).err().map_or_else(Vec::new, |f| shown(&f))
+    };
+    let steps = Goal::Steps { item: None };
+    [told(text, steps), told(&keeping, steps), told(&keeping, Goal::Merge { item: None })]
+}
+
+const MOVED: &str = "block Moved(rank, scale, p)(x: [.., I], y: [.., O], w: [I, O]) -> [.., O] {
+  by: param [O] = zeros
+  return y + by
+}
+block Part(O)(x: [.., I]) -> [.., O] {
+  a: param [I, O] = zeros
+  return x @ a
+}
+block Looped(rank, scale, p)(x: [.., I], y: [.., O], w: [I, O]) -> [.., O] {
+  change = x -> part: Part(O)
+  repeat 2 as i { y = (y + change) * 0.5 }
+  return y * 4 - change * 3
+}
+block Twice(rank, scale, p)(x: [.., I], y: [.., O], w: [I, O]) -> [.., O] {
+  repeat 2 as i { y = y + (x -> part.{i}: Part(O)) }
+  return y
+}
+block Shared(O)(x: [.., I]) -> [.., O] {
+  u: param [O, I] = normal(1)
+  v: param [O, I] = normal(1)
+  bias: param [O] = zeros
+  return (x @ u.t + bias) + (tanh(x) @ v.t + bias)
+}
+";
+
+fn own(body: &str, adapter: &str, target: &str) -> String {
+    format!(
+        "{MOVED}model M(D = 4)(x: [B, D]) -> y: [B, D] {{
+{body}
+}}
+lora A {{ rank = 2  adapter = {adapter}  freeze \"**\"  target {target}  finish = merge }}
+train t {{ model = M()  lora = A()  loss = mean(y ^ 2)  optimizer = SGD(lr = 1e-3)  max_steps = 3 }}"
+    )
+}
+
+#[test]
+fn what_no_bias_takes_can_be_trained_and_not_merged() {
+    let cases = [
+        // No bias at all.
+        ("return x -> fc: Linear(D, bias = false)", "\"fc\""),
+        // One for two products, as each of two terms, and once for the sum.
+        ("return x -> fc: Shared(D)", "\"fc.u\", \"fc.v\""),
+        (
+            "u: param [D, D] = zeros  v: param [D, D] = zeros  bias: param [D] = zeros
+          return x @ u + tanh(x) @ v + bias",
+            "\"u\", \"v\"",
+        ),
+        // A weight that is read again without it.
+        ("h = x -> fc: Linear(D)\n return h @ fc.weight.t", "\"fc\""),
+        // One that is read elsewhere as well, and one for something else than the product.
+        ("h = x -> fc: Linear(D)\n return h * fc.bias", "\"fc\""),
+        (
+            "weight: param [D, D] = normal(1)  bias: param [D] = zeros
+          return sigmoid(x @ weight) + bias",
+            "\"weight\"",
+        ),
+    ];
+    for (body, target) in cases {
+        let [merged, kept, asked] = merged_and_kept(&own(body, "Moved", target));
+        assert!(merged.len() == 1 && merged[0].starts_with("E0515"), "{body}: {merged:?}");
+        assert!(merged[0].contains("whatever goes in, and there is no bias to take that"), "{body}: {merged:?}");
+        assert_eq!(kept, Vec::<String>::new(), "{body}: it can be trained");
+        assert_eq!(asked, merged, "{body}");
+    }
+}
+
+#[test]
+fn a_bias_is_found_by_what_it_is_added_to() {
+    let cases = [
+        ("return x -> fc: Linear(D)", "fc.weight", "fc.bias"),
+        ("weight: param [D, D] = normal(1)  bias: param [D] = zeros\n return x @ weight + bias", "weight", "bias"),
+        ("w: param [D, D] = normal(1)  by: param [D] = zeros\n return tanh(by + (x @ w.t + x))", "w", "by"),
+        ("repeat 2 as i { x = x -> l.{i}: Linear(D) }\n return x", "l.1.weight", "l.1.bias"),
+        ("h = x -> fc: Linear(D)\n return h -> fc", "fc.weight", "fc.bias"),
+    ];
+    for (body, weight, bias) in cases {
+        let target = format!("\"{}\"", weight.strip_suffix(".weight").unwrap_or(weight));
+        let steps = Goal::Steps { item: None };
+        let done = compile(&own(body, "Moved", &target), steps, &[], &mut Columns(vec![]), &mut |_, _| {});
+        let done = done.unwrap_or_else(|f| panic!("{body}: {}", shown(&f).join("\n")));
+        let lora = done.recipe.and_then(|recipe| recipe.lora).expect("it has an adapter");
+        let adapted = lora.adapted.iter().find(|adapted| adapted.weight == weight).expect("it is adapted");
+        assert_eq!(adapted.bias.as_deref(), Some(bias), "{body}");
+    }
+}
+
+#[test]
+fn an_adapter_with_a_loop_of_its_own_needs_no_bias() {
+    let body = "return x -> fc: Linear(D, bias = false)";
+    assert_eq!(merged_and_kept(&own(body, "Looped", "\"fc\"")), [const { Vec::<String>::new() }; 3]);
+    // One whose iterations have weights of their own is trained, and not merged.
+    let [merged, kept, asked] = merged_and_kept(&own(body, "Twice", "\"fc\""));
+    assert!(merged.len() == 1 && merged[0].starts_with("E0515"), "{merged:?}");
+    assert!(merged[0].contains("`Twice` has a loop with weights, so it cannot be merged"), "{merged:?}");
+    assert_eq!((kept, asked), (Vec::new(), merged));
 }
 
 fn adaptable(lora: &str) -> Result<Compiled, Vec<String>> {
