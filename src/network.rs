@@ -153,8 +153,12 @@ impl Network {
     /// Writes the weights to a safetensors file, which appears whole or not at all.
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// When the file cannot be written, or what was trained beside an adapter that is active stands in the base's place.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        if self.active.as_ref().is_some_and(|active| !active.base.is_empty()) {
+            let message = "an adapter that is active has brought weights of its own, which are not the base's";
+            return Err(Error::spec(code::CANNOT_RUN, message).help("`activate(&[])` takes it off"));
+        }
         match (self.lora(), &self.kept) {
             (Ok(lora), Some(_)) => adapters::merge::save_plain(&self.engine, lora, path.as_ref(), &[]),
             _ => machine::save(&self.engine, path.as_ref(), &[]),

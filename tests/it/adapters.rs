@@ -234,6 +234,9 @@ fn a_base_that_is_loaded_takes_adapters_off() {
     other.save(scratch.path("other.safetensors")).expect("it can be written");
     net.activate(&[(&theirs, 1.0)]).expect("it fits");
     let (worn, logits) = (all_weights(&net), run(&mut net, "forward"));
+    let error = net.save(scratch.path("mixed.safetensors")).expect_err("a head is not the base's").to_string();
+    assert!(error.contains("an adapter that is active"), "{error}");
+    assert!(!scratch.path("mixed.safetensors").exists());
     net.load(scratch.path("nowhere.safetensors")).expect_err("it is not there");
     assert!(all_weights(&net) == worn && run(&mut net, "forward") == logits, "the adapter is as it was");
     net.load(scratch.path("other.safetensors")).expect("it fits");
