@@ -145,8 +145,9 @@ mod tests {
     fn every_item_says_what_it_is() {
         let silent: Vec<String> = entries().into_iter().filter(|e| e.docs.is_empty()).map(|e| e.name).collect();
         assert!(silent.is_empty(), "no `///` stands before {silent:?}");
-        let named: usize = prelude::FILES.iter().map(|(_, text)| index(text, 0).len()).sum();
-        assert_eq!(entries().len(), named, "each item of the prelude is in the catalogue");
+        let heads = prelude::FILES.iter().flat_map(|(_, text)| index(text, 0));
+        let named = heads.filter(|head| head.keyword.text != "const").count();
+        assert_eq!(entries().len(), named, "each item of the prelude but constants is in the catalogue");
     }
 
     #[test]
