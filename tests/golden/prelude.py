@@ -163,6 +163,7 @@ def softmaxes():
         function(f"{name}.large", last, lambda x: f(x, -1), x=torch.tensor(rows))
         rows = [[1.0, -inf, 0.5, -inf], [-inf, -inf, -inf, 2.0], [0.1, 0.2, -1.0, -inf], [-inf, 1e4, -1e4, 0.0]]
         function(f"{name}.none", last, lambda x: f(x, -1), x=torch.zeros(0, 5))
+        function(f"{name}.nothing", last, lambda x: f(x, -1), x=torch.zeros(3, 0))
         function(f"{name}.mask", last, lambda x: f(x, -1), x=torch.tensor(rows))
     low = torch.finfo(torch.float32).min
     rows = [[1.0, low, 0.5, low], [low, low, low, 2.0], [low, low, low, low]]
@@ -183,6 +184,8 @@ def layers():
     function("linear.zero", "x -> l: Linear(13, bias = false)", linear, x=x, l_weight=w)
     x, w, b = normal("linear.wide/x", 17, 70), normal("linear.wide/w", 33, 70) / 8, normal("linear.wide/b", 33)
     function("linear.wide", "x -> l: Linear(33)", linear, x=x, l_weight=w, l_bias=b)
+    function("linear.none", "x -> l: Linear(4)", linear, x=torch.zeros(2, 0, 3), l_weight=w[:4, :3], l_bias=b[:4])
+    function("linear.nothing", "x -> l: Linear(4)", linear, x=torch.zeros(2, 0), l_weight=w[:4, :0], l_bias=b[:4])
     function("prelu", "x -> l: PReLU", F.prelu, x=normal("prelu/x", 5, 7), l_weight=torch.tensor([0.25]))
     x, w = normal("prelu.channels/x", 2, 3, 4), normal("prelu.channels/w", 3)
     function("prelu.channels", "x -> l: PReLU(3)", F.prelu, x=x, l_weight=w)
@@ -291,6 +294,8 @@ def norms():
     batch_norm("batch_norm.m", "x -> l: BatchNorm(eps = 0.1, m = 0.3)", (4, 3, 5), eps=0.1, m=0.3)
     batch_norm("batch_norm.large", "x -> l: BatchNorm", (4, 3, 5), scale=1e4)
     batch_norm("batch_norm.constant", "x -> l: BatchNorm", (4, 3, 5), scale=0.0)
+    for axis, shape in {"batch": (0, 3, 5), "1": (2, 3, 0)}.items():
+        batch_norm(f"batch_norm.none_{axis}", "x -> l: BatchNorm", shape)
 
     w, b = 1 + 0.3 * normal("group_norm/w", 6), normal("group_norm/b", 6)
     group = lambda groups, eps=1e-5: lambda x, w, b: F.group_norm(x, groups, w, b, eps)
@@ -300,12 +305,14 @@ def norms():
     function("group_norm.each", "x -> l: GroupNorm(6)", group(6), x=normal("group_norm.each/x", 2, 6, 5), **affine)
     function("group_norm.one", "x -> l: GroupNorm(1, 0.1)", group(1, 0.1), x=normal("group_norm.one/x", 2, 6, 5), **affine)
     function("group_norm.large", "x -> l: GroupNorm(2)", group(2), x=1e4 * normal("group_norm/x", 3, 6, 2), **affine)
+    function("group_norm.none", "x -> l: GroupNorm(2)", group(2), x=torch.zeros(0, 6, 2), **affine)
 
     instance = lambda x, w=None, b=None: F.instance_norm(x, weight=w, bias=b)
+    tracked = "x -> l: InstanceNorm(affine = true, track = true)"
     for axes, shape in list(spatial.items())[1:]:
         function(f"instance_norm.{axes}", "x -> l: InstanceNorm", instance, x=normal("instance_norm/x", *shape) + 1)
-        tracked = "x -> l: InstanceNorm(affine = true, track = true)"
         batch_norm(f"instance_norm.track_{axes}", tracked, shape, instance=True)
+    batch_norm("instance_norm.track_none", tracked, (2, 3, 0), instance=True)
     affine = {"l_weight": 1 + 0.3 * normal("instance_norm/w", 3), "l_bias": normal("instance_norm/b", 3)}
     x = normal("instance_norm.affine/x", 2, 3, 7)
     function("instance_norm.affine", "x -> l: InstanceNorm(affine = true)", instance, x=x, **affine)
@@ -386,6 +393,7 @@ def losses():
     function("cross_entropy.mask", plain, entropy(), x=masked, label=label)
 
     more_losses()
+    losses_of_nothing()
 
     kl = lambda p, q: F.kl_div(q, p, reduction="batchmean", log_target=True)
     p, q = normal("kl_div/p", 5, 7), normal("kl_div/q", 5, 7)
@@ -403,6 +411,23 @@ def losses():
     function("info_nce.temperature", "info_nce(a, b, temperature = 1)", nce(1.0), a=a, b=b)
     function("info_nce.same", "info_nce(a, b, temperature = 0.5)", nce(0.5), a=a, b=a.clone())
     function("info_nce.large", "info_nce(a, b)", nce(0.05), a=20 * a, b=20 * b)
+
+
+def losses_of_nothing():
+    """Losses of rows without elements, where that is a number. Other means over nothing are NaN, in PyTorch as here."""
+    none = torch.zeros(6, 0)
+    kl = lambda p, q: F.kl_div(q, p, reduction="batchmean", log_target=True)
+    smooth = lambda p, t: (1 - 1 / (p.sum(1) + t.sum(1) + 1)).mean()
+    nce = lambda a, b: F.cross_entropy(a @ b.T, torch.arange(len(a)))
+    cosine = lambda a, b: F.cosine_embedding_loss(a, b, torch.ones(6, dtype=a.dtype))
+    function("kl_div.none", "kl_div(a, b)", kl, a=none, b=none)
+    function("dice.none", "dice(a, b)", smooth, a=none, b=none)
+    function("info_nce.none", "info_nce(a, b, 1)", nce, a=none, b=none)
+    function("cosine_embedding.none", "cosine_embedding(a, b, 1)", cosine, a=none, b=none)
+    function("distance.none", "distance(a, b)", F.pairwise_distance, a=none, b=none)
+    function("triplet.none", "triplet(a, b, c)", F.triplet_margin_loss, a=none, b=none, c=none)
+    swap = lambda a, b, c: F.triplet_margin_loss(a, b, c, swap=True)
+    function("triplet.none_swap", "triplet(a, b, c, swap = true)", swap, a=none, b=none, c=none)
 
 
 def more_losses():
@@ -843,8 +868,8 @@ def emitted():
         call = re.fullmatch(r"(\w+)\(x\)", expression)
         if call and TENSORS[f"{case}/x"].shape == TENSORS[f"{case}/y"].shape:
             plain[call[1]] = True
-    names = textwrap.fill(", ".join(plain), 116, subsequent_indent=" " * 10)
-    text, count = re.subn(r"(make\.py: .*\n  repeat \[)[^]]*", lambda found: found[1] + names, path.read_text())
+    names = textwrap.fill("  repeat [" + ", ".join(plain), 116, subsequent_indent=" " * 10)
+    text, count = re.subn(r"(make\.py: .*\n)[^]]*", lambda found: found[1] + names, path.read_text())
     assert count == 1
     if not CHECK:
         path.write_text(text)
