@@ -34,6 +34,11 @@ impl Glob {
         self.choices.iter().any(|choice| covers(choice, name))
     }
 
+    /// Whether it covers every name there can be.
+    pub fn covers_all(&self) -> bool {
+        self.choices.iter().any(|choice| choice.iter().all(|segment| segment == "**"))
+    }
+
     /// Whether it matches the whole name.
     pub fn matches(&self, name: &str) -> bool {
         self.captures(&name.split('.').collect::<Vec<_>>()).is_some()
@@ -210,6 +215,8 @@ mod tests {
         assert!(covers("h.{0,1}.attn", "h.1.attn.weight"));
         assert!(!covers("h.{0,1}.attn", "h.2.attn.weight"));
         assert!(!Glob::new("classifier").expect("sound").matches("classifier.weight"));
+        let all = |glob| Glob::new(glob).expect("sound").covers_all();
+        assert!(all("**") && all("{a,**}") && !all("a.**") && !all("*"));
     }
 
     #[test]

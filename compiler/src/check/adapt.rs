@@ -102,7 +102,7 @@ impl Checker {
     }
 
     /// The full name of the layer that is being worked through.
-    fn member_path(&self) -> String {
+    pub(super) fn member_path(&self) -> String {
         let labels = self.levels.iter().filter_map(|l| l.layer.as_ref()).map(|l| &*l.label);
         labels.filter(|l| !l.is_empty()).collect::<Vec<_>>().join(".")
     }

@@ -187,7 +187,7 @@ impl Checker {
         let mut labels = Vec::new();
         for (label, before) in &last.written {
             let text = self.label_text(label, inner)?;
-            if !self.adapted_alike(before, &text) {
+            if !self.adapted_alike(before, &text) || !self.evaluated_alike(before, &text) {
                 return None;
             }
             labels.push(text);

@@ -25,6 +25,7 @@ mod joined;
 mod key;
 mod lanes;
 mod load;
+mod mode;
 mod model;
 mod net;
 mod num;
@@ -65,7 +66,7 @@ use crate::prelude;
 use crate::program::{FnId, Program};
 use dlc_grammar::{Diagnostic, Sources, Span};
 use rustc_hash::{FxHashMap as HashMap, FxHashSet as HashSet};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 /// What has been made for a key. The key's first byte is the mode, see [`Checker::recall`].
@@ -86,6 +87,8 @@ pub struct Checker {
     pub hints: Vec<String>,
     /// Whether `training` is true in what is worked through.
     pub training: bool,
+    /// The modules of the model being worked through that find `training` false, whatever it is around them.
+    pub evaluated: BTreeSet<String>,
     /// What the weights of the model being worked through are adapted by, by their full names.
     pub adapters: BTreeMap<String, Rc<Adapter>>,
     /// Whether adapters have to be such as can be merged, whatever their items say becomes of them.
@@ -154,6 +157,7 @@ impl Checker {
             modules: Modules::new(prelude::FILES),
             hints: Vec::new(),
             training: false,
+            evaluated: BTreeSet::new(),
             adapters: BTreeMap::new(),
             merging: false,
             adapter_functions: HashSet::default(),

@@ -313,6 +313,13 @@ impl Checker {
 
     /// The instance for a configuration and inputs: the one made before, or a new one.
     pub(super) fn instance(&mut self, level: LayerLevel, bound: &[Option<Given>], span: Span) -> Option<Rc<Instance>> {
+        let before = self.enter_mode(&level.label);
+        let made = self.instance_in_mode(level, bound, span);
+        self.training = before;
+        made
+    }
+
+    fn instance_in_mode(&mut self, level: LayerLevel, bound: &[Option<Given>], span: Span) -> Option<Rc<Instance>> {
         let net = &level.ctor.net;
         self.reached.insert(net.id);
         if self.levels.iter().any(|l| l.item == net.id) {
@@ -333,6 +340,7 @@ impl Checker {
         }
         let adapter = self.adapting.take();
         self.adapters_key(adapter.as_deref(), &level.label, &mut key);
+        self.evaluated_key(&level.label, &mut key);
         if let Some(known) = self.recall(|c| &c.instances, &mut key) {
             if known.is_none() {
                 self.failures += 1;

@@ -10,7 +10,7 @@ use crate::program::WeightId;
 use dlc_grammar::ast::{EntryKind, Ident, Rule};
 use dlc_grammar::{Diagnostic, Span, nearest};
 use dlc_plan::Host;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What groups override: for each setting, the value for some weights, by their number.
 pub type Overrides = BTreeMap<String, BTreeMap<usize, NumVal>>;
@@ -57,6 +57,24 @@ fn one(ck: &mut Checker, train: &Train, names: &Names, rule: &Rule, overrides: &
         }
     }
     Some(())
+}
+
+/// The modules that a training computes as they are outside of it: those that `evaluate` names, by their full names.
+pub fn evaluated(ck: &mut Checker, train: &Train, names: &Names) -> Option<BTreeSet<String>> {
+    let mut modules = BTreeSet::new();
+    let mut fine = true;
+    for rule in &train.evaluate {
+        let plain = item::no_parts(ck, rule, false, false).is_some();
+        let applies = item::applies(ck, rule, &train.reading.scope);
+        let mut errors = Vec::new();
+        let chosen = names.modules(&rule.verb.text, &rule.globs, &mut errors);
+        fine &= plain && applies.is_some() && errors.is_empty();
+        item::report_all(ck, errors);
+        if applies == Some(true) {
+            modules.extend(chosen);
+        }
+    }
+    fine.then_some(modules)
 }
 
 /// The settings in a group's braces: those of the optimizer, and penalties.

@@ -111,6 +111,7 @@ fn make(ck: &mut Checker, files: &mut dyn Files, target: &Target, needs_files: b
     ck.program.parts.clear();
     ck.program.entries.clear();
     ck.adapters.clear();
+    ck.evaluated.clear();
     let mut stored = Stored::default();
     match target {
         Target::Model { net, training } => {
@@ -204,6 +205,8 @@ fn training(ck: &mut Checker, stored: &mut Stored, train: &Train, model: &mut Mo
         defaults::leave_out(ck, model, columns);
     }
     ck.program.operands = train.operands;
+    let modules = groups::evaluated(ck, train, &Names::new(stored::names(ck)));
+    ck.evaluated = modules.unwrap_or_default();
     let lossy = batch.as_ref().map(|columns| loss::loss(ck, stored, train, columns).is_some());
     let shares = (train.accumulate > 1).then(|| shares(ck, train)).flatten();
     let names = Names::new(stored::names(ck));

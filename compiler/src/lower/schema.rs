@@ -38,7 +38,7 @@ const fn rule(name: &'static str, example: &'static str) -> Key {
 }
 
 /// The keys of a `train` item.
-pub const TRAIN: [Key; 22] = [
+pub const TRAIN: [Key; 23] = [
     value("model", "model = Mlp()"),
     value("data", "data = digits"),
     value("weights", "weights = pretrained"),
@@ -61,6 +61,7 @@ pub const TRAIN: [Key; 22] = [
     rule("group", "group \"**.bias\" { weight_decay = 0 }"),
     rule("freeze", "freeze \"**\""),
     rule("unfreeze", "unfreeze \"classifier\""),
+    rule("evaluate", "evaluate \"**.norm\""),
 ];
 
 /// A key of a `train` item that a function of the prelude around the optimizer takes by that name.

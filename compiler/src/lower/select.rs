@@ -5,6 +5,7 @@ use crate::check::near_glob;
 use dlc_grammar::ast::Str;
 use dlc_grammar::{Diagnostic, Span};
 use dlc_plan::glob::Glob;
+use std::collections::BTreeSet;
 
 /// The names of the weights of a model: for each, its own and its aliases.
 pub struct Names {
@@ -31,14 +32,36 @@ impl Names {
                 any |= hit;
             }
             if !any {
-                errors.push(self.nothing(what, text));
+                errors.push(self.nothing(what, "weight", text));
             }
         }
         chosen
     }
 
-    fn nothing(&self, what: &str, glob: &Str) -> Diagnostic {
-        let d = Diagnostic::error("E0501", glob.span, format!("this `{what}` matches no weight"));
+    /// The modules that any of some globs covers, by their full names; that of the model itself is empty. A glob that covers
+    /// none is an error.
+    pub fn modules(&self, what: &str, globs: &[Str], errors: &mut Vec<Diagnostic>) -> BTreeSet<String> {
+        let above = |name: &String| name.match_indices('.').map(|(at, _)| name[..at].to_string()).collect::<Vec<_>>();
+        let modules: BTreeSet<String> = self.names.iter().flatten().flat_map(above).collect();
+        let mut chosen = BTreeSet::new();
+        for text in globs {
+            let Some(glob) = read(text, errors) else { continue };
+            let whole = glob.covers_all().then(String::new);
+            let covered = modules.iter().filter(|name| glob.covers(name)).cloned().chain(whole);
+            let before = std::mem::take(&mut chosen);
+            chosen.extend(covered);
+            if chosen.is_empty() {
+                let d = self.nothing(what, "module", text);
+                let weights = self.names.iter().flatten().any(|name| glob.covers(name));
+                errors.push(if weights { d.help("it names weights, and not what holds them") } else { d });
+            }
+            chosen.extend(before);
+        }
+        chosen
+    }
+
+    fn nothing(&self, verb: &str, what: &str, glob: &Str) -> Diagnostic {
+        let d = Diagnostic::error("E0501", glob.span, format!("this `{verb}` matches no {what}"));
         match near_glob(&glob.value, self.names.iter().flatten().map(String::as_str)) {
             Some(near) => d.help(near),
             None => d,

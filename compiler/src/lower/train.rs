@@ -33,6 +33,8 @@ pub struct Train {
     pub step: Vec<(&'static str, NumVal)>,
     /// `group`, `freeze` and `unfreeze`, in order.
     pub rules: Vec<Rule>,
+    /// `evaluate`, in order.
+    pub evaluate: Vec<Rule>,
     /// The metrics.
     pub metrics: Vec<(Ident, Expr)>,
     /// How long it goes on.
@@ -84,6 +86,8 @@ pub fn read(ck: &mut Checker, files: &mut dyn Files, it: Reading) -> Option<Trai
         }
         (Some(_), None) | (None, _) => None,
     };
+    let rules = found.rules.iter().map(|(rule, _)| (*rule).clone());
+    let (evaluate, rules) = rules.partition(|rule: &Rule| rule.verb.text == "evaluate");
     Some(Train {
         model: model?,
         data: flat(data)?,
@@ -92,7 +96,8 @@ pub fn read(ck: &mut Checker, files: &mut dyn Files, it: Reading) -> Option<Trai
         loss: loss?,
         optimizer: optimizer?,
         step: step?,
-        rules: found.rules.iter().map(|(rule, _)| (*rule).clone()).collect(),
+        rules,
+        evaluate,
         metrics: metrics?,
         length: length?,
         accumulate: accumulate?,

@@ -12,6 +12,7 @@ mod grad;
 mod interp;
 mod lora;
 mod lower;
+mod mode;
 mod optimizers;
 mod panels;
 mod passes;
