@@ -1,7 +1,7 @@
 """Makes the golden tensors that the tests compare dlc with, by PyTorch in float32 on one thread.
 
     pip install -r tests/golden/requirements.txt
-    python tests/golden/make.py            # writes the files below, the same bytes on every run on one machine
+    python tests/golden/make.py            # writes the files below; what is in them already stays, up to last digits
     python tests/golden/make.py --check    # writes nothing; prints how far PyTorch's float32 is from its float64
 
 Every file is a safetensors file. Written are:
@@ -50,6 +50,7 @@ golden/equations.safetensors  tensor equations. Tensors are called as in prelude
   one line a case, `CASE = MODEL`: the whole model, whose inputs are the case's.
 
 specs/items.dl  its list of functions of one tensor that go element by element: those of the cases.
+../docs/catalogue.md  its tables: what `dlc doc` prints, which cargo builds and runs for it.
 
 golden/weights holds files of tensors in every format, made by weights.py beside this one.
 
@@ -59,6 +60,7 @@ cross_entropy with every label ignored (dlc: 0). Left out as random: dropout and
 
 import gzip
 import math
+import subprocess
 
 import numpy as np
 import safetensors
@@ -87,7 +89,17 @@ def main():
     prelude.golden()
     regression_golden()
     equations.golden()
+    catalogue()
 
+
+def catalogue():
+    """Writes what `dlc doc` prints below the introduction of the manual's catalogue."""
+    path = TESTS.parent / "docs/catalogue.md"
+    text = path.read_text()
+    command = ["cargo", "run", "--quiet", "--bin", "dlc", "--", "doc"]
+    tables = subprocess.run(command, cwd=TESTS.parent, check=True, stdout=subprocess.PIPE, text=True).stdout
+    if not CHECK:
+        path.write_text(text[: text.index("\n## ")] + tables)
 
 
 class Mlp(nn.Module):

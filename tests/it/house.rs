@@ -102,6 +102,31 @@ fn unsafe_stands_only_where_it_may() {
     }
 }
 
+/// The diff that shows what a new activation takes adds an item that is sound, and a case in a form that the script has.
+#[test]
+fn what_the_architecture_adds_can_be_added() {
+    let text = read("ARCHITECTURE.md");
+    let diff = text.split("```diff").nth(1).unwrap().split("```").next().unwrap();
+    let mut added = diff.split("  --- ").skip(1).map(|part| {
+        let (file, lines) = part.split_once('\n').unwrap();
+        assert!(root().join(file).exists(), "there is no {file}");
+        let lines = lines.lines().filter_map(|line| line.trim_start().strip_prefix('+'));
+        (file, lines.collect::<Vec<_>>().join("\n"))
+    });
+    let (item, case) = (added.next().unwrap(), added.next().unwrap());
+    assert_eq!(
+        (item.0, case.0, added.next()),
+        ("compiler/src/prelude/activations.dl", "tests/golden/prelude.py", None)
+    );
+    let name = item.1.split("fn ").nth(1).unwrap().split('(').next().unwrap();
+    let spec = format!("{}\nmodel M()(x: [B, 3]) -> y: [B, 3] {{ return {name}(x) }}", item.1);
+    dlc_compiler::emit::items_of_text(&spec, &root()).unwrap();
+    let (call, expression) = (format!("    elementwise(\"{name}\", "), format!("\"{name}(x)\", lambda x: "));
+    assert!(case.1.starts_with(&call) && case.1.contains(&expression), "{}", case.1);
+    assert!(read(case.0).contains("def elementwise(name, expression, f, "), "{} has no `elementwise`", case.0);
+    assert!(!read(item.0).contains(&format!("fn {name}(")), "{name} is there already");
+}
+
 #[test]
 fn what_the_architecture_names_exists() {
     let text = read("ARCHITECTURE.md");

@@ -167,7 +167,7 @@ fn the_catalogue_is_made_from_the_prelude() {
     let table = written.find("\n## ").map(|at| &written[at..]);
     assert!(
         table == Some(made.as_str()),
-        "docs/catalogue.md is old: write what `dlc doc` prints below its introduction"
+        "docs/catalogue.md is not what `dlc doc` prints: run `python tests/golden/make.py`, which writes it"
     );
 }
 

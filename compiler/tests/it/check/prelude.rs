@@ -190,7 +190,10 @@ fn every_item_has_a_case() {
             |c: &Case| has_word(&c.expression, name) && plain(c.name.split('.').next().unwrap_or("")) == plain(name);
         let elsewhere = ELSEWHERE.iter().find(|(item, _)| item == name).map(|(_, test)| format!("fn {test}("));
         match elsewhere {
-            None => assert!(cases.iter().any(about), "{name} has no case in tests/golden/prelude.py"),
+            None => {
+                let help = "write one in tests/golden/prelude.py and run `python tests/golden/make.py`";
+                assert!(cases.iter().any(about), "{name} has no case: {help}");
+            }
             Some(test) => assert!(tests.iter().any(|t| t.contains(&test)), "there is no test `{test}` for {name}"),
         }
     }
