@@ -3,7 +3,8 @@
 //! Takes a text and the folder that its imports and files are relative to; gives items for every model and training, and
 //! the files that were read.
 
-use crate::back::rust::{Face, emit};
+pub use crate::back::rust::Emitter;
+use crate::back::rust::Face;
 use crate::check::{Checker, Loaded, Loader};
 use crate::lower::{Cells, Files, SourceColumn, Target, targets};
 use crate::pipeline::{Compiled, Findings, Goal, Request, compile};
@@ -150,6 +151,7 @@ pub fn items_of_file(path: &Path) -> Result<Items, Findings> {
 
 fn items(name: &str, text: &str, folder: &Path) -> Result<Items, Findings> {
     let mut made = Items::default();
+    let mut emitter = Emitter::default();
     let mut files = Folder::new(folder);
     // Names alone say what there is to compile; each is then compiled with all its mistakes told.
     let mut checker = Checker::new();
@@ -174,7 +176,7 @@ fn items(name: &str, text: &str, folder: &Path) -> Result<Items, Findings> {
             let all = all_mistakes(name, text, &mut files);
             if all.diagnostics.iter().any(Diagnostic::is_error) { all } else { own }
         })?;
-        made.text.push_str(&one(item, docs.as_ref().map_or("", |d| &d.text), &compiled));
+        made.text.push_str(&one(&mut emitter, item, docs.as_ref().map_or("", |d| &d.text), &compiled));
         made.text.push('\n');
     }
     files.read.sort();
@@ -183,10 +185,10 @@ fn items(name: &str, text: &str, folder: &Path) -> Result<Items, Findings> {
     Ok(made)
 }
 
-/// The items of one model or training.
-pub fn one(item: &str, docs: &str, compiled: &Compiled) -> String {
+/// The items of one model or training, beside those that were emitted before it.
+pub fn one(emitter: &mut Emitter, item: &str, docs: &str, compiled: &Compiled) -> String {
     let weights = compiled.rules.as_ref().map(|rules| &rules.weights);
-    emit(&Face { name: item, docs, plan: &compiled.plan, recipe: compiled.recipe.as_ref(), weights })
+    emitter.item(&Face { name: item, docs, plan: &compiled.plan, recipe: compiled.recipe.as_ref(), weights })
 }
 
 fn all_mistakes(name: &str, text: &str, files: &mut Folder) -> Findings {

@@ -38,8 +38,12 @@ fn text(source: &Source, stage: &str, name: Option<&str>, json: bool) -> Result<
             Ok(compiled.plan.kernels.iter().map(|kernel| clif_text(kernel) + "\n").collect())
         }
         _ => {
-            let rust = |item: &Item| Ok(emit::one(&item.name, &item.docs, &source.compile(item.goal(), json)?) + "\n");
-            items.iter().map(rust).collect()
+            let mut emitter = emit::Emitter::default();
+            let mut rust = |item: &Item| {
+                let compiled = source.compile(item.goal(), json)?;
+                Ok(emit::one(&mut emitter, &item.name, &item.docs, &compiled) + "\n")
+            };
+            items.iter().map(&mut rust).collect()
         }
     }
 }

@@ -328,7 +328,7 @@ fn lines(c: &Compiled) -> usize {
     let table =
         ["Weight {", "buffer(", "Port {", "weights", "buffers", "outputs", "fn weights", "fn buffers", "fn outputs"];
     let bracket = ["", "]", "],", "}", "vec!["];
-    let text = dlc_compiler::emit::one("fit", "", c);
+    let text = dlc_compiler::emit::one(&mut Default::default(), "fit", "", c);
     let lines = text.lines().map(str::trim);
     lines.filter(|l| !bracket.contains(l) && !table.iter().any(|t| l.starts_with(t))).count()
 }

@@ -477,5 +477,5 @@ fn every_stage_has_a_text() {
         let clif: String = done.plan.kernels.iter().map(|kernel| clif_text(kernel) + "\n").collect();
         insta::assert_snapshot!("digits_clif", clif);
     }
-    insta::assert_snapshot!("digits_rust", emit::one("fit", "", &done));
+    insta::assert_snapshot!("digits_rust", emit::one(&mut Default::default(), "fit", "", &done));
 }

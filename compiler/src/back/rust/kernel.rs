@@ -8,16 +8,19 @@ use dlc_plan::kernel::{
 };
 use std::fmt::Write;
 
-/// The text of a kernel as the type `name`.
-pub fn kernel(name: &str, k: &Kernel) -> String {
+/// What stands for a kernel's name in its text.
+pub const NAME: &str = "{kernel}";
+
+/// The text of a kernel as a type that is called [`NAME`].
+pub fn kernel(k: &Kernel) -> String {
     let mut lane = vec![false; count(k)];
     for d in k.phases.iter().filter(|p| p.sweep).flat_map(|p| &p.defs) {
         lane[d.val as usize] = true;
     }
     let mut t = Text { k, lane, out: String::new(), depth: 0 };
     t.line(&format!("/// {}", summary(k)));
-    t.line(&format!("struct {name};"));
-    t.open(&format!("impl Code for {name} {{"));
+    t.line(&format!("pub struct {NAME};"));
+    t.open(&format!("impl Code for {NAME} {{"));
     t.line("#[inline(always)]");
     t.open("fn run<S: Simd>(x: &Call<S>, rows: Range<i64>) {");
     t.body();

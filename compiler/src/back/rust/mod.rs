@@ -10,43 +10,52 @@ mod recipe;
 
 pub use face::{Face, type_name};
 
-/// The items for one model or training: its struct, and a private module with its kernels, its plan and its recipe.
-pub fn emit(f: &Face) -> String {
-    let mut inner = String::from("use ::dlc::emitted::*;\n\n");
-    for (i, k) in f.plan.kernels.iter().enumerate() {
-        inner.push_str(&kernel::kernel(&format!("K{i}"), k));
-        inner.push('\n');
-    }
-    inner.push_str("/// The kernels' code, in the order of their numbers.\n");
-    let list: Vec<String> = (0..f.plan.kernels.len()).map(|i| format!("code::<K{i}>()")).collect();
-    inner.push_str(&format!("fn kernels() -> Vec<KernelFn> {{\n    vec![{}]\n}}\n\n", list.join(", ")));
-    inner.push_str(&plan::plan(f.plan));
-    inner.push('\n');
-    let recipe = match f.recipe {
-        Some(r) => {
-            inner.push_str(&recipe::recipe(r));
+use std::collections::HashMap;
+
+/// What emits items that stand in one file: a kernel that several of them have is compiled once.
+#[derive(Clone, Debug, Default)]
+pub struct Emitter {
+    /// Where each kernel is that there is already, by its text.
+    known: HashMap<String, String>,
+}
+
+impl Emitter {
+    /// The items for one model or training: its struct, and a private module with its kernels, its plan and its recipe. Kernels
+    /// of items before it are taken from their modules.
+    pub fn item(&mut self, f: &Face) -> String {
+        let module = face::module_name(f.name);
+        let mut inner = String::from("use ::dlc::emitted::*;\n\n");
+        let mut list = Vec::new();
+        for (i, k) in f.plan.kernels.iter().enumerate() {
+            let text = kernel::kernel(k);
+            if let Some(path) = self.known.get(&text) {
+                list.push(format!("code::<super::{path}>()"));
+                continue;
+            }
+            inner.push_str(&text.replace(kernel::NAME, &format!("K{i}")));
             inner.push('\n');
-            "Some(recipe())"
+            list.push(format!("code::<K{i}>()"));
+            self.known.insert(text, format!("{module}::K{i}"));
         }
-        None => "None",
-    };
-    let weights = f.weights.map_or("None".to_owned(), |rules| format!("Some({})", recipe::weights(rules)));
-    inner.push_str(&format!(
-        "/// All of it.\npub fn network() -> Parts {{\n    Parts {{ plan: plan(), kernels: kernels(), recipe: {recipe}, weights: {weights} }}\n}}\n"
-    ));
-    let mut out = face::face(f);
-    out.push_str(&format!(
-        "\n/// What `{}` is made of.\n#[allow(clippy::all, unused)]\nmod {} {{\n",
-        type_name(f.name),
-        face::module_name(f.name)
-    ));
-    for line in inner.lines() {
-        if line.is_empty() {
-            out.push('\n');
-        } else {
-            out.push_str(&format!("    {line}\n"));
-        }
+        inner.push_str("/// The kernels' code, in the order of their numbers.\n");
+        inner.push_str(&format!("fn kernels() -> Vec<KernelFn> {{\n    vec![{}]\n}}\n\n", list.join(", ")));
+        inner.push_str(&plan::plan(f.plan));
+        inner.push('\n');
+        let recipe = match f.recipe {
+            Some(r) => {
+                inner.push_str(&recipe::recipe(r));
+                inner.push('\n');
+                "Some(recipe())"
+            }
+            None => "None",
+        };
+        let weights = f.weights.map_or("None".to_owned(), |rules| format!("Some({})", recipe::weights(rules)));
+        inner.push_str(&format!(
+            "/// All of it.\npub fn network() -> Parts {{\n    Parts {{ plan: plan(), kernels: kernels(), recipe: {recipe}, weights: {weights} }}\n}}\n"
+        ));
+        let made_of = format!("/// What `{}` is made of.", type_name(f.name));
+        let inner: String =
+            inner.lines().map(|line| if line.is_empty() { "\n".into() } else { format!("    {line}\n") }).collect();
+        format!("{}\n{made_of}\n#[allow(clippy::all, unused)]\nmod {module} {{\n{inner}}}\n", face::face(f))
     }
-    out.push_str("}\n");
-    out
 }
