@@ -84,7 +84,7 @@ fn unsafe_stands_only_where_it_may() {
         "runtime/",
         "compiler/src/back/clif/",
         "compiler/src/back/reference.rs",
-        "compiler/benches/",
+        "benches/parts/",
         "compiler/tests/",
         "tests/",
         "src/weights/file.rs",

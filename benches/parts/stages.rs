@@ -1,7 +1,7 @@
 //! How long each stage takes: takes nothing, prints criterion's figures for `examples/digits.dl`, and for the whole
 //! compilation of `tests/specs/deep.dl` at 4 and at 64 layers and of GPT-2 at 12 and at 48, with the ratio of the two.
 //!
-//! `cargo bench -p dlc-compiler --bench stages [NAME]`
+//! `cargo bench -p dlc-benches --bench stages [NAME]`
 
 use criterion::{BatchSize, Criterion};
 use dlc_compiler::back::{clif, rust};
@@ -69,7 +69,7 @@ fn small() -> Stack {
 
 /// A training of GPT-2, 124M, and of as wide a one of 48 layers.
 fn gpt2() -> Stack {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/train.dl").display().to_string();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/train.dl").display().to_string();
     let text = "import { GPT2 } from \"gpt2.dl\"
         train fit(L = 12) {
           model = GPT2(L = L)
@@ -81,7 +81,7 @@ fn gpt2() -> Stack {
 }
 
 fn text(path: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
@@ -141,9 +141,9 @@ fn stages(c: &mut Criterion) {
     let planned = plan(&done, &facts);
     group.bench_function("machine code", |b| b.iter(|| clif::compile(&planned.kernels)));
     let face = rust::Face { name: "fit", docs: "", plan: &planned, recipe: None, weights: None };
-    group.bench_function("Rust", |b| b.iter(|| rust::emit(&face)));
+    group.bench_function("Rust", |b| b.iter(|| rust::Emitter::default().item(&face)));
     group.bench_function("all, as model! does", |b| {
-        let spec = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/digits.dl");
+        let spec = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/digits.dl");
         b.iter(|| emit::items_of_file(&spec));
     });
     group.finish();

@@ -1,7 +1,7 @@
 //! Matrix products beside the crate `gemm`: takes the number of threads, prints for each shape the best rates of both in
 //! GFLOP/s and their ratio. The two run in turn, so that what disturbs one disturbs the other.
 //!
-//! `cargo bench -p dlc-runtime --bench gemm [-- THREADS]`
+//! `cargo bench -p dlc-benches --bench gemm [-- THREADS]`
 
 use dlc_runtime::gemm::{self, Mat};
 use dlc_runtime::pool::Pool;

@@ -1,7 +1,7 @@
 //! How long kernels take to compile, and to run: takes nothing, prints one line a kernel, in microseconds and in
 //! nanoseconds an element, the best of many runs on data that lies in the cache.
 //!
-//! `cargo bench -p dlc-compiler --bench machine_code [NAME]`; with `--clif` it also prints the code.
+//! `cargo bench -p dlc-benches --bench machine_code [NAME]`; with `--clif` it also prints the code.
 
 use std::time::{Duration, Instant};
 
