@@ -9,6 +9,7 @@ use crate::prelude;
 use dlc_grammar::ast::{Body, Item};
 use dlc_grammar::parse::{ItemHead, index, parse_item};
 use std::fmt::Write;
+use std::sync::LazyLock;
 
 /// Libraries that documentation compares with.
 const LIBRARIES: [&str; 4] = ["PyTorch: ", "torchvision: ", "transformers: ", "peft: "];
@@ -78,16 +79,19 @@ impl Entry {
 }
 
 /// Everything in the prelude, file by file.
-pub fn entries() -> Vec<Entry> {
-    let of = |(file, text): &(&'static str, &'static str)| {
-        index(text, 0).iter().filter_map(|head| Entry::new(file, text, head)).collect::<Vec<_>>()
-    };
-    prelude::FILES.iter().flat_map(of).collect()
+pub fn entries() -> &'static [Entry] {
+    static ENTRIES: LazyLock<Vec<Entry>> = LazyLock::new(|| {
+        let of = |(file, text): &(&'static str, &'static str)| {
+            index(text, 0).iter().filter_map(|head| Entry::new(file, text, head)).collect::<Vec<_>>()
+        };
+        prelude::FILES.iter().flat_map(of).collect()
+    });
+    &ENTRIES
 }
 
 /// All about one item, for a terminal; None if neither the prelude nor the language has one of that name.
 pub fn page(name: &str) -> Option<String> {
-    let Some(entry) = entries().into_iter().find(|e| e.name == name) else {
+    let Some(entry) = entries().iter().find(|e| e.name == name) else {
         let said = "is a primitive of the language; the manual lists them in `docs/language.md`, \"Primitives\"";
         return Builtin::named(name).map(|b| format!("`{}` {said}\n", b.name));
     };
@@ -143,7 +147,7 @@ mod tests {
 
     #[test]
     fn every_item_says_what_it_is() {
-        let silent: Vec<String> = entries().into_iter().filter(|e| e.docs.is_empty()).map(|e| e.name).collect();
+        let silent: Vec<&str> = entries().iter().filter(|e| e.docs.is_empty()).map(|e| e.name.as_str()).collect();
         assert!(silent.is_empty(), "no `///` stands before {silent:?}");
         let heads = prelude::FILES.iter().flat_map(|(_, text)| index(text, 0));
         let named = heads.filter(|head| head.keyword.text != "const").count();
@@ -152,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_counterpart_is_taken_apart_from_its_difference() {
-        let entry = |docs: &str| Entry { docs: docs.into(), ..entries().remove(0) };
+        let entry = |docs: &str| Entry { docs: docs.into(), ..entries()[0].clone() };
         let one = entry("x + 1. Someone 2001. PyTorch: `plus`, which\nhas no gradient.");
         assert_eq!(one.meaning(), "x + 1. Someone 2001.");
         assert_eq!(one.counterpart(), ("`plus`".to_string(), "which has no gradient".to_string()));

@@ -493,7 +493,7 @@ fn the_loss_of_an_entry_gets_gradients_for_trained_weights() {
 
 #[test]
 fn random_programs() {
-    for seed in 0..120 {
+    for seed in 0..80 {
         let mut m = random::program(seed, false);
         let f = m.last();
         verify(&m.p).unwrap_or_else(|e| panic!("seed {seed}: {e}"));

@@ -18,10 +18,18 @@ fn given(dtype: DType, t: &Tensor) -> Given {
 
 /// The engine of a plan in machine code, on so many threads.
 pub fn engine(plan: &Plan, threads: usize) -> Engine {
-    let code = clif::compile(&plan.kernels).unwrap();
-    let fns = (0..plan.kernels.len()).map(|i| code.function(i)).collect();
-    let kernels = Kernels { fns, keep: Box::new(code) };
-    Engine::with_pool(plan.clone(), kernels, Arc::new(Pool::new(threads))).unwrap()
+    let [engine] = engines(plan, [threads]);
+    engine
+}
+
+/// Engines of a plan on so many threads each, all with the same machine code.
+pub fn engines<const N: usize>(plan: &Plan, threads: [usize; N]) -> [Engine; N] {
+    let code = Arc::new(clif::compile(&plan.kernels).unwrap());
+    threads.map(|threads| {
+        let fns = (0..plan.kernels.len()).map(|i| code.function(i)).collect();
+        let kernels = Kernels { fns, keep: Box::new(code.clone()) };
+        Engine::with_pool(plan.clone(), kernels, Arc::new(Pool::new(threads))).unwrap()
+    })
 }
 
 /// The outputs of an entry for inputs in the order of its ports.
@@ -44,16 +52,12 @@ pub fn run_entry(engine: &mut Engine, entry: &str, inputs: &[Tensor], host: &Hos
     outputs(engine, entry, inputs, host).into_iter().map(|t| Tensor::new(t.shape().to_vec(), number(t))).collect()
 }
 
-/// The outputs of the entry `forward`.
-pub fn run(plan: &Plan, inputs: &[Tensor], host: &HostState, threads: usize) -> Vec<Given> {
-    outputs(&mut engine(plan, threads), "forward", inputs, host)
-}
-
 /// Compares with what is expected, and the bits of one, two and three threads.
 pub fn check(plan: &Plan, inputs: &[Tensor], host: &HostState, expected: &[Tensor]) {
-    let one = run(plan, inputs, host, 1);
-    for threads in [2, 3] {
-        let more = run(plan, inputs, host, threads);
+    let [mut one, two, three] = engines(plan, [1, 2, 3]);
+    let one = outputs(&mut one, "forward", inputs, host);
+    for (threads, mut engine) in [(2, two), (3, three)] {
+        let more = outputs(&mut engine, "forward", inputs, host);
         assert!(one.iter().zip(&more).all(|(a, b)| a.bytes() == b.bytes()), "{threads} threads give other bits");
     }
     for (i, (e, f)) in expected.iter().zip(&one).enumerate() {

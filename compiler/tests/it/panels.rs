@@ -1,6 +1,8 @@
 //! What goes through something wide row by row is run in panels: which chains are taken and which are not and why, the
 //! plans, and the numbers against the same program without panels, gradients too.
 
+#[cfg(feature = "jit")]
+use super::machine::engines;
 use super::support::spec::{Columns, compile, mistakes, shown};
 use dlc_compiler::grad::{Residual, gradient};
 use dlc_compiler::passes::{self, PASSES};
@@ -10,6 +12,8 @@ use dlc_compiler::program::interp::{Tensor, run_entry};
 use dlc_compiler::program::{Entry, Op, Program, Role, Value};
 use dlc_plan::plan::{Place, Step};
 use dlc_plan::{Atom, DType, HostState, Plan, Size};
+#[cfg(feature = "jit")]
+use dlc_runtime::Engine;
 
 /// The program of a model's text, before the passes that come after gradients.
 pub fn program(text: &str) -> Program {
@@ -222,6 +226,8 @@ fn chains_are_taken_and_mean_the_same() {
         // Forward alone, forward with gradients, backward.
         assert_eq!((panels(&fast), panels(&slow)), (3, 0), "{what}");
         assert_eq!((wide(&plan), plan.notes.len()), (Vec::<String>::new(), 0), "{what}");
+        #[cfg(feature = "jit")]
+        let mut engines = engines(&plan, [1, 2, 3]);
         for (t, s) in SIZES {
             let s = if what.starts_with("grouped") { s.max(t) } else { s };
             let args = inputs(&p, &[("B", 2), ("T", t), ("S", s)]);
@@ -232,21 +238,20 @@ fn chains_are_taken_and_mean_the_same() {
             near(&run(&fast), &expected, 1e-9, &at);
             near(&super::simulate::run(&plan, "grads", &args, &host()), &expected, 1e-5, &at);
             #[cfg(feature = "jit")]
-            on_engines(&plan, &args, &expected, &at);
+            on_engines(&mut engines, &args, &expected, &at);
         }
     }
 }
 
 /// Machine code gives what is expected, and the same bits on one, two and three threads.
 #[cfg(feature = "jit")]
-fn on_engines(plan: &Plan, args: &[Tensor], expected: &[Tensor], what: &str) {
-    use super::machine::{engine, outputs, run_entry};
-    let one = outputs(&mut engine(plan, 1), "grads", args, &host());
-    for threads in [2, 3] {
-        let more = outputs(&mut engine(plan, threads), "grads", args, &host());
+fn on_engines(engines: &mut [Engine; 3], args: &[Tensor], expected: &[Tensor], what: &str) {
+    use super::machine::{outputs, run_entry};
+    let [one, two, three] = engines.each_mut().map(|engine| outputs(engine, "grads", args, &host()));
+    for (more, threads) in [(two, 2), (three, 3)] {
         assert!(one.iter().zip(&more).all(|(a, b)| a.bytes() == b.bytes()), "{what}: {threads} threads");
     }
-    near(&run_entry(&mut engine(plan, 2), "grads", args, &host()), expected, 1e-5, what);
+    near(&run_entry(&mut engines[1], "grads", args, &host()), expected, 1e-5, what);
 }
 
 #[test]
@@ -264,7 +269,7 @@ fn rows_masked_whole_give_zeros_and_finite_gradients() {
     );
     near(&run(&fast), &expected, 1e-9, "interpreted");
     #[cfg(feature = "jit")]
-    on_engines(&plan, &args, &expected, "masked whole");
+    on_engines(&mut engines(&plan, [1, 2, 3]), &args, &expected, "masked whole");
     assert_eq!(plan.entries.len(), 3);
 }
 
@@ -281,7 +286,7 @@ fn nothing_is_empty() {
         let what = format!("{b} of {t} x {s}");
         near(&run(&fast), &expected, 1e-9, &what);
         #[cfg(feature = "jit")]
-        on_engines(&plan, &args, &expected, &what);
+        on_engines(&mut engines(&plan, [1, 2, 3]), &args, &expected, &what);
         assert!(plan.entries.iter().any(|e| e.steps.iter().any(|s| matches!(s, Step::Panels(_)))));
     }
 }
@@ -339,7 +344,7 @@ fn dropout_of_keys_first_is_left_alone_and_told() {
     let expected = run(&without(&p));
     near(&run(&fast), &expected, 1e-9, "interpreted");
     #[cfg(feature = "jit")]
-    on_engines(&plan, &args, &expected, "keys first, dropped out");
+    on_engines(&mut engines(&plan, [1, 2, 3]), &args, &expected, "keys first, dropped out");
 }
 
 /// Products without a softmax between them stay as they are, and nobody is told.

@@ -64,7 +64,7 @@ fn assert_close(found: &[Vec<Tensor>], expected: &[Vec<Tensor>], what: &str) {
 
 #[test]
 fn no_pass_changes_an_answer() {
-    for seed in 1000..1150 {
+    for seed in 1000..1100 {
         let mut m = random::program(seed, true);
         let f = m.last();
         let args = m.args(f, 3);

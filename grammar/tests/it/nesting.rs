@@ -3,7 +3,7 @@
 use dlc_grammar::parse::{index, parse};
 use dlc_grammar::print::format;
 
-const DEEP: usize = 10_000;
+const DEEP: usize = 4_000;
 
 /// Parses in a thread with the 2 MiB of stack that Rust gives to threads; gives the first message and the items.
 fn outcome(text: String) -> (Option<(&'static str, String)>, usize) {
@@ -98,8 +98,8 @@ fn long_lists_and_chains_that_make_flat_trees() {
     let flat = [
         format!("fn f(x) = x{}", " -> f".repeat(DEEP)),
         format!("fn f(x) = [x{}]", ", x".repeat(DEEP)),
-        format!("fn f(x) {{ if x {{ y = 1 }} {} }}", "else if x { y = 1 }".repeat(2000)),
-        format!("fn f(x) = {} x }}", "if x { 1 } else ".repeat(2000) + "{"),
+        format!("fn f(x) {{ if x {{ y = 1 }} {} }}", "else if x { y = 1 }".repeat(1000)),
+        format!("fn f(x) = {} x }}", "if x { 1 } else ".repeat(1000) + "{"),
         format!("fn f(x) {{ {} }}", "x = x ".repeat(DEEP)),
     ];
     for text in flat {

@@ -22,7 +22,9 @@ fn tokens_give_the_same_tree_as_the_file() {
     let folders = ["grammar/tests/specs", "examples", "tests/specs", "compiler/src/prelude"];
     let specs: Vec<(String, String)> = folders.into_iter().flat_map(specs).collect();
     assert!(specs.len() >= 22, "{} specs", specs.len());
-    for edition in ["2021", "2024"] {
+    // Editions differ in what is one token, which the texts of the grammar show.
+    let grammars = specs.iter().filter(|(name, _)| name.contains("grammar")).cloned().collect();
+    for (edition, specs) in [("2021", grammars), ("2024", specs)] {
         let mut source = String::from("fn main() {\n");
         for (_, text) in &specs {
             source += &format!("print!(\"{{}}\\0\", dlc_macros::tree! {{\n{text}\n}});\n");

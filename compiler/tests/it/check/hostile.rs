@@ -55,7 +55,7 @@ fn texts_with_slips_are_told_about_or_mean_something() {
     }
 }
 
-const ROUNDS: usize = 120;
+const ROUNDS: usize = 80;
 
 /// The codes of the mistakes in a text, on a thread with little stack.
 fn codes(text: String) -> Vec<&'static str> {
