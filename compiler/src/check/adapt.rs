@@ -167,8 +167,12 @@ impl Checker {
         };
         let Some(sides) = Sides::of(&reading.axes, x.1, w, out) else {
             let path = self.root().slots[reading.slot].path.clone();
-            let message = format!("`{path}` is read in parts or group by group here, which no adapter is for");
-            self.report(Diagnostic::error("E0515", reading.adapter.spans.1, message).label(span, "it is read here"));
+            let message =
+                format!("what is summed over here is no axis of `{path}`, but a part of one, which no adapter is for");
+            let d = Diagnostic::error("E0515", reading.adapter.spans.1, message).label(span, "it is read here");
+            self.report(
+                d.help("an `exclude` for it, or a weight with one axis more in place of the axis that is split here"),
+            );
             return None;
         };
         let ctor = reading.adapter.product.clone();

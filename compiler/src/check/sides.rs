@@ -3,7 +3,7 @@
 //! again.
 
 use super::Checker;
-use crate::program::{Label, Value, View};
+use crate::program::{Affine, Label, Value, View};
 use dlc_plan::Size;
 
 /// What an axis of a view of a weight is.
@@ -78,48 +78,53 @@ pub(super) struct Sides {
     shared: Vec<Label>,
     /// The operand's and the result's alone.
     rows: Vec<Label>,
-    /// Those that are summed over, and the result's alone, each with what it is of the weight, in the weight's order.
+    /// Those that stand everywhere: each row of the operand meets one group of the weight's columns only.
+    groups: Vec<Label>,
+    /// Those that are summed over, and the result's, groups among them, each with what it is of the weight, in the weight's
+    /// order.
     inner: Vec<(Label, Place)>,
     outer: Vec<(Label, Place)>,
     out: Vec<Label>,
 }
 
-/// How a product's result becomes one with rows and columns, so that this can be undone.
+/// How a product's result, made one with rows and columns, becomes what it was again.
 pub(super) struct Back {
-    /// The elements of the columns that the product gives, of all that the weight has; none where it gives them all.
-    cut: Option<(Size, Size)>,
-    /// The extents of the columns' axes.
+    /// Its first axis of columns, and the extents of all of them that the weight has.
+    first: usize,
     columns: Vec<Size>,
-    /// How many axes rows are.
-    rows: usize,
-    /// What axis of the flat result, taken apart, each of the result's axes is; none for those of extent 1.
-    order: Vec<Option<usize>>,
+    /// Where each of its axes is read: along which axis of the result, and from where on.
+    at: Vec<Affine>,
+    /// The extents of the result without axes that stand everywhere, and where those go.
+    shape: Vec<Size>,
+    shared: Vec<usize>,
 }
 
 impl Sides {
-    /// The labels of a product, of whose weight these axes are. None where it is read in parts, or group by group.
+    /// The labels of a product, of whose weight these axes are. None where what is summed over is a part of an axis whose
+    /// other parts are not.
     pub fn of(axes: &[(Place, Size)], x: &[Label], w: &[Label], out: &[Label]) -> Option<Sides> {
-        let mut sides =
-            Sides { shared: Vec::new(), rows: Vec::new(), inner: Vec::new(), outer: Vec::new(), out: out.to_vec() };
+        let (mut shared, mut groups) = (Vec::new(), Vec::new());
+        let (mut inner, mut outer) = (Vec::new(), Vec::new());
         for (label, (place, extent)) in w.iter().zip(axes) {
             match (x.contains(label), out.contains(label)) {
-                (true, true) => {
-                    // A group of which there is one.
-                    extent.is(1).then(|| sides.shared.push(*label))?;
+                (true, true) if extent.is(1) => shared.push(*label),
+                (true, false) => inner.push((*label, place.clone())),
+                (among_rows, true) => {
+                    groups.extend(among_rows.then_some(*label));
+                    outer.push((*label, place.clone()));
                 }
-                (true, false) => sides.inner.push((*label, place.clone())),
-                (false, true) => sides.outer.push((*label, place.clone())),
                 (false, false) => return None,
             }
         }
-        sides.rows = out.iter().filter(|l| !w.contains(l)).copied().collect();
         let rank = |(_, place): &(Label, Place)| match place {
             Place::Axis { axis, .. } => (*axis, 0),
             Place::Piece { axis, part, .. } => (*axis, *part),
             Place::One => (usize::MAX, 0),
         };
-        sides.inner.sort_by_key(rank);
-        sides.outer.sort_by_key(rank);
+        inner.sort_by_key(rank);
+        outer.sort_by_key(rank);
+        let rows = out.iter().filter(|l| !w.contains(l)).copied().collect();
+        let sides = Sides { shared, rows, groups, inner, outer, out: out.to_vec() };
         let all = |side: &[(Label, Place)]| side.iter().all(|(_, p)| *p != Place::One);
         let apart = sides.inner_axes().iter().all(|i| !sides.axes(&sides.outer).contains(i));
         (all(&sides.inner) && all(&sides.outer) && apart).then_some(sides)
@@ -148,31 +153,46 @@ impl Sides {
         (0..rank).filter(|i| !inner.contains(i)).collect()
     }
 
-    /// The operand with its rows first and then all that is summed over as one axis.
+    /// The operand with its rows first, groups the last of them, and then all that is summed over as one axis.
     pub fn operand(&self, ck: &mut Checker, (v, labels): (Value, &[Label]), shape: &[Size]) -> Value {
-        let inner: Vec<Label> = self.inner.iter().map(|(l, _)| *l).collect();
-        let order: Vec<Label> = self.rows.iter().filter(|l| labels.contains(l)).chain(&inner).copied().collect();
+        let order: Vec<Label> = self.all_rows().chain(self.inner.iter().map(|(l, _)| *l)).collect();
         let v = self.arranged(ck, v, labels, &order);
-        let first = order.len() - inner.len();
+        let first = order.len() - self.inner.len();
         let v = widened(ck, v, first, &self.inner, shape);
-        ck.b().merge(v, first, inner.len())
+        ck.b().merge(v, first, self.inner.len())
     }
 
-    /// The result likewise, and how to undo that.
+    /// All labels of rows, in the order in which an adapter gets them.
+    fn all_rows(&self) -> impl Iterator<Item = Label> {
+        self.rows.iter().chain(&self.groups).copied()
+    }
+
+    /// The result likewise, and how to undo that. Where there are groups, each row has all of the weight's columns: those
+    /// that are not of its group are the result's elsewhere, and what becomes of them is thrown away.
     pub fn result(&self, ck: &mut Checker, v: Value, shape: &[Size]) -> (Value, Back) {
         let columns: Vec<Label> = self.outer.iter().map(|(l, _)| *l).collect();
         let order: Vec<Label> = self.rows.iter().chain(&columns).copied().collect();
+        let extents = ck.b().shape(v);
+        let kept = (0..).zip(self.out.iter().copied()).filter(|(_, l)| !self.shared.contains(l));
+        let (places, kept): (Vec<usize>, Vec<Label>) = kept.unzip();
         let v = self.arranged(ck, v, &self.out, &order);
-        let first = self.rows.len();
-        let before = ck.b().shape(v)[first..].to_vec();
-        let cut = match &self.outer[..] {
-            [(_, Place::Axis { axis, start })] if before[0] != shape[*axis] => Some((start.clone(), before[0].clone())),
-            _ => None,
-        };
-        let v = widened(ck, v, first, &self.outer, shape);
-        let v = ck.b().merge(v, first, columns.len());
-        let order = self.out.iter().map(|l| order.iter().position(|o| o == l)).collect();
-        (v, Back { cut, columns: before, rows: first, order })
+        let rows = self.rows.len();
+        let v = widened(ck, v, rows, &self.outer, shape);
+        let wide = ck.b().shape(v)[rows..].to_vec();
+        let v = ck.b().merge(v, rows, columns.len());
+        let first = rows + self.groups.len();
+        let along = |l: &Label| kept.iter().position(|k| k == l).expect("it is a label of the result");
+        let mut whole = ck.b().shape(v);
+        let groups = self.groups.iter().map(|l| extents[places[along(l)]].clone());
+        whole.splice(rows..rows, groups);
+        let v = ck.b().broadcast(v, (0..rows).chain([first]).collect(), &whole);
+        let read = |l: &Label, start: Size| Affine { start, steps: vec![(along(l), 1)] };
+        let begin = |place: &Place| if let Place::Axis { start, .. } = place { start.clone() } else { Size::zero() };
+        let of_rows = self.all_rows().map(|l| read(&l, Size::zero()));
+        let at = of_rows.chain(self.outer.iter().map(|(l, place)| read(l, begin(place)))).collect();
+        let shared = (0..self.out.len()).filter(|i| !places.contains(i)).collect();
+        let shape = places.iter().map(|i| extents[*i].clone()).collect();
+        (v, Back { first, columns: wide, at, shape, shared })
     }
 
     /// A value's axes in the order of some of its labels; those that are left out are shared ones.
@@ -201,18 +221,10 @@ fn widened(ck: &mut Checker, v: Value, first: usize, side: &[(Label, Place)], sh
 }
 
 impl Back {
-    /// The product's result again.
+    /// The product's result again: of each row, the columns of its group.
     pub fn undo(self, ck: &mut Checker, v: Value) -> Value {
-        let mut v = v;
-        if let Some((start, len)) = self.cut {
-            v = ck.b().slice(v, self.rows, start, 1, len);
-        }
-        v = ck.b().split(v, self.rows, &self.columns);
-        let order: Vec<usize> = self.order.iter().flatten().copied().collect();
-        v = ck.b().permute(v, &order);
-        for (i, _) in self.order.iter().enumerate().filter(|(_, o)| o.is_none()) {
-            v = ck.b().merge(v, i, 0);
-        }
-        v
+        let v = ck.b().split(v, self.first, &self.columns);
+        let v = ck.b().affine(v, self.at, self.shape);
+        self.shared.iter().fold(v, |v, axis| ck.b().merge(v, *axis, 0))
     }
 }

@@ -224,10 +224,12 @@ fn through(mut axes: Vec<Axis>, view: &View, from: &Ty, to: &Ty) -> Option<Vec<A
             return Some(axes);
         }
         View::Affine(places) => {
-            for (axis, place) in axes.into_iter().zip(places) {
+            for ((axis, place), extent) in axes.into_iter().zip(places).zip(&from.shape) {
                 match (axis, &place.steps[..]) {
                     (Axis::Other, _) => {}
                     (Axis::Columns(first), [(to, 1)]) => seen[*to] = Axis::Columns(first.plus(&place.start)),
+                    // Of the columns of all groups, a row has those of its own: the groups go along with the rows.
+                    (piece, [(along, 1)]) if to.shape[*along] == *extent => seen[*along] = piece,
                     _ => return None,
                 }
             }

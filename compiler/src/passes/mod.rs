@@ -5,6 +5,7 @@
 //! print the program after each.
 
 mod axes;
+mod diagonals;
 mod drop;
 mod few;
 mod inline;
@@ -43,6 +44,8 @@ pub const BEFORE_GRADIENTS: &[Pass] = &[
     // What a function keeps for its gradient is chosen well only where the function is seen whole. Functions whose
     // derivative is stated stay calls, since the statement is about the call.
     Pass { name: "inline-plain", run: inline::plain },
+    // An adapter of a weight with groups gives each row the columns of its group, and no others.
+    Pass { name: "diagonals", run: diagonals::run },
     // An adapter of a convolution is convolutions.
     Pass { name: "windows", run: windows::run },
     // What is trained and what is not are apart, in loops of their own.

@@ -9,6 +9,7 @@ mod convolutions;
 mod equations;
 mod fusion;
 mod grad;
+mod groups;
 mod interp;
 mod lora;
 mod lower;
