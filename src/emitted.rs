@@ -8,7 +8,7 @@ pub use dlc_plan::plan::{
 };
 pub use dlc_plan::random::bits;
 pub use dlc_plan::recipe::{
-    Adapted, Arg, Batch, Data, EncodedRows, Encoder, Encoding, Finish, Length, Lora, Model, Part, Recipe, Share,
+    Adapted, Arg, Batch, Data, EncodedRows, Encoder, Encoding, Finish, Form, Length, Lora, Model, Part, Recipe, Share,
     Source, SourceKind, Stop, Weights,
 };
 pub use dlc_plan::{DType, Host, HostVar, Kernel, Plan, Prim, Size};

@@ -269,6 +269,20 @@ pub enum Finish {
     Keep,
 }
 
+/// What an adapted weight is to what reads it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// A matrix.
+    Matrix,
+    /// A table whose rows are looked up.
+    Table,
+    /// The kernel of a convolution, [out, in, ..], whose outputs are so many groups one after the other, each with inputs of
+    /// its own.
+    Kernel(u64),
+    /// Something else that has rows and columns.
+    Other,
+}
+
 /// A weight with an adapter.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Adapted {
@@ -288,8 +302,8 @@ pub struct Adapted {
     pub block: String,
     /// Whether the weight's first axis is summed over: it is [in, out].
     pub inner_first: bool,
-    /// Whether the weight is a table whose rows are looked up.
-    pub table: bool,
+    /// What the weight is.
+    pub form: Form,
     /// The bias that merging changes besides, where the adapter adds something whatever goes in.
     pub bias: Option<String>,
 }

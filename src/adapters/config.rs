@@ -44,6 +44,8 @@ pub struct Layer {
     pub module: String,
     /// The rank.
     pub rank: u64,
+    /// How many groups the convolution has that it is; PEFT counts a rank for each.
+    pub groups: u64,
     /// The scale.
     pub scale: f64,
     /// The share of elements that training drops.
@@ -56,6 +58,13 @@ pub struct Layer {
     pub inner_first: bool,
     /// Whether its weight is the matrix of a product, not a table nor the kernel of a convolution.
     pub linear: bool,
+}
+
+impl Layer {
+    /// Its rank as PEFT counts.
+    fn their_rank(&self) -> u64 {
+        self.rank * self.groups
+    }
 }
 
 impl Config {
@@ -94,7 +103,7 @@ impl Config {
                 keys.insert(key.name.into(), value.clone());
             }
         }
-        let (rank, scale) = (common(layers, |l| l.rank), common(layers, |l| l.scale.to_bits()));
+        let (rank, scale) = (common(layers, Layer::their_rank), common(layers, |l| l.scale.to_bits()));
         let scale = f64::from_bits(scale);
         keys.insert("peft_type".into(), "LORA".into());
         keys.insert("peft_version".into(), VERSION.into());
@@ -111,13 +120,12 @@ impl Config {
         }
         keys.insert("use_dora".into(), layers.iter().any(|l| l.magnitude).into());
         keys.insert("fan_in_fan_out".into(), (!layers.is_empty() && layers.iter().all(|l| l.inner_first)).into());
-        let others: Vec<&Layer> = layers.iter().filter(|l| l.rank != rank).collect();
-        let ranks: Map<String, Value> = others.iter().map(|l| (pattern(&l.module), l.rank.into())).collect();
+        let others = layers.iter().filter(|l| l.their_rank() != rank);
+        let ranks: Map<String, Value> = others.map(|l| (pattern(&l.module), l.their_rank().into())).collect();
         keys.insert("rank_pattern".into(), ranks.into());
-        let alpha = |l: &&Layer| l.scale * l.rank as f64 != scale * rank as f64;
-        let others = layers.iter().filter(alpha);
-        let alphas: Map<String, Value> =
-            others.map(|l| (pattern(&l.module), number(l.scale * l.rank as f64))).collect();
+        let alpha = |l: &Layer| l.scale * l.their_rank() as f64;
+        let others = layers.iter().filter(|l| alpha(l) != scale * rank as f64);
+        let alphas: Map<String, Value> = others.map(|l| (pattern(&l.module), number(alpha(l)))).collect();
         keys.insert("alpha_pattern".into(), alphas.into());
         let biases = beside.iter().filter(|name| name.contains(".base_layer.")).count();
         keys.insert("bias".into(), if biases > 0 { "lora_only" } else { "none" }.into());
@@ -206,8 +214,9 @@ impl Config {
     fn check_layer(&self, layer: &Layer, trouble: &mut Vec<String>) -> Result<()> {
         let module = layer.module.as_str();
         let rank = self.rank_of(module)?;
-        if rank != layer.rank as f64 {
-            trouble.push(format!("`{module}` has rank {rank} there and {} here: `rank = {rank}`", layer.rank));
+        if rank != layer.their_rank() as f64 {
+            let each = rank / layer.groups as f64;
+            trouble.push(format!("`{module}` has rank {each} there and {} here: `rank = {each}`", layer.rank));
             return Ok(());
         }
         let scale = self.scale_of(module, rank)?;

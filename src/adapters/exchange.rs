@@ -3,13 +3,14 @@
 //! PEFT has no names for, or whose layers differ in kind, is written without a configuration.
 
 use super::config::{Config, Layer};
+use super::groups::{gathered, spread};
 use crate::error::{Error, Result, code};
 use crate::files::{make_folder, write_whole};
 use crate::machine::{Machine, Named};
 use crate::weights::file::TensorFile;
 use crate::weights::{cast, save as save_tensors};
 use dlc_plan::plan::{Store, Weight};
-use dlc_plan::recipe::{Adapted, Lora};
+use dlc_plan::recipe::{Adapted, Form, Lora};
 use dlc_runtime::tensor::{DType, Tensor};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -26,8 +27,10 @@ const NAMES: [(&str, &str, Option<&str>); 4] = [
     ("A", "lora_A.weight", Some("lora_embedding_A")),
     ("B", "lora_B.weight", Some("lora_embedding_B")),
     ("bias", "lora_B.bias", None),
-    ("magnitude", "lora_magnitude_vector", Some("lora_magnitude_vector")),
+    (MAGNITUDE, "lora_magnitude_vector", Some("lora_magnitude_vector")),
 ];
+/// The lengths of a weight's columns.
+const MAGNITUDE: &str = "magnitude";
 
 /// A weight, and how it lies in a file.
 pub(super) struct Pair {
@@ -38,6 +41,8 @@ pub(super) struct Pair {
     /// Its shape in the file, and whether rows and columns are exchanged there.
     shape: Vec<usize>,
     turned: bool,
+    /// How many groups share it that have a part of the file's tensor each.
+    groups: usize,
     /// Whether it is stored beyond the lengths of this weight's columns, and which axis of that is summed over.
     beyond: Option<(String, usize)>,
 }
@@ -49,17 +54,24 @@ pub(super) fn files(path: &Path) -> (PathBuf, Option<PathBuf>) {
     (tensors, config.is_file().then_some(config))
 }
 
-/// Whether an adapter can be written as PEFT's, which has one kind for all layers.
+/// Whether an adapter can be written as PEFT's, which has one kind for all layers, and no lengths for what has groups.
 fn is_theirs(lora: &Lora) -> bool {
-    let known = |adapted: &Adapted| adapted.params.iter().all(|p| name(p, adapted.table).is_some());
+    let known = |adapted: &Adapted| {
+        let formed = match adapted.form {
+            Form::Matrix | Form::Table => true,
+            Form::Kernel(groups) => groups == 1 || !adapted.params.iter().any(|p| p == MAGNITUDE),
+            Form::Other => false,
+        };
+        formed && adapted.params.iter().all(|p| name(p, adapted.form).is_some())
+    };
     let alike = |two: &[Adapted]| two[0].params == two[1].params;
     lora.adapted.iter().all(known) && lora.adapted.windows(2).all(alike)
 }
 
 /// What PEFT calls an adapter's weight below its layer.
-pub(super) fn name(param: &str, table: bool) -> Option<&'static str> {
+pub(super) fn name(param: &str, form: Form) -> Option<&'static str> {
     let (_, layer, rows) = NAMES.iter().find(|(ours, ..)| *ours == param)?;
-    if table { *rows } else { Some(layer) }
+    if form == Form::Table { *rows } else { Some(layer) }
 }
 
 /// What a tensor of a file is, whatever the model.
@@ -85,6 +97,12 @@ pub(super) fn part(stored: &str) -> Option<Part<'_>> {
     Some(if name.ends_with(ROWS) { Part::Other } else { Part::Beside(plain(name)) })
 }
 
+/// What the second matrix of a layer is called whose first is called so.
+pub(super) fn second(first: &str) -> Option<String> {
+    let [(_, a, _), (_, b, _), ..] = NAMES;
+    first.strip_suffix(a).map(|module| format!("{module}{b}"))
+}
+
 /// A weight's name without what PEFT puts into it.
 fn plain(name: &str) -> String {
     name.replacen(".base_layer.", ".", 1).replacen(".modules_to_save.", ".", 1)
@@ -100,14 +118,15 @@ fn pairs(machine: &dyn Machine, lora: &Lora) -> Vec<Pair> {
     let of = |wanted: &str| machine.weights().iter().find(|weight| weight.name == wanted);
     let mut found = Vec::new();
     for adapted in &lora.adapted {
-        let window = of(&adapted.weight).map_or(2, |weight| weight.shape.len());
+        let base = of(&adapted.weight).map_or(&[][..], |weight| &weight.shape);
         for param in &adapted.params {
             let ours = format!("{}.{param}", adapted.label);
             let Some(weight) = of(&ours) else { continue };
-            let theirs = name(param, adapted.table).unwrap_or(param);
-            let (shape, turned) = their_shape(weight, of(&adapted.weight), param, window);
-            let beyond = (param == "magnitude").then(|| (adapted.weight.clone(), usize::from(!adapted.inner_first)));
-            found.push(Pair { theirs: joined(lora, module(adapted), theirs), ours, shape, turned, beyond });
+            let theirs = name(param, adapted.form).unwrap_or(param);
+            let (shape, turned) = their_shape(&weight.shape, base, param, adapted.form);
+            let groups = if param == NAMES[0].0 { groups_of(adapted) } else { 1 };
+            let beyond = (param == MAGNITUDE).then(|| (adapted.weight.clone(), usize::from(!adapted.inner_first)));
+            found.push(Pair { theirs: joined(lora, module(adapted), theirs), ours, shape, turned, groups, beyond });
         }
     }
     found
@@ -118,25 +137,26 @@ pub(super) fn joined(lora: &Lora, module: &str, name: &str) -> String {
     PREFIX.to_owned() + &parts.iter().filter(|part| !part.is_empty()).copied().collect::<Vec<_>>().join(".")
 }
 
-/// The shape that a file has for a weight: matrices are the other way round there, and those of convolutions have a window.
-fn their_shape(weight: &Weight, base: Option<&Weight>, param: &str, rank: usize) -> (Vec<usize>, bool) {
-    let [rows, columns] = weight.shape[..] else {
-        let window = rank.saturating_sub(2);
-        let own = weight.shape.iter().copied();
-        return match window {
-            0 => (weight.shape.clone(), false),
-            _ => (std::iter::once(1).chain(own).chain(std::iter::repeat_n(1, window)).collect(), false),
-        };
-    };
-    let mut shape = vec![columns, rows];
-    if let (true, Some(base)) = (rank > 2, base) {
-        shape.truncate(1);
-        match param {
-            "A" => shape.extend(&base.shape[1..]),
-            _ => shape.extend(std::iter::once(rows).chain(vec![1; rank - 2])),
+/// How many groups a convolution has of whose kernel this is the adapter.
+pub(super) fn groups_of(adapted: &Adapted) -> usize {
+    if let Form::Kernel(groups) = adapted.form { groups as usize } else { 1 }
+}
+
+/// The shape that a file has for a weight of an adapter, and whether it is the other way round there, as matrices are: those
+/// of convolutions have a window.
+fn their_shape(own: &[usize], base: &[usize], param: &str, form: Form) -> (Vec<usize>, bool) {
+    let window = |first: [usize; 2]| first.into_iter().chain(vec![1; base.len().saturating_sub(2)]).collect();
+    match (own, form) {
+        ([rows, columns], Form::Matrix | Form::Table | Form::Other) => (vec![*columns, *rows], true),
+        ([_, rank], Form::Kernel(groups)) if param == NAMES[0].0 => {
+            let (groups, mut shape) = (groups as usize, base.to_vec());
+            (shape[0], shape[1]) = (groups * rank, groups * base[1]);
+            (shape, true)
         }
+        ([rank, columns], Form::Kernel(_)) => (window([*columns, *rank]), true),
+        ([columns], Form::Kernel(_)) if param == MAGNITUDE => (window([1, *columns]), false),
+        _ => (own.to_vec(), false),
     }
-    (shape, true)
 }
 
 /// The weights besides an adapter's own that are trained with it.
@@ -149,7 +169,7 @@ fn beside(machine: &dyn Machine, lora: &Lora) -> Vec<Pair> {
             Some((module, last)) if modules.contains(module) => joined(lora, module, &format!("base_layer.{last}")),
             Some(_) | None => joined(lora, "", &weight.name),
         };
-        Pair { ours: weight.name.clone(), theirs, shape: weight.shape.clone(), turned: false, beyond: None }
+        Pair { ours: weight.name.clone(), theirs, shape: weight.shape.clone(), turned: false, groups: 1, beyond: None }
     };
     trained.map(pair).collect()
 }
@@ -167,7 +187,7 @@ pub fn save(machine: &dyn Machine, lora: &Lora, folder: &Path, carried: Option<&
         let tensor = machine.weight(&pair.ours)?;
         let tensor = match &pair.beyond {
             Some(base) => shifted(&tensor, &lengths(machine, base)?, 1.0, &pair.shape)?,
-            None if pair.turned => turned(&tensor, &pair.shape)?,
+            None if pair.turned => turned(&tensor, pair)?,
             None => tensor,
         };
         // PEFT asks for what is tied under each of its names.
@@ -182,7 +202,7 @@ pub fn save(machine: &dyn Machine, lora: &Lora, folder: &Path, carried: Option<&
     if !is_theirs(lora) {
         return Ok(());
     }
-    let layers = layers(machine, lora);
+    let layers = layers(lora);
     let other: Vec<&str> = beside.iter().map(|pair| &pair.theirs[PREFIX.len()..]).collect();
     let trained = |weight: &&Weight| beside.iter().any(|pair| pair.ours == weight.name);
     let tied = machine.weights().iter().filter(trained).any(|weight| !weight.aliases.is_empty());
@@ -190,20 +210,21 @@ pub fn save(machine: &dyn Machine, lora: &Lora, folder: &Path, carried: Option<&
     write_whole(&folder.join(CONFIG), |file| file.write_all(config.text().as_bytes()))
 }
 
-fn layers(machine: &dyn Machine, lora: &Lora) -> Vec<Layer> {
-    lora.adapted.iter().map(|adapted| layer(lora, adapted, shape_of(machine, &adapted.weight).len())).collect()
+fn layers(lora: &Lora) -> Vec<Layer> {
+    lora.adapted.iter().map(|adapted| layer(lora, adapted)).collect()
 }
 
-fn layer(lora: &Lora, adapted: &Adapted, window: usize) -> Layer {
+fn layer(lora: &Lora, adapted: &Adapted) -> Layer {
     Layer {
         module: joined(lora, module(adapted), "")[PREFIX.len()..].to_owned(),
         rank: adapted.rank,
+        groups: groups_of(adapted) as u64,
         scale: adapted.scale,
         dropout: adapted.dropout,
-        magnitude: adapted.params.iter().any(|p| p == "magnitude"),
+        magnitude: adapted.params.iter().any(|p| p == MAGNITUDE),
         bias: adapted.params.iter().any(|p| p == "bias"),
-        inner_first: adapted.inner_first && !adapted.table,
-        linear: window == 2 && !adapted.table,
+        inner_first: adapted.inner_first && adapted.form != Form::Table,
+        linear: adapted.form == Form::Matrix,
     }
 }
 
@@ -262,7 +283,7 @@ pub fn load(machine: &mut dyn Machine, lora: &Lora, path: &Path) -> Result<Vec<S
     trouble.absent =
         pairs.iter().filter(|pair| file.get(&pair.theirs).is_none()).map(|pair| pair.theirs.clone()).collect();
     trouble.check(lora)?;
-    notes.extend(said(config.as_ref(), &layers(machine, lora), lora)?);
+    notes.extend(said(config.as_ref(), &layers(lora), lora)?);
     for (name, tensor) in &found {
         machine.set_weight(name, tensor)?;
     }
@@ -343,7 +364,7 @@ impl Goes<'_> {
             Goes::Own(Pair { beyond: Some(base), ours, .. }) => {
                 shifted(&tensor, &lengths(machine, base)?, -1.0, &shape_of(machine, ours))
             }
-            Goes::Own(pair) if pair.turned => turned_back(&tensor, &shape_of(machine, &pair.ours)),
+            Goes::Own(pair) if pair.turned => turned_back(&tensor, pair, shape_of(machine, &pair.ours)),
             Goes::Own(_) | Goes::Whole(_) => Ok(tensor),
             Goes::Rows(Weight { name, .. }, rows) => replaced(&machine.weight(name)?, rows, &tensor)
                 .map_err(|row| Error::file(code::ADAPTER, format!("`{name}` has no row {row}, which the adapter has"))),
@@ -443,23 +464,22 @@ fn shifted(tensor: &Tensor, by: &[f64], sign: f64, shape: &[usize]) -> Result<Te
     Tensor::from_f32(shape.to_vec(), moved).map_err(Error::from)
 }
 
-/// A matrix with its rows as columns, in the shape that a file has for it.
-fn turned(tensor: &Tensor, shape: &[usize]) -> Result<Tensor> {
-    let rows = tensor.shape()[0];
-    transposed(tensor, rows, shape)
+/// A matrix as a file has it: with its rows as columns, in another shape.
+fn turned(tensor: &Tensor, pair: &Pair) -> Result<Tensor> {
+    let [rows, columns] = tensor.shape() else { unreachable!("a matrix has rows and columns") };
+    let all = spread(&transposed(&tensor.to_f32_vec(), *rows), *columns, pair.groups);
+    Tensor::from_f32(pair.shape.clone(), all).map_err(Error::from)
 }
 
 /// The other way round.
-fn turned_back(tensor: &Tensor, shape: &[usize]) -> Result<Tensor> {
-    transposed(tensor, shape.get(1).copied().unwrap_or(1), shape)
+fn turned_back(tensor: &Tensor, pair: &Pair, shape: Vec<usize>) -> Result<Tensor> {
+    let own = gathered(&pair.theirs, tensor.to_f32_vec(), pair.shape[0], pair.groups)?;
+    let columns = shape.get(1).copied().unwrap_or(1);
+    Tensor::from_f32(shape, transposed(&own, columns)).map_err(Error::from)
 }
 
-fn transposed(tensor: &Tensor, rows: usize, shape: &[usize]) -> Result<Tensor> {
-    let elements = tensor.to_f32_vec();
+/// A matrix of so many rows, with its columns as rows.
+fn transposed(elements: &[f32], rows: usize) -> Vec<f32> {
     let columns = elements.len() / rows.max(1);
-    let mut out = Vec::with_capacity(elements.len());
-    for column in 0..columns {
-        out.extend((0..rows).map(|row| elements[row * columns + column]));
-    }
-    Tensor::from_f32(shape.to_vec(), out).map_err(Error::from)
+    (0..columns).flat_map(|column| (0..rows).map(move |row| elements[row * columns + column])).collect()
 }

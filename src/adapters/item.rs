@@ -37,8 +37,12 @@ pub fn item(folder: &Path, prefix: &str, shown: &str) -> Result<String> {
         let shape = &file.get(stored).expect("the name is one of the file's").shape;
         match exchange::part(stored) {
             Some(Part::First(module)) => {
-                let rank = shape.first().copied().unwrap_or(0);
-                let settings = Settings { rank: rank as u64, alpha: config.alpha_of(module)? };
+                let groups = groups(&file, stored, shape);
+                let rank = shape.first().copied().unwrap_or(0) / groups;
+                let all = config.alpha_of(module)?;
+                // The scale is that of all groups' ranks together.
+                let alpha = all / if config.is_stable() { (groups as f64).sqrt() } else { groups as f64 };
+                let settings = Settings { rank: rank as u64, alpha };
                 let module = own(module, prefix, &tensors)?;
                 match targets.iter_mut().find(|(known, _)| *known == settings) {
                     Some((_, modules)) => modules.push(module),
@@ -65,6 +69,15 @@ pub fn item(folder: &Path, prefix: &str, shown: &str) -> Result<String> {
     }
     let _ = writeln!(text, "  file = {shown:?}\n}}");
     Ok(text)
+}
+
+/// How many groups the convolution has whose first matrix this is: the second one, beside it, reads the rows of one.
+fn groups(file: &TensorFile, first: &str, shape: &[usize]) -> usize {
+    let second = exchange::second(first).and_then(|name| file.get(&name));
+    match (shape, second.map(|tensor| tensor.shape)) {
+        ([rows, _, _, ..], Some([_, own, ..])) if *own > 0 && rows % own == 0 => (rows / own).max(1),
+        _ => 1,
+    }
 }
 
 /// A name without the prefix.

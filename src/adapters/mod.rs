@@ -1,7 +1,7 @@
 //! Adapters in files and in weights: takes a machine whose recipe has an adapter; exchanges it with PEFT's files, takes it
 //! into the weights that it adapts, and says what that changes.
 //!
-//! - [`exchange`]: which tensor of a file is which weight;
+//! - [`exchange`]: which tensor of a file is which weight; `groups`: that of a grouped convolution's first matrix;
 //! - [`config`]: what PEFT's `adapter_config.json` says, held against a spec; [`keys`] has what is done about each of its keys,
 //!   [`patterns`] which modules its patterns match;
 //! - [`item`]: the `lora` item for an adapter that is there;
@@ -10,6 +10,7 @@
 
 pub mod config;
 pub mod exchange;
+mod groups;
 pub mod item;
 pub mod kept;
 pub mod keys;

@@ -5,7 +5,8 @@
 //! The layers of a loop are one stack, which has one rank: where theirs differ, zeros fill up the smaller ones.
 
 use super::config::Config;
-use super::exchange::{goes, joined, module, name, other_name, read, said};
+use super::exchange::{goes, groups_of, joined, module, name, other_name, read, said};
+use super::groups::gathered;
 use crate::error::{Error, Result, code};
 use crate::machine::{Machine, Named};
 use crate::weights::file::TensorFile;
@@ -67,17 +68,19 @@ impl Adapter {
         let shown = path.display().to_string();
         let mut adapter = Adapter { shown, layers: BTreeMap::new(), beside: Named::new(), config, notes };
         for adapted in &lora.adapted {
-            let named = |param| joined(lora, module(adapted), name(param, adapted.table).unwrap_or(param));
+            let named = |param| joined(lora, module(adapted), name(param, adapted.form).unwrap_or(param));
             let [a, b] = PARAMS.map(named);
             let (Some(first), Some(_)) = (file.get(&a), file.get(&b)) else { continue };
-            let rank = first.shape.first().copied().unwrap_or(0);
+            let groups = groups_of(adapted);
+            let rows = first.shape.first().copied().unwrap_or(0);
             let module = &joined(lora, module(adapted), "")[super::exchange::PREFIX.len()..];
             let scale = match &adapter.config {
-                Some(config) => config.scale_of(module, rank as f64)?,
+                Some(config) => config.scale_of(module, rows as f64)?,
                 None => adapted.scale,
             };
             let elements = |name: &str| Ok::<_, Error>(read(&file, name)?.to_f32_vec());
-            let layer = Layer { a: elements(&a)?, b: elements(&b)?, rank, scale };
+            let first = gathered(&a, elements(&a)?, rows, groups)?;
+            let layer = Layer { a: first, b: elements(&b)?, rank: rows / groups, scale };
             adapter.layers.insert(adapted.label.clone(), layer);
             all.remove(a.as_str());
             all.remove(b.as_str());

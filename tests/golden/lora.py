@@ -53,6 +53,23 @@ class Pictures(torch.nn.Module):
         return SimpleNamespace(logits=self.head(x.mean(2)))
 
 
+class Groups(torch.nn.Module):
+    """Three convolutions and one over a line, all but one of them in groups, and a linear layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.each = torch.nn.Conv2d(3, 12, 3, stride=2, padding=1, groups=3)
+        self.deep = torch.nn.Conv2d(12, 12, (3, 2), padding=1, groups=12)
+        self.mix = torch.nn.Conv2d(12, 8, 1)
+        self.line = torch.nn.Conv1d(8, 6, 3, stride=2, groups=2)
+        self.head = torch.nn.Linear(6, 3)
+
+    def forward(self, image):
+        x = torch.tanh(self.deep(torch.tanh(self.each(image))))
+        x = torch.tanh(self.line(torch.tanh(self.mix(x)).flatten(2)))
+        return SimpleNamespace(logits=self.head(x.mean(2)))
+
+
 image = picture(lambda _: (11, 13))
 
 
@@ -70,6 +87,7 @@ CASES = {
     "table_dora": (distilbert, masked, first_token, dict(r=2, lora_alpha=6, target_modules=["word_embeddings", "layer.0.attention.q_lin"], use_dora=True)),
     "conv": (Pictures, image, brightest, dict(r=2, lora_alpha=6, target_modules=["conv1", "conv2", "conv3", "line", "head"])),
     "conv_dora": (Pictures, image, brightest, dict(r=2, lora_alpha=3, target_modules=["conv1", "conv2", "line"], use_dora=True)),
+    "grouped": (Groups, image, brightest, dict(r=2, lora_alpha=6, target_modules=["each", "deep", "mix", "line"], lora_bias=True, rank_pattern={"each": 6, "deep": 24, "line": 4}, alpha_pattern={"each": 18, "deep": 72, "line": 12})),
     "tied": (llama_tied, plain, each_token, dict(r=2, lora_alpha=4, target_modules=["v_proj"], modules_to_save=["embed_tokens"], ensure_weight_tying=True)),
     "biased": (distilbert, masked, first_token, dict(r=2, lora_alpha=3, target_modules=["q_lin", "lin1"], lora_bias=True)),
     "llama2": (llama2, plain, each_token, dict(r=4, lora_alpha=6, use_rslora=True, target_modules=LINEAR, layers_to_transform=[1])),
@@ -160,6 +178,59 @@ def golden(name):
     print(f"{name}: loss {value.item():.6f}, {path.stat().st_size} bytes")
 
 
+def grouped(name):
+    """PEFT's adapter of a grouped convolution cannot be merged: ours, W + scale A B, is its, where each group's rows of its A are
+    the same and read that group's inputs alone. Such an A cannot be trained there, so training is that of the formula."""
+    module, inputs, loss, config = made(name)
+    module.double()
+    base = {own: p.detach() for own, p in module.named_parameters()}
+    scale = config.lora_alpha / config.r
+    layers = {target: getattr(module, target) for target in sorted(config.target_modules)}
+    parameters = {}
+    for target, layer in layers.items():
+        rows, inner = layer.weight.shape[0], layer.weight[0].numel()
+        for own, shape in (("A", (inner, config.r)), ("B", (config.r, rows)), ("bias", (rows,))):
+            parameters[f"{target}.lora.{own}"] = torch.tensor(weight(f"{target}.lora.{own}", shape)).double().requires_grad_()
+
+    def merged():
+        found = dict(base)
+        for target in layers:
+            a, b, bias = (parameters[f"{target}.lora.{own}"] for own in ("A", "B", "bias"))
+            found[f"{target}.weight"] = base[f"{target}.weight"] + scale * (a @ b).T.reshape(base[f"{target}.weight"].shape)
+            found[f"{target}.bias"] = base[f"{target}.bias"] + scale * bias
+        return found
+
+    first = {f"merged/{target}.{own}": merged()[f"{target}.{own}"].detach() for target in layers for own in ("weight", "bias")}
+    theirs = peft.get_peft_model(made(name)[0], config).double()
+    with torch.no_grad():
+        for target, layer in layers.items():
+            groups, own = getattr(layer, "groups", 1), theirs.get_submodule(f"base_model.model.{target}")
+            a, b, bias = (parameters[f"{target}.lora.{own}"] for own in ("A", "B", "bias"))
+            own.lora_A["default"].weight.copy_(torch.block_diag(*[a.T] * groups).reshape(own.lora_A["default"].weight.shape))
+            own.lora_B["default"].weight.copy_(b.T.reshape(own.lora_B["default"].weight.shape))
+            own.lora_B["default"].bias.copy_(bias)
+        of_theirs = logits(theirs, **inputs)["logits"]
+    folder = FOLDER / name
+    theirs.float().save_pretrained(folder / "peft")
+    (folder / "peft" / "README.md").unlink(missing_ok=True)
+    tensors = dict(first)
+    optimizer = torch.optim.AdamW(parameters.values(), lr=1e-3, weight_decay=0.01)
+    for step in range(20):
+        optimizer.zero_grad()
+        out = logits(lambda **inputs: torch.func.functional_call(module, merged(), (), inputs), **inputs)
+        value = loss(out, **inputs)
+        value.backward()
+        if step == 0:
+            assert torch.dist(out["logits"], of_theirs) < 1e-12, "PEFT has the same adapter"
+            tensors["logits"], tensors["loss"] = out["logits"], value
+            tensors |= {f"grad/{own}": p.grad.clone() for own, p in parameters.items()}
+        optimizer.step()
+    tensors |= {f"trained/{own}": p for own, p in parameters.items()}
+    path = folder / "golden.safetensors"
+    save_file({k: v.detach().float().contiguous().numpy() for k, v in tensors.items()}, path)
+    print(f"{name}: loss {value.item():.6f}, {path.stat().st_size} bytes")
+
+
 def load(name):
     """Loads what dlc wrote; prints how far its logits are from ours."""
     module, inputs, _, _ = made(name)
@@ -242,4 +313,4 @@ if __name__ == "__main__":
         sys.exit()
     names = [a for a in sys.argv[1:] if not a.startswith("--")] or list(CASES)
     for name in names:
-        (load if "--load" in sys.argv else golden)(name)
+        (load if "--load" in sys.argv else grouped if name == "grouped" else golden)(name)

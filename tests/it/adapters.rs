@@ -11,7 +11,7 @@ use dlc::machine::{Machine, Named};
 use dlc::weights::file::TensorFile;
 use dlc::{Network, Tensor};
 use dlc_compiler::pipeline::Goal;
-use dlc_plan::recipe::{Adapted, Lora};
+use dlc_plan::recipe::{Adapted, Form, Lora};
 use std::path::Path;
 
 /// A twin that takes adapters of any rank, with the weights that it has in `lora.py`.
@@ -42,8 +42,11 @@ fn made_up(net: &Network, lora: &Lora, seed: &str, scale: f64, rank: &dyn Fn(&Ad
         let (inner, outer) = if first { (rows, columns) } else { (columns, rows) };
         let parts = [lora.prefix.as_str(), adapted.label.strip_suffix(".lora").expect("it is below a module")];
         let module = parts.iter().filter(|p| !p.is_empty()).copied().collect::<Vec<_>>().join(".");
-        let ends =
-            if adapted.table { ["lora_embedding_A", "lora_embedding_B"] } else { ["lora_A.weight", "lora_B.weight"] };
+        let ends = if adapted.form == Form::Table {
+            ["lora_embedding_A", "lora_embedding_B"]
+        } else {
+            ["lora_A.weight", "lora_B.weight"]
+        };
         let [a, b] = ends.map(|end| format!("base_model.model.{module}.{end}"));
         let small = |name: &str, shape: [usize; 2]| {
             let numbers = weight(&format!("{seed}.{name}"), &shape).to_f32_vec().iter().map(|x| x * 0.5).collect();

@@ -12,6 +12,7 @@ mod engines;
 mod fetch;
 mod files;
 mod formats;
+mod groups;
 mod hostile;
 mod house;
 mod loading;

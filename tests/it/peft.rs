@@ -97,7 +97,17 @@ fn the_manual_has_the_table_of_keys() {
 /// A linear layer with an adapter.
 fn layer(module: &str, rank: u64, scale: f64) -> Layer {
     let module = module.to_owned();
-    Layer { module, rank, scale, dropout: 0.0, magnitude: false, bias: false, inner_first: false, linear: true }
+    Layer {
+        module,
+        rank,
+        groups: 1,
+        scale,
+        dropout: 0.0,
+        magnitude: false,
+        bias: false,
+        inner_first: false,
+        linear: true,
+    }
 }
 
 #[test]
@@ -278,6 +288,7 @@ fn an_item_made_of_an_adapter_takes_it() {
         ("conv", ""),
         ("tied", ""),
         ("biased", ""),
+        ("grouped", ""),
     ];
     for (name, prefix) in cases {
         let folder = golden_folder(name).join("peft");

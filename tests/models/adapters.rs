@@ -65,8 +65,15 @@ fn a_training_with_adapters_gives_the_same_bits_from_machine_code_and_from_rust(
         let inputs: Vec<(&str, &Tensor)> = inputs.iter().map(|(n, t)| (*n, t)).collect();
         let (outputs, grads) = (Network::run(&mut rust, "forward", &inputs), Network::run(&mut rust, "grad", &inputs));
         let (outputs, grads) = (outputs.unwrap(), grads.unwrap());
-        let trained =
-            ["conv.lora.A", "words.lora.B", "layer.1.qkv.lora.A", "layer.2.out.lora.magnitude", "head.weight"];
+        let trained = [
+            "conv.lora.A",
+            "deep.lora.A",
+            "deep.lora.B",
+            "words.lora.B",
+            "layer.1.qkv.lora.A",
+            "layer.2.out.lora.magnitude",
+            "head.weight",
+        ];
         for name in trained {
             let found = &grads.iter().find(|(n, _)| n == name).unwrap().1;
             assert!(found.to_f32_vec().iter().any(|x| *x != 0.0), "{name} has a gradient");

@@ -50,6 +50,9 @@ pub struct Adapted {
     pub adapter: Rc<Adapter>,
     /// The axes that are summed over, ascending; the others are the result's.
     pub inner: Vec<usize>,
+    /// Into how many groups, one after the other, its first axis goes; 1 where all rows meet all columns. None where groups
+    /// lie otherwise, or not everywhere alike.
+    pub groups: Option<i64>,
     /// Whether its rows are looked up, so that nothing is summed.
     pub table: bool,
 }
@@ -185,7 +188,12 @@ impl Checker {
         let whole = self.use_(&whole);
         let w = flattened(self, whole, &inner, &outer);
         let y2 = self.adapter_of(&reading, ctor, &[x, y2, w], span)?;
-        self.note_adapted(&reading, inner, false, span)?;
+        let groups = sides.leading_groups(&reading.axes, &shape);
+        self.note_adapted(
+            Adapted { adapter: reading.adapter.clone(), inner, groups, table: false },
+            reading.slot,
+            span,
+        )?;
         Some(back.undo(self, y2))
     }
 
@@ -205,7 +213,8 @@ impl Checker {
         let span = self.frame().builder.origin.span;
         let ids = self.use_(ids);
         let y = self.adapter_of(&reading, ctor, &[ids, y, table], span)?;
-        self.note_adapted(&reading, vec![0], true, span)?;
+        let how = Adapted { adapter: reading.adapter.clone(), inner: vec![0], groups: Some(1), table: true };
+        self.note_adapted(how, reading.slot, span)?;
         Some(y)
     }
 
@@ -300,7 +309,7 @@ impl Checker {
             if let Some(known) = known
                 && self.root().slots[known].decl.ty != slot.decl.ty
             {
-                self.report_two_ways(reading, span);
+                self.report_two_ways(&reading.adapter, reading.slot, span);
                 return None;
             }
             slots.push(known.unwrap_or_else(|| self.new_slot(slot, &label)));
@@ -328,26 +337,23 @@ impl Checker {
     }
 
     /// Writes down how an adapted weight is read, which is to be the same wherever it is.
-    fn note_adapted(&mut self, reading: &Reading, inner: Vec<usize>, table: bool, span: Span) -> Option<()> {
-        let slot = &mut self.root().slots[reading.slot];
-        match &slot.decl.adapted {
-            None => {
-                let adapted = Some(Rc::new(Adapted { adapter: reading.adapter.clone(), inner, table }));
-                slot.decl = Rc::new(Decl { adapted, ..(*slot.decl).clone() });
-                Some(())
+    fn note_adapted(&mut self, mut how: Adapted, slot: usize, span: Span) -> Option<()> {
+        let decl = self.root().slots[slot].decl.clone();
+        if let Some(known) = &decl.adapted {
+            if (&known.inner, known.table) != (&how.inner, how.table) {
+                self.report_two_ways(&how.adapter, slot, span);
+                return None;
             }
-            Some(known) if known.inner == inner && known.table == table => Some(()),
-            Some(_) => {
-                self.report_two_ways(reading, span);
-                None
-            }
+            how.groups = how.groups.filter(|groups| known.groups == Some(*groups));
         }
+        self.root().slots[slot].decl = Rc::new(Decl { adapted: Some(Rc::new(how)), ..(*decl).clone() });
+        Some(())
     }
 
-    fn report_two_ways(&mut self, reading: &Reading, span: Span) {
-        let weight = self.root().slots[reading.slot].path.clone();
+    fn report_two_ways(&mut self, adapter: &Adapter, slot: usize, span: Span) {
+        let weight = self.root().slots[slot].path.clone();
         let message = format!("`{weight}` is read in two ways, which one adapter cannot serve");
-        let d = Diagnostic::error("E0515", reading.adapter.spans.1, message).label(span, "the second way");
+        let d = Diagnostic::error("E0515", adapter.spans.1, message).label(span, "the second way");
         self.report(d.help("an `exclude` for it, or a weight of its own for one of the two"));
     }
 

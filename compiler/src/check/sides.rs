@@ -153,6 +153,21 @@ impl Sides {
         (0..rank).filter(|i| !inner.contains(i)).collect()
     }
 
+    /// Into how many groups, one after the other, the weight's first axis goes. None where groups lie otherwise.
+    pub fn leading_groups(&self, axes: &[(Place, Size)], shape: &[Size]) -> Option<i64> {
+        let first = &self.outer[..self.groups.len()];
+        let whole = |(place, extent): &&(Place, Size)| match place {
+            Place::Axis { axis, .. } => *axis == 0 && *extent == shape[0],
+            Place::Piece { axis, .. } => *axis == 0,
+            Place::One => false,
+        };
+        let extent = |(label, place): &(Label, Place)| {
+            let own = axes.iter().find(|(other, _)| other == place).filter(whole)?;
+            self.groups.contains(label).then_some(&own.1)
+        };
+        Size::product(first.iter().map(extent).collect::<Option<Vec<_>>>()?).known()
+    }
+
     /// The operand with its rows first, groups the last of them, and then all that is summed over as one axis.
     pub fn operand(&self, ck: &mut Checker, (v, labels): (Value, &[Label]), shape: &[Size]) -> Value {
         let order: Vec<Label> = self.all_rows().chain(self.inner.iter().map(|(l, _)| *l)).collect();

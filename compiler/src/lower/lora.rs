@@ -9,13 +9,14 @@ use super::schema::{self, Owner};
 use super::select;
 use super::stored::Stored;
 use crate::check::{
-    Adapter, Checker, Ctor, EntryFn, Given, Init, NetItem, Num, NumVal, Scope, Slot, SlotKind, Val, label_of, near_glob,
+    Adapted, Adapter, Checker, Ctor, EntryFn, Given, Init, NetItem, Num, NumVal, Scope, Slot, SlotKind, Val, label_of,
+    near_glob,
 };
 use crate::program::WeightId;
 use dlc_grammar::ast::{Entry, Expr, ExprKind, NetKind, Rule, Str};
 use dlc_grammar::{Diagnostic, Span};
 use dlc_plan::Size;
-use dlc_plan::recipe::{self, Finish};
+use dlc_plan::recipe::{self, Finish, Form};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -491,7 +492,7 @@ pub fn recipe(ck: &Checker, lora: &Lora, stored: &Stored, takers: &Takers) -> re
             dropout: how.adapter.dropout,
             block: how.adapter.product.net.ast.name.text.clone(),
             inner_first: how.inner.first() == Some(&0),
-            table: how.table,
+            form: form(how, decl.ty.rank()),
             bias: takers.get(&**path).cloned(),
         });
     }
@@ -503,6 +504,16 @@ pub fn recipe(ck: &Checker, lora: &Lora, stored: &Stored, takers: &Takers) -> re
         prefix: lora.prefix.clone(),
         residual: lora.residual,
         adapted,
+    }
+}
+
+/// What an adapted weight of so many axes is.
+fn form(how: &Adapted, rank: usize) -> Form {
+    match how.groups {
+        _ if how.table => Form::Table,
+        Some(1) if rank == 2 => Form::Matrix,
+        Some(groups) if rank > 2 && how.inner.iter().copied().eq(1..rank) => Form::Kernel(groups as u64),
+        Some(_) | None => Form::Other,
     }
 }
 

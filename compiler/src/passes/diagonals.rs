@@ -101,7 +101,7 @@ impl Reader {
     }
 
     /// How what a view looks at is read, so that it need not be made. None where that cannot be said.
-    fn seen_through(&mut self, axes: &Axes, view: &View, from: &[Size]) -> Option<Axes> {
+    fn seen_through(&self, axes: &Axes, view: &View, from: &[Size]) -> Option<Axes> {
         let mut axes = axes.clone();
         match view {
             View::Permute(p) => {

@@ -54,7 +54,7 @@ fn lora(l: &Lora) -> String {
     let adapted = |a: &Adapted| {
         format!(
             "Adapted {{ weight: {}, label: {}, params: {}, rank: {}, scale: {:?}, dropout: {:?}, block: {}, inner_first: {}, \
-             table: {}, bias: {} }}",
+             form: Form::{:?}, bias: {} }}",
             text(&a.weight),
             text(&a.label),
             texts(&a.params),
@@ -63,7 +63,7 @@ fn lora(l: &Lora) -> String {
             a.dropout,
             text(&a.block),
             a.inner_first,
-            a.table,
+            a.form,
             optional(a.bias.as_ref().map(|s| text(s)))
         )
     };
