@@ -1,13 +1,13 @@
 //! Adapters of weights with groups, grouped convolutions among them: what of the columns is not of a row's group is never
 //! computed.
 
+use crate::lora::each_gemm;
 use crate::support::spec::{Columns, compile, mistakes, shown};
 use dlc_compiler::passes::{self, BEFORE_GRADIENTS};
 use dlc_compiler::pipeline::{Compiled, Goal};
 use dlc_compiler::program::build::Builder;
 use dlc_compiler::program::interp::{Tensor, run_entry};
 use dlc_compiler::program::{Affine, Entry, Op, Program, ReduceOp, Role, Ty, Value};
-use dlc_plan::plan::{Gemm, Step};
 use dlc_plan::{DType, HostState, Plan, Prim, Size};
 
 /// Blocks of one's own: one that reads the wide product twice, and one that scales what the model gives.
@@ -58,17 +58,6 @@ train t {{ model = M()  lora = A()  loss = mean(tanh(y) ^ 2)  optimizer = SGD(lr
 fn compiled(text: &str, goal: Goal) -> Compiled {
     let done = compile(text, goal, &[], &mut Columns(vec![]), &mut |_, _| {});
     done.unwrap_or_else(|f| panic!("{text}\n{}", shown(&f).join("\n")))
-}
-
-fn each_gemm(steps: &[Step], f: &mut dyn FnMut(&Gemm)) {
-    for step in steps {
-        match step {
-            Step::Gemm(gemm) => f(gemm),
-            Step::Repeat(repeat) => each_gemm(&repeat.steps, f),
-            Step::Panels(panels) => each_gemm(&panels.steps, f),
-            Step::Kernel(_) | Step::Copy { .. } | Step::Scatter { .. } | Step::Rows { .. } => {}
-        }
-    }
 }
 
 /// What in a plan has the groups twice: buffers, and products by what they multiply.

@@ -80,7 +80,8 @@ fn trained(plan: &Plan) -> Vec<&str> {
     plan.weights.iter().filter(|w| w.store == Store::Trained).map(|w| w.name.as_str()).collect()
 }
 
-fn each_gemm(steps: &[Step], f: &mut dyn FnMut(&Gemm)) {
+/// The products of some steps.
+pub fn each_gemm(steps: &[Step], f: &mut dyn FnMut(&Gemm)) {
     for step in steps {
         match step {
             Step::Gemm(gemm) => f(gemm),
