@@ -8,15 +8,15 @@ use crate::train::{self, Outcome, Watch};
 use dlc_plan::kernel::KernelFn;
 use dlc_plan::plan::{Call, Step};
 use dlc_plan::recipe::{self, Adaptable, Length, Lora, Recipe};
-use dlc_plan::{Host, HostState, HostVar, Plan};
+use dlc_plan::{Host, HostState, HostVar, NoPlan, Plan};
 use dlc_runtime::tensor::Tensor;
 use dlc_runtime::{Engine, Kernels};
 use std::path::Path;
 
 /// What a network is made of, as `model!` gives it.
 pub struct Parts {
-    /// What is to be done.
-    pub plan: Plan,
+    /// What is to be done: the text of a plan.
+    pub plan: &'static str,
     /// The code of its kernels, in their order.
     pub kernels: Vec<KernelFn>,
     /// How it is trained, if it is a training.
@@ -83,10 +83,14 @@ impl Network {
     /// A network with the initial weights that the spec says, drawn from a seed.
     ///
     /// # Errors
-    /// When memory is short.
+    /// When memory is short, or the plan's text is of another version.
     pub fn new(parts: Parts, seed: u64) -> Result<Network> {
+        let other = |wrong| {
+            Error::run(code::CANNOT_RUN, "this network was made for another version of dlc").note(format!("{wrong}"))
+        };
+        let plan: Plan = parts.plan.parse().map_err(|wrong: NoPlan| other(wrong))?;
         let kernels = Kernels { fns: parts.kernels, keep: Box::new(()) };
-        let network = Network::of(Engine::new(parts.plan, kernels)?, parts.recipe, seed)?;
+        let network = Network::of(Engine::new(plan, kernels)?, parts.recipe, seed)?;
         Ok(Network { weights: parts.weights, ..network })
     }
 

@@ -48,7 +48,15 @@ pub enum Elem {
     U8,
 }
 
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Kind; 3] = [Kind::F32, Kind::I32, Kind::Mask];
+}
+
 impl Elem {
+    /// Every one.
+    pub const ALL: [Elem; 3] = [Elem::F32, Elem::I32, Elem::U8];
+
     /// How elements of a type are kept while computing: all reals as F32, integers of more than eight bits as I32.
     pub fn of(dtype: DType) -> Elem {
         match dtype {
@@ -269,6 +277,9 @@ pub enum FoldOp {
 }
 
 impl FoldOp {
+    /// Every one.
+    pub const ALL: [FoldOp; 4] = [FoldOp::Sum, FoldOp::Prod, FoldOp::Max, FoldOp::Min];
+
     /// The operation that joins two values of a kind, F32 or I32.
     pub fn instr(self, kind: Kind) -> Instr {
         let float = kind == Kind::F32;
@@ -383,54 +394,6 @@ pub struct Kernel {
     pub setup: Vec<Def>,
     /// The work on a row.
     pub phases: Vec<Phase>,
-}
-
-/// A phase of a kernel whose code is elsewhere: whether it is a sweep, its work, and its folds over rows.
-pub type Outline = (bool, u64, Vec<(FoldOp, Kind, Over)>);
-
-impl Kernel {
-    /// What the runtime knows of a kernel whose code is elsewhere: the extents of its loops, its buffers with whether it
-    /// stores to them, its scalars, its number of extents, and its phases.
-    pub fn skeleton(
-        rows: &[Ext],
-        cols: &[Ext],
-        bufs: &[(Elem, bool)],
-        uniforms: &[Kind],
-        exts: u16,
-        phases: Vec<Outline>,
-    ) -> Kernel {
-        let phase = |(sweep, elsewhere, folds): Outline| Phase {
-            sweep,
-            defs: Vec::new(),
-            stores: Vec::new(),
-            folds: folds.into_iter().map(|(op, kind, over)| Fold { op, value: 0, kind, over }).collect(),
-            elsewhere,
-        };
-        let phases: Vec<Phase> = phases.into_iter().map(phase).collect();
-        Kernel {
-            rows: rows.to_vec(),
-            cols: cols.to_vec(),
-            bufs: bufs.iter().map(|(elem, written)| BufTy { elem: *elem, written: *written }).collect(),
-            uniforms: uniforms.to_vec(),
-            exts,
-            folds: phases.iter().map(|p| p.folds.len() as u16).sum(),
-            setup: Vec::new(),
-            phases,
-        }
-    }
-
-    /// The kernel's phases, as [`Kernel::skeleton`] takes them.
-    pub fn outline(&self) -> Vec<Outline> {
-        let folds = |p: &Phase| {
-            let over_rows = p.folds.iter().filter(|f| !matches!(f.over, Over::Cols(_)));
-            over_rows.map(|f| (f.op, f.kind, f.over)).collect::<Vec<_>>()
-        };
-        let outline = |p: &Phase| {
-            let folds = folds(p);
-            (p.sweep, crate::chunks::phase_work(p) - folds.len() as u64, folds)
-        };
-        self.phases.iter().map(outline).collect()
-    }
 }
 
 /// What a kernel is called with. All pointers point to as many entries as the kernel says.

@@ -1,34 +1,95 @@
 //! A plan as text: its stored tensors, its entries with their steps and buffers, and its kernels.
+//!
+//! [`Plan::outline`] leaves the kernels' own work out; nothing else that the runtime needs is lost, and [`crate::read`] makes
+//! the plan of it again. Emitted Rust holds a plan like this. The plan's own text shows the kernels' work, and the notes.
 
+use crate::kernel::Kind;
 use crate::plan::{Buffer, Call, Entry, Gemm, Matrix, Panels, Place, Plan, Port, Step, Store};
-use crate::{Host, Size};
+use crate::{Host, HostVar, Size};
 use std::fmt::{self, Display, Formatter};
 
 impl Display for Plan {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        writeln!(f, "weights")?;
-        for w in &self.weights {
-            let aliases: String = w.aliases.iter().map(|a| format!(" = {a}")).collect();
-            writeln!(f, "  {}{aliases}: {}{:?} in {} at {}", w.name, w.dtype, w.shape, Show(w.store), w.offset)?;
-        }
-        if !self.states.is_empty() {
-            writeln!(f, "states {}", self.states.join(", "))?;
-        }
-        for p in &self.parts {
-            let (weight, state) = (&self.weights[p.weight as usize].name, &self.states[usize::from(p.state)]);
-            writeln!(f, "  {state} of {weight}: {:?} at {}", p.shape, p.offset)?;
-        }
+        head(self, f)?;
         for note in &self.notes {
             writeln!(f, "note: {note}")?;
         }
-        for e in &self.entries {
-            writeln!(f, "\nentry {}", e.name)?;
-            Outline { plan: self, entry: e }.write(f)?;
-        }
+        entries(self, f)?;
         for (i, k) in self.kernels.iter().enumerate() {
             write!(f, "\nkernel {i}\n{k}")?;
         }
         Ok(())
+    }
+}
+
+impl Plan {
+    /// The plan's text without the work of its kernels: what `str::parse` makes a plan of.
+    pub fn outline(&self) -> impl Display + '_ {
+        Whole(self)
+    }
+}
+
+struct Whole<'a>(&'a Plan);
+
+impl Display for Whole<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        head(self.0, f)?;
+        entries(self.0, f)?;
+        writeln!(f, "\nkernels")?;
+        self.0.kernels.iter().try_for_each(|k| writeln!(f, "  {}", k.outline()))
+    }
+}
+
+/// The sizes that are known at run time, and what is stored.
+fn head(plan: &Plan, f: &mut Formatter<'_>) -> fmt::Result {
+    if !plan.dims.is_empty() {
+        writeln!(f, "sizes {}", names(plan).join(", "))?;
+    }
+    writeln!(f, "weights")?;
+    for w in &plan.weights {
+        let aliases: String = w.aliases.iter().map(|a| format!(" = {}", Name(a))).collect();
+        writeln!(f, "  {}{aliases}: {}{:?} in {} at {}", Name(&w.name), w.dtype, w.shape, Show(w.store), w.offset)?;
+    }
+    if !plan.states.is_empty() {
+        writeln!(f, "states {}", plan.states.iter().map(|s| Name(s).to_string()).collect::<Vec<_>>().join(", "))?;
+    }
+    for p in &plan.parts {
+        let (weight, state) = (&plan.weights[p.weight as usize].name, &plan.states[usize::from(p.state)]);
+        writeln!(f, "  {} of {}: {:?} at {}", Name(state), Name(weight), p.shape, p.offset)?;
+    }
+    Ok(())
+}
+
+/// The names of the sizes that are known at run time, as they stand in the text.
+fn names(plan: &Plan) -> Vec<String> {
+    plan.dims.iter().map(|name| Name(name).to_string()).collect()
+}
+
+fn entries(plan: &Plan, f: &mut Formatter<'_>) -> fmt::Result {
+    let dims = names(plan);
+    for entry in &plan.entries {
+        writeln!(f, "\nentry {}", entry.name)?;
+        Outline { plan, dims: &dims, entry }.write(f)?;
+    }
+    Ok(())
+}
+
+/// A name of a tensor or a size: in quotes where it has letters that names seldom have.
+struct Name<'a>(&'a str);
+
+impl Display for Name<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let plain = !self.0.is_empty() && self.0.chars().all(crate::read::plain);
+        if plain { f.write_str(self.0) } else { write!(f, "{:?}", self.0) }
+    }
+}
+
+/// What stands at the end of a line, for people.
+struct Note<'a>(&'a str);
+
+impl Display for Note<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() { Ok(()) } else { write!(f, "  // {}", self.0.replace(['\n', '\r'], " ")) }
     }
 }
 
@@ -48,6 +109,7 @@ impl Display for Show {
 
 struct Outline<'a> {
     plan: &'a Plan,
+    dims: &'a [String],
     entry: &'a Entry,
 }
 
@@ -59,7 +121,7 @@ impl Outline<'_> {
             }
         }
         for g in &self.entry.guards {
-            writeln!(f, "  require {}: {}", self.host(&g.holds), g.message)?;
+            writeln!(f, "  require {} else {:?}", self.host(&g.holds), g.message)?;
         }
         for s in &self.entry.steps {
             self.step(f, s, 1)?;
@@ -71,7 +133,7 @@ impl Outline<'_> {
     }
 
     fn size(&self, s: &Size) -> String {
-        s.show(&self.plan.dims).to_string()
+        s.show(self.dims).to_string()
     }
 
     fn sizes(&self, list: &[Size]) -> String {
@@ -80,15 +142,15 @@ impl Outline<'_> {
 
     fn port(&self, p: &Port) -> String {
         let limit = p.limit.as_ref().map_or(String::new(), |s| format!(" below {}", s.show(|s| self.size(s))));
-        format!("{}: {}[{}]{limit}", p.name, p.dtype, self.sizes(&p.shape))
+        format!("{}: {}[{}]{limit}", Name(&p.name), p.dtype, self.sizes(&p.shape))
     }
 
     fn host(&self, h: &Host) -> String {
         let many = |list: &[Host]| list.iter().map(|h| self.host(h)).collect::<Vec<_>>().join(", ");
         match h {
-            Host::Const(x) => format!("{x}"),
-            Host::Var(v) => format!("{v:?}").to_lowercase(),
-            Host::Size(s) => self.size(s),
+            Host::Const(x) => number(*x),
+            Host::Var(v) => format!("{}()", v.name()),
+            Host::Size(s) => format!("[{}]", self.size(s)),
             Host::Prim(p, args) => format!("{}({})", p.name(), many(args)),
             Host::Row(depth, cells) => format!("row{depth}({})", many(cells)),
             Host::Segment(cells) => format!("segment({})", many(cells)),
@@ -99,7 +161,7 @@ impl Outline<'_> {
         let place = match &b.place {
             Place::Arena { first, last } => format!("arena {first}..{last}"),
             Place::Weight { store, weight } => {
-                format!("{} of {}", Show(*store), self.plan.weights[*weight as usize].name)
+                format!("{} of {}", Show(*store), Name(&self.plan.weights[*weight as usize].name))
             }
             Place::Store(s) => format!("all of {}", Show(*s)),
             Place::Part { of, offset } => format!("b{of} from {}", self.size(offset)),
@@ -113,8 +175,7 @@ impl Outline<'_> {
                 format!("row i{depth} of {}", cells.join(" "))
             }
         };
-        let note = if b.note.is_empty() { String::new() } else { format!("  // {}", b.note) };
-        format!("{:?}[{}] {place}{note}", b.elem, self.size(&b.len)).to_lowercase()
+        format!("{}[{}] {place}{}", b.elem, self.size(&b.len), Note(&b.note))
     }
 
     fn step(&self, f: &mut Formatter<'_>, s: &Step, depth: usize) -> fmt::Result {
@@ -133,7 +194,7 @@ impl Outline<'_> {
             }
             Step::Repeat(r) => {
                 let order = if r.reverse { " downwards" } else { "" };
-                writeln!(f, "{pad}repeat {}{order}: {}", r.count, r.note)?;
+                writeln!(f, "{pad}repeat {}{order}{}", r.count, Note(&r.note))?;
                 r.steps.iter().try_for_each(|s| self.step(f, s, depth + 1))
             }
             Step::Panels(k) => {
@@ -149,7 +210,8 @@ impl Outline<'_> {
             k.cuts.iter().zip(&k.serial).map(|(s, serial)| format!("{}{}", self.size(s), order(serial))).collect();
         let zero: String = k.zero.iter().map(|b| format!(" b{b}")).collect();
         let zero = if zero.is_empty() { zero } else { format!(", zeros in{zero}") };
-        format!("panels of rows of {} over {}{zero}: {}", self.size(&k.width), cuts.join(", "), k.note)
+        let (first, width) = (self.size(&Size::dim(k.first)), self.size(&k.width));
+        format!("panels of {first} rows of {width} over {}{zero}{}", cuts.join(", "), Note(&k.note))
     }
 
     fn call(&self, c: &Call) -> String {
@@ -158,14 +220,16 @@ impl Outline<'_> {
             text += &format!(" b{b}");
         }
         for (kind, h) in &c.uniforms {
-            text += &format!(" {kind:?}({})", self.host(h)).to_lowercase();
+            text += &format!(" {kind}({})", self.host(h));
         }
         if !c.exts.is_empty() {
             text += &format!(" [{}]", self.sizes(&c.exts));
         }
         text += &format!(" rows {}", self.size(&c.rows));
         for t in &c.folds {
-            text += &format!(" {:?} b{} by b{}", t.op, t.to, t.partial).to_lowercase();
+            // Most folds are of real numbers.
+            let kind = if t.kind == Kind::F32 { String::new() } else { format!(" {}", t.kind) };
+            text += &format!(" {}{kind} [{}] b{} by b{}", t.op, self.size(&t.len), t.to, t.partial);
         }
         if c.segments {
             text += " for each segment";
@@ -183,8 +247,7 @@ impl Outline<'_> {
             let plus = if i > 0 { " +" } else { "" };
             write!(f, "{plus} {} @ {} over {}", self.matrix(&t.a), self.matrix(&t.b), self.size(&t.k))?;
         }
-        let note = if g.note.is_empty() { String::new() } else { format!("  // {}", g.note) };
-        writeln!(f, "{note}")?;
+        writeln!(f, "{}", Note(&g.note))?;
         match &g.then {
             Some(c) => writeln!(f, "{pad}  then {}", self.call(c)),
             None => Ok(()),
@@ -200,5 +263,27 @@ impl Outline<'_> {
             format!("{}{inner}", self.size(outer))
         };
         format!("b{}{offset}[{batch}{}, {}]", m.buf, walk(&m.row, &m.rows), walk(&m.col, &m.cols))
+    }
+}
+
+/// A number as it is read back to the last bit: written out, or by a power of ten where that is shorter.
+fn number(x: f64) -> String {
+    let (plain, scientific) = (x.to_string(), format!("{x:e}"));
+    if plain.len() <= scientific.len() + 2 { plain } else { scientific }
+}
+
+impl HostVar {
+    /// Each with its name in a plan's text.
+    pub(crate) const NAMES: [(HostVar, &'static str); 6] = [
+        (HostVar::Step, "step"),
+        (HostVar::Steps, "steps"),
+        (HostVar::Epoch, "epoch"),
+        (HostVar::FirstSample, "first_sample"),
+        (HostVar::SeedLow, "seed_low"),
+        (HostVar::SeedHigh, "seed_high"),
+    ];
+
+    fn name(self) -> &'static str {
+        HostVar::NAMES[self as usize].1
     }
 }

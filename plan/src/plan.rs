@@ -346,6 +346,10 @@ pub enum RowOp {
 }
 
 impl RowOp {
+    /// Every one.
+    pub const ALL: [RowOp; 3] =
+        [RowOp::Order { descending: false }, RowOp::Order { descending: true }, RowOp::RunningSum];
+
     /// What it is called.
     pub fn name(self) -> &'static str {
         match self {

@@ -4,11 +4,29 @@
 use std::fmt::{self, Display, Formatter};
 
 use crate::kernel::{
-    Access, Affine, Axis, Bits, Bound, Def, Elem, Ext, Fold, FoldOp, Instr, Kernel, Kind, Op, Over, Store,
+    Access, Affine, Axis, Bits, Bound, Def, Elem, Ext, Fold, FoldOp, Instr, Kernel, Kind, Op, Over, Phase, Store,
 };
 
 impl Display for Kernel {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.head(f)?;
+        writeln!(f)?;
+        if !self.setup.is_empty() {
+            writeln!(f, "  setup")?;
+            self.setup.iter().try_for_each(|def| writeln!(f, "    {def}"))?;
+        }
+        for phase in &self.phases {
+            writeln!(f, "  {}", phase.name())?;
+            phase.defs.iter().try_for_each(|def| writeln!(f, "    {def}"))?;
+            phase.stores.iter().try_for_each(|store| writeln!(f, "    {store}"))?;
+            phase.folds.iter().try_for_each(|fold| writeln!(f, "    {fold}"))?;
+        }
+        Ok(())
+    }
+}
+
+impl Kernel {
+    fn head(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "kernel rows({}) cols({})", Commas(&self.rows), Commas(&self.cols))?;
         for (i, b) in self.bufs.iter().enumerate() {
             write!(f, "{}b{i}: {}{}", sep(i, " bufs("), if b.written { "mut " } else { "" }, b.elem)?;
@@ -17,19 +35,43 @@ impl Display for Kernel {
         for (i, kind) in self.uniforms.iter().enumerate() {
             write!(f, "{}u{i}: {kind}", sep(i, " uniforms("))?;
         }
-        f.write_str(if self.uniforms.is_empty() { "" } else { ")" })?;
-        writeln!(f)?;
-        if !self.setup.is_empty() {
-            writeln!(f, "  setup")?;
-            self.setup.iter().try_for_each(|def| writeln!(f, "    {def}"))?;
+        f.write_str(if self.uniforms.is_empty() { "" } else { ")" })
+    }
+
+    /// What the runtime knows of a kernel: the extents of its loops, its buffers with whether it stores to them, its scalars,
+    /// its number of extents, and for each phase how much work it is, and its folds over rows.
+    pub(crate) fn outline(&self) -> impl Display + '_ {
+        Outline(self)
+    }
+}
+
+struct Outline<'a>(&'a Kernel);
+
+impl Display for Outline<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.0.head(f)?;
+        if self.0.exts > 0 {
+            write!(f, " extents {}", self.0.exts)?;
         }
-        for phase in &self.phases {
-            writeln!(f, "  {}", if phase.sweep { "sweep" } else { "row" })?;
-            phase.defs.iter().try_for_each(|def| writeln!(f, "    {def}"))?;
-            phase.stores.iter().try_for_each(|store| writeln!(f, "    {store}"))?;
-            phase.folds.iter().try_for_each(|fold| writeln!(f, "    {fold}"))?;
+        for (i, phase) in self.0.phases.iter().enumerate() {
+            let folds: Vec<&Fold> = phase.folds.iter().filter(|fold| !matches!(fold.over, Over::Cols(_))).collect();
+            let work = crate::chunks::phase_work(phase) - folds.len() as u64;
+            write!(f, "{}{} {work}", sep(i, ": "), phase.name())?;
+            for Fold { op, kind, over, value: _ } in folds {
+                match over {
+                    Over::Cols(_) => {}
+                    Over::Rows(slot) => write!(f, " fold{slot} {op} {kind} over rows")?,
+                    Over::All(slot) => write!(f, " fold{slot} {op} {kind} over all")?,
+                }
+            }
         }
         Ok(())
+    }
+}
+
+impl Phase {
+    fn name(&self) -> &'static str {
+        if self.sweep { "sweep" } else { "row" }
     }
 }
 

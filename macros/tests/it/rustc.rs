@@ -4,24 +4,20 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
-/// The library of the macros. Cargo has built it before it built the tests, so asking where it is costs no time.
+/// The library of the macros: the newest beside this program. Cargo builds what tests need before them, so the newest is of the
+/// same text, whichever features of other crates it was built with.
 fn macros() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| {
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "--offline", "--locked", "--quiet", "--lib", "--message-format=json"]);
-        if !cfg!(debug_assertions) {
-            cargo.arg("--release");
-        }
-        let done = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
-        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-        let said = String::from_utf8(done.stdout).unwrap();
-        let artifact = |line: &str| {
-            let message: serde_json::Value = serde_json::from_str(line).ok()?;
-            let ours = message["target"]["name"] == "dlc_macros" && message["reason"] == "compiler-artifact";
-            ours.then(|| PathBuf::from(message["filenames"][0].as_str().unwrap()))
+        let program = std::env::current_exe().unwrap();
+        let files = program.parent().unwrap().read_dir().unwrap().map(|file| file.unwrap().path());
+        let name = format!("{}dlc_macros-", std::env::consts::DLL_PREFIX);
+        let ours = |path: &PathBuf| {
+            let file = path.file_name().unwrap().to_string_lossy();
+            file.starts_with(&name) && file.ends_with(std::env::consts::DLL_SUFFIX)
         };
-        said.lines().find_map(artifact).expect("cargo names the library")
+        let built = |path: &PathBuf| path.metadata().unwrap().modified().unwrap();
+        files.filter(ours).max_by_key(built).expect("cargo has built the library")
     })
 }
 

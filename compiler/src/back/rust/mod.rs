@@ -51,7 +51,7 @@ impl Emitter {
         };
         let weights = f.weights.map_or("None".to_owned(), |rules| format!("Some({})", recipe::weights(rules)));
         inner.push_str(&format!(
-            "/// All of it.\npub fn network() -> Parts {{\n    Parts {{ plan: plan(), kernels: kernels(), recipe: {recipe}, weights: {weights} }}\n}}\n"
+            "/// All of it.\npub fn network() -> Parts {{\n    Parts {{ plan: PLAN, kernels: kernels(), recipe: {recipe}, weights: {weights} }}\n}}\n"
         ));
         let made_of = format!("/// What `{}` is made of.", type_name(f.name));
         let inner: String =

@@ -3,8 +3,8 @@
 use dlc_compiler::check::{Loaded, Loader};
 use dlc_compiler::lower::{Cells, Files, SourceColumn};
 use dlc_compiler::pipeline::{self, Compiled, Findings, Goal, Request, Stage};
-use dlc_plan::DType;
 use dlc_plan::recipe::Source;
+use dlc_plan::{DType, Plan};
 use std::path::Path;
 
 /// Files whose columns are known: name, type, and the shape of one row.
@@ -51,7 +51,18 @@ pub fn compile(
     watch: &mut dyn FnMut(Stage, &dyn Fn() -> String),
 ) -> Result<Compiled, Findings> {
     let sets: Vec<(String, String)> = sets.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
-    pipeline::compile(&Request { name: "spec.dl", text, sets: &sets, goal }, files, watch)
+    let done = pipeline::compile(&Request { name: "spec.dl", text, sets: &sets, goal }, files, watch)?;
+    reads_back(&done.plan);
+    Ok(done)
+}
+
+/// The text of a plan gives the plan again, but for its notes and the work of its kernels: so emitted Rust holds it.
+fn reads_back(plan: &Plan) {
+    let text = plan.outline().to_string();
+    let read: Plan = text.parse().unwrap_or_else(|wrong| panic!("{wrong}\n{text}"));
+    assert_eq!(read.outline().to_string(), text);
+    let rest = |plan: &Plan| Plan { kernels: Vec::new(), notes: Vec::new(), ..plan.clone() };
+    assert_eq!(rest(&read), rest(plan), "{text}");
 }
 
 /// The only training of a file of the project.
