@@ -1,6 +1,6 @@
 //! Syntax tree -> model -> program -> plan -> machine code, Rust or text. [`pipeline`] goes through the stages.
 
-mod prelude;
+pub mod prelude;
 
 pub mod catalogue;
 

@@ -7,7 +7,7 @@
 //! - [`recipe`]: what a training needs besides its program.
 
 mod item;
-mod schema;
+pub mod schema;
 
 pub mod data;
 mod lora;
@@ -17,7 +17,7 @@ mod weights;
 
 mod groups;
 mod index;
-mod select;
+pub mod select;
 mod stored;
 
 mod biases;

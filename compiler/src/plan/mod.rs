@@ -6,7 +6,7 @@
 
 mod copies;
 mod function;
-mod gemm;
+pub mod gemm;
 mod life;
 mod panels;
 mod repeat;

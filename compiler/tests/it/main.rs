@@ -16,6 +16,7 @@ mod lower;
 mod mode;
 mod optimizers;
 mod panels;
+mod parts;
 mod passes;
 mod precision;
 mod print;

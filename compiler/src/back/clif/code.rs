@@ -20,7 +20,7 @@ pub struct Code {
 
 impl Code {
     /// Copies functions into fresh memory, which is writable first and executable after, never both.
-    pub(super) fn install(functions: &[Vec<u8>]) -> io::Result<Code> {
+    pub fn install(functions: &[Vec<u8>]) -> io::Result<Code> {
         let mut size = 0;
         let mut starts = Vec::with_capacity(functions.len());
         for function in functions {

@@ -10,7 +10,7 @@ mod code;
 mod emit;
 mod instr;
 mod lanes;
-mod machine;
+pub mod machine;
 mod memory;
 mod num;
 mod sweep;
