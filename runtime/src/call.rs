@@ -47,27 +47,27 @@ macro_rules! element {
             type Many<S: Simd> = S::$many;
             type Lane = $one;
 
-            #[inline(always)]
+            #[cfg_attr(not(feature = "calls"), inline(always))]
             fn splat<S: Simd>(simd: S, x: $one) -> S::$many {
                 simd.$make(x)
             }
 
-            #[inline(always)]
+            #[cfg_attr(not(feature = "calls"), inline(always))]
             fn load<S: Simd>(simd: S, from: &[$one]) -> S::$many {
                 simd.$load(from)
             }
 
-            #[inline(always)]
+            #[cfg_attr(not(feature = "calls"), inline(always))]
             fn store<S: Simd>(simd: S, lanes: S::$many, to: &mut [$one]) {
                 simd.$store(lanes, to);
             }
 
-            #[inline(always)]
+            #[cfg_attr(not(feature = "calls"), inline(always))]
             fn array<S: Simd>(simd: S, lanes: S::$many) -> [$one; LANES] {
                 simd.$array(lanes)
             }
 
-            #[inline(always)]
+            #[cfg_attr(not(feature = "calls"), inline(always))]
             fn select<S: Simd>(mask: S::M, a: S::$many, b: S::$many) -> S::$many {
                 mask.$select(a, b)
             }
@@ -82,29 +82,29 @@ impl Element for u8 {
     type Many<S: Simd> = S::I;
     type Lane = i32;
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn splat<S: Simd>(simd: S, x: i32) -> S::I {
         simd.int(x)
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn load<S: Simd>(simd: S, from: &[u8]) -> S::I {
         simd.ints(std::array::from_fn(|l| from.get(l).map_or(0, |x| i32::from(*x))))
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn store<S: Simd>(simd: S, lanes: S::I, to: &mut [u8]) {
         for (to, x) in to.iter_mut().zip(simd.to_ints(lanes)) {
             *to = x as u8;
         }
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn array<S: Simd>(simd: S, lanes: S::I) -> [i32; LANES] {
         simd.to_ints(lanes)
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn select<S: Simd>(mask: S::M, a: S::I, b: S::I) -> S::I {
         mask.iselect(a, b)
     }
@@ -120,7 +120,7 @@ pub trait Splat {
 
 impl Splat for f32 {
     type Many<S: Simd> = S::F;
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn splat<S: Simd>(self, simd: S) -> S::F {
         simd.float(self)
     }
@@ -128,7 +128,7 @@ impl Splat for f32 {
 
 impl Splat for i32 {
     type Many<S: Simd> = S::I;
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn splat<S: Simd>(self, simd: S) -> S::I {
         simd.int(self)
     }
@@ -136,7 +136,7 @@ impl Splat for i32 {
 
 impl Splat for bool {
     type Many<S: Simd> = S::M;
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn splat<S: Simd>(self, simd: S) -> S::M {
         simd.mask(self)
     }
@@ -193,33 +193,33 @@ fn outside(buf: usize, at: i64, len: u64) -> ! {
 
 impl<S: Simd> Call<'_, S> {
     /// A scalar of the call, as its bits.
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     pub fn bits(&self, i: usize) -> u32 {
         // SAFETY: the engine checked that there are as many scalars as the kernel names.
         unsafe { *self.args.uniforms.add(i) }
     }
 
     /// A real scalar of the call.
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     pub fn real(&self, i: usize) -> f32 {
         f32::from_bits(self.bits(i))
     }
 
     /// A whole scalar of the call.
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     pub fn whole(&self, i: usize) -> i32 {
         self.bits(i) as i32
     }
 
     /// An extent, stride or offset of the call.
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     pub fn ext(&self, i: usize) -> i64 {
         // SAFETY: the engine checked that there are as many extents as the kernel names.
         unsafe { *self.args.exts.add(i) }
     }
 
     /// The address of `count` elements, `stride` apart, after checking that they are inside.
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn place<T>(&self, buf: usize, at: i64, last: i64) -> *mut T {
         // SAFETY: the engine checked that there are as many buffers as the kernel names.
         let (start, len) = unsafe { (*self.args.bufs.add(buf), *self.args.lens.add(buf)) };
@@ -231,57 +231,57 @@ impl<S: Simd> Call<'_, S> {
     }
 
     /// One element.
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     pub fn get<T: Element>(&self, buf: usize, at: i64) -> T {
         // SAFETY: `place` checked the element; buffers are aligned for theirs.
         unsafe { *self.place::<T>(buf, at, at) }
     }
 
     /// One element, or zero where there is none.
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     pub fn get_if<T: Element>(&self, inside: bool, buf: usize, at: i64) -> T {
         if inside { self.get(buf, at) } else { T::default() }
     }
 
     /// Writes one element.
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     pub fn set<T: Element>(&self, buf: usize, at: i64, v: T) {
         // SAFETY: `place` checked the element; rows are handed out to one thread each.
         unsafe { *self.place::<T>(buf, at, at) = v }
     }
 
     /// A row's value as sixteen.
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     pub fn splat<T: Splat>(&self, x: T) -> T::Many<S> {
         x.splat(self.simd)
     }
 
     /// `first`, `first + 1`, and so on.
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     pub fn ramp(&self, first: i32) -> S::I {
         self.simd.ramp().iadd(self.simd.int(first))
     }
 
     /// Sixteen integers as an array.
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     pub fn array(&self, lanes: S::I) -> [i32; LANES] {
         self.simd.to_ints(lanes)
     }
 
     /// Sixteen integers by their lanes.
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     pub fn each(&self, f: impl Fn(usize) -> i32) -> S::I {
         self.simd.ints(std::array::from_fn(f))
     }
 
     /// Random bits of the columns `16 * group ..` of a row.
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     pub fn bits16(&self, key: [u32; 2], step: u32, seed_hi: u32, row: u32, group: u32) -> S::I {
         self.simd.random(key, step, seed_hi, row, group)
     }
 
     /// The first `n` of sixteen elements, `stride` apart; zeros behind them.
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     pub fn load<T: Element<Lane: From<T>>>(&self, buf: usize, at: i64, stride: i64, n: usize) -> T::Many<S> {
         if stride == 0 {
             return T::splat(self.simd, self.get::<T>(buf, at).into());
@@ -297,7 +297,7 @@ impl<S: Simd> Call<'_, S> {
     }
 
     /// Writes the first `n` of sixteen elements, `stride` apart.
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     pub fn store<T: Element>(&self, buf: usize, at: i64, stride: i64, v: T::Many<S>, n: usize) {
         let p = self.place::<T>(buf, at, at + stride * (n as i64 - 1));
         if stride == 1 {
@@ -313,7 +313,7 @@ impl<S: Simd> Call<'_, S> {
     }
 
     /// The first `n` of sixteen elements at places of their own; zeros where there is none, and behind them.
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     pub fn pick<T: Element>(&self, buf: usize, n: usize, at: impl Fn(usize) -> Option<i64>) -> T::Many<S> {
         let lane = |l: usize| match if l < n { at(l) } else { None } {
             Some(at) => self.get(buf, at),
@@ -323,7 +323,7 @@ impl<S: Simd> Call<'_, S> {
     }
 
     /// Joins the first `n` of sixteen elements to a column fold's partial results.
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     pub fn fold<T: Element>(
         &self,
         partial: T::Many<S>,
@@ -336,13 +336,13 @@ impl<S: Simd> Call<'_, S> {
     }
 
     /// A column fold's result from its partial results.
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     pub fn halve<T: Element>(&self, partial: T::Many<S>, join: impl Fn(T::Lane, T::Lane) -> T::Lane) -> T::Lane {
         crate::lanes::halve(T::array(self.simd, partial), join)
     }
 
     /// Joins `n` elements to a row fold's partial results, from the one with number `at` on.
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     pub fn fold_rows<T: Element>(
         &self,
         slot: usize,
@@ -363,7 +363,7 @@ impl<S: Simd> Call<'_, S> {
     }
 
     /// Joins a row's value to an all fold's partial result.
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     pub fn fold_all<T: Element>(&self, slot: usize, v: T, join: impl Fn(T, T) -> T) {
         // SAFETY: the engine checked that there are as many fold slots as the kernel names.
         let (start, len) = unsafe { (*self.args.folds.add(slot), *self.args.fold_lens.add(slot)) };
@@ -385,7 +385,7 @@ mod tests {
     struct Mixed;
 
     impl Code for Mixed {
-        #[inline(always)]
+        #[cfg_attr(not(feature = "calls"), inline(always))]
         fn run<S: Simd>(x: &Call<S>, rows: Range<i64>) {
             let (e0, e1) = (x.ext(0), x.ext(1));
             let v0 = x.real(0);

@@ -27,13 +27,13 @@ pub struct M([i32; LANES]);
 macro_rules! lane_by_lane {
     ($($result:ident: one [$($one:ident)*] two [$($two:ident)*];)*) => {
         $($(
-            #[inline(always)]
+            #[cfg_attr(not(feature = "calls"), inline(always))]
             fn $one(self) -> $result {
                 $result(from_fn(|i| self.0[i].$one()))
             }
         )*
         $(
-            #[inline(always)]
+            #[cfg_attr(not(feature = "calls"), inline(always))]
             fn $two(self, b: Self) -> $result {
                 $result(from_fn(|i| lane(self.0[i].$two(b.0[i]))))
             }
@@ -47,20 +47,20 @@ trait Lane<T> {
 }
 
 impl<T> Lane<T> for T {
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn lane(self) -> T {
         self
     }
 }
 
 impl Lane<i32> for bool {
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn lane(self) -> i32 {
         -i32::from(self)
     }
 }
 
-#[inline(always)]
+#[cfg_attr(not(feature = "calls"), inline(always))]
 fn lane<T>(x: impl Lane<T>) -> T {
     x.lane()
 }
@@ -75,7 +75,7 @@ impl Float for F {
         I: one [ftoi fbits] two [];
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn fma(self, b: F, c: F) -> F {
         F(from_fn(|i| self.0[i].fma(b.0[i], c.0[i])))
     }
@@ -91,17 +91,17 @@ impl Int for I {
         F: one [itof ibits] two [];
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn ishl(self, by: u32) -> I {
         I(from_fn(|i| self.0[i].ishl(by)))
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn ishr(self, by: u32) -> I {
         I(from_fn(|i| self.0[i].ishr(by)))
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn isar(self, by: u32) -> I {
         I(from_fn(|i| self.0[i].isar(by)))
     }
@@ -111,27 +111,27 @@ impl Mask for M {
     type Float = F;
     type Int = I;
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn mand(self, b: M) -> M {
         M(from_fn(|i| self.0[i] & b.0[i]))
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn mor(self, b: M) -> M {
         M(from_fn(|i| self.0[i] | b.0[i]))
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn mnot(self) -> M {
         M(from_fn(|i| !self.0[i]))
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn fselect(self, a: F, b: F) -> F {
         F(from_fn(|i| if self.0[i] != 0 { a.0[i] } else { b.0[i] }))
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn iselect(self, a: I, b: I) -> I {
         I(from_fn(|i| if self.0[i] != 0 { a.0[i] } else { b.0[i] }))
     }
@@ -142,7 +142,7 @@ macro_rules! operators {
     ($($trait:ident $method:ident)*) => {$(
         impl $trait for F {
             type Output = F;
-            #[inline(always)]
+            #[cfg_attr(not(feature = "calls"), inline(always))]
             fn $method(self, b: F) -> F {
                 F(from_fn(|i| self.0[i].$method(b.0[i])))
             }
@@ -154,7 +154,7 @@ operators!(Add add Sub sub Mul mul Div div);
 
 impl Neg for F {
     type Output = F;
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn neg(self) -> F {
         F(self.0.map(|x| -x))
     }
@@ -165,71 +165,71 @@ impl Simd for Baseline {
     type I = I;
     type M = M;
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn float(self, x: f32) -> F {
         F([x; LANES])
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn int(self, x: i32) -> I {
         I([x; LANES])
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn mask(self, x: bool) -> M {
         M([lane(x); LANES])
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn first(self, count: usize) -> M {
         M(from_fn(|i| lane(i < count)))
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn ramp(self) -> I {
         I(from_fn(|i| i as i32))
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn floats(self, from: [f32; LANES]) -> F {
         F(from)
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn ints(self, from: [i32; LANES]) -> I {
         I(from)
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn load_floats(self, from: &[f32]) -> F {
         let mut lanes = [0.0; LANES];
         lanes[..from.len()].copy_from_slice(from);
         F(lanes)
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn load_ints(self, from: &[i32]) -> I {
         let mut lanes = [0; LANES];
         lanes[..from.len()].copy_from_slice(from);
         I(lanes)
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn to_floats(self, x: F) -> [f32; LANES] {
         x.0
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn to_ints(self, x: I) -> [i32; LANES] {
         x.0
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn store_floats(self, x: F, to: &mut [f32]) {
         to.copy_from_slice(&x.0[..to.len()]);
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn store_ints(self, x: I, to: &mut [i32]) {
         to.copy_from_slice(&x.0[..to.len()]);
     }

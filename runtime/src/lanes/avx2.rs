@@ -38,7 +38,7 @@ impl Avx2 {
     ///
     /// # Safety
     /// The machine must have them.
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     pub(crate) unsafe fn assume() -> Avx2 {
         Avx2(())
     }
@@ -57,14 +57,14 @@ pub unsafe fn run<W: Work>(work: W, simd: Avx2) -> W::Output {
 macro_rules! intrinsics {
     ($($result:ident: one [$($one:ident $of_one:expr,)*] two [$($two:ident $of_two:expr,)*];)*) => {
         $($(
-            #[inline(always)]
+            #[cfg_attr(not(feature = "calls"), inline(always))]
             fn $one(self) -> $result {
                 // SAFETY: a value in these registers exists only where the machine has the instructions.
                 $result(unsafe { [$of_one(self.0[0]), $of_one(self.0[1])] })
             }
         )*
         $(
-            #[inline(always)]
+            #[cfg_attr(not(feature = "calls"), inline(always))]
             fn $two(self, b: Self) -> $result {
                 // SAFETY: as above.
                 $result(unsafe { [$of_two(self.0[0], b.0[0]), $of_two(self.0[1], b.0[1])] })
@@ -78,7 +78,7 @@ macro_rules! operators {
     ($($trait:ident $method:ident $of:ident,)*) => {$(
         impl $trait for F {
             type Output = F;
-            #[inline(always)]
+            #[cfg_attr(not(feature = "calls"), inline(always))]
             fn $method(self, b: F) -> F {
                 // SAFETY: a value in these registers exists only where the machine has the instructions.
                 F(unsafe { [$of(self.0[0], b.0[0]), $of(self.0[1], b.0[1])] })
@@ -91,7 +91,7 @@ operators!(Add add _mm256_add_ps, Sub sub _mm256_sub_ps, Mul mul _mm256_mul_ps, 
 
 impl Neg for F {
     type Output = F;
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn neg(self) -> F {
         // SAFETY: a value in these registers exists only where the machine has the instructions.
         F(self.0.map(|half| unsafe { _mm256_xor_ps(half, _mm256_set1_ps(-0.0)) }))
@@ -117,7 +117,7 @@ impl Float for F {
         ];
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn fma(self, b: F, c: F) -> F {
         let [a0, a1] = self.0;
         // SAFETY: a value in these registers exists only where the machine has the instructions.
@@ -125,19 +125,19 @@ impl Float for F {
     }
 
     /// The instruction gives its second operand where the two are equal or either is NaN.
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn fmax(self, b: F) -> F {
         // SAFETY: as above.
         b.fne(b).fselect(b, F(unsafe { [_mm256_max_ps(b.0[0], self.0[0]), _mm256_max_ps(b.0[1], self.0[1])] }))
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn fmin(self, b: F) -> F {
         // SAFETY: as above.
         b.fne(b).fselect(b, F(unsafe { [_mm256_min_ps(b.0[0], self.0[0]), _mm256_min_ps(b.0[1], self.0[1])] }))
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn fabs(self) -> F {
         // SAFETY: as above.
         F(self.0.map(|half| unsafe { _mm256_andnot_ps(_mm256_set1_ps(-0.0), half) }))
@@ -162,31 +162,31 @@ impl Int for I {
         F: one [itof _mm256_cvtepi32_ps, ibits _mm256_castsi256_ps,] two [];
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn ineg(self) -> I {
         // SAFETY: a value in these registers exists only where the machine has the instructions.
         I(self.0.map(|half| unsafe { _mm256_sub_epi32(_mm256_setzero_si256(), half) }))
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn ishl(self, by: u32) -> I {
         // SAFETY: as above.
         I(self.0.map(|half| unsafe { _mm256_sll_epi32(half, _mm_cvtsi32_si128((by % 32) as i32)) }))
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn ishr(self, by: u32) -> I {
         // SAFETY: as above.
         I(self.0.map(|half| unsafe { _mm256_srl_epi32(half, _mm_cvtsi32_si128((by % 32) as i32)) }))
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn isar(self, by: u32) -> I {
         // SAFETY: as above.
         I(self.0.map(|half| unsafe { _mm256_sra_epi32(half, _mm_cvtsi32_si128((by % 32) as i32)) }))
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn ilt(self, b: I) -> M {
         let less = |i: usize| {
             // SAFETY: as above.
@@ -195,12 +195,12 @@ impl Int for I {
         M([less(0), less(1)])
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn ile(self, b: I) -> M {
         b.ilt(self).mnot()
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn ieq(self, b: I) -> M {
         let equal = |i: usize| {
             // SAFETY: as above.
@@ -209,7 +209,7 @@ impl Int for I {
         M([equal(0), equal(1)])
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn ine(self, b: I) -> M {
         self.ieq(b).mnot()
     }
@@ -223,20 +223,20 @@ impl Mask for M {
         M: one [] two [mand _mm256_and_ps, mor _mm256_or_ps,];
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn mnot(self) -> M {
         // SAFETY: a value in these registers exists only where the machine has the instructions.
         M(self.0.map(|half| unsafe { _mm256_xor_ps(half, _mm256_castsi256_ps(_mm256_set1_epi32(-1))) }))
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn fselect(self, a: F, b: F) -> F {
         let [m0, m1] = self.0;
         // SAFETY: as above.
         F(unsafe { [_mm256_blendv_ps(b.0[0], a.0[0], m0), _mm256_blendv_ps(b.0[1], a.0[1], m1)] })
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn iselect(self, a: I, b: I) -> I {
         self.fselect(a.ibits(), b.ibits()).fbits()
     }
@@ -249,43 +249,43 @@ impl Simd for Avx2 {
     type I = I;
     type M = M;
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn float(self, x: f32) -> F {
         F([unsafe { _mm256_set1_ps(x) }; 2])
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn int(self, x: i32) -> I {
         I([unsafe { _mm256_set1_epi32(x) }; 2])
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn mask(self, x: bool) -> M {
         M(self.int(-i32::from(x)).ibits().0)
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn first(self, count: usize) -> M {
         self.ramp().ilt(self.int(count.min(LANES) as i32))
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn ramp(self) -> I {
         let low = unsafe { _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7) };
         I([low, unsafe { _mm256_add_epi32(low, _mm256_set1_epi32(HALF as i32)) }])
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn floats(self, from: [f32; LANES]) -> F {
         F(unsafe { [_mm256_loadu_ps(from.as_ptr()), _mm256_loadu_ps(from.as_ptr().add(HALF))] })
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn ints(self, from: [i32; LANES]) -> I {
         self.floats(from.map(|x| f32::from_bits(x as u32))).fbits()
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn load_floats(self, from: &[f32]) -> F {
         if let Ok(all) = from.try_into() {
             return self.floats(all);
@@ -295,7 +295,7 @@ impl Simd for Avx2 {
         self.floats(lanes)
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn load_ints(self, from: &[i32]) -> I {
         if let Ok(all) = from.try_into() {
             return self.ints(all);
@@ -305,7 +305,7 @@ impl Simd for Avx2 {
         self.ints(lanes)
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn to_floats(self, x: F) -> [f32; LANES] {
         let mut to = [0.0_f32; LANES];
         unsafe {
@@ -315,12 +315,12 @@ impl Simd for Avx2 {
         to
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn to_ints(self, x: I) -> [i32; LANES] {
         self.to_floats(x.ibits()).map(|x| x.to_bits() as i32)
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn store_floats(self, x: F, to: &mut [f32]) {
         match <&mut [f32; LANES]>::try_from(&mut *to) {
             Ok(all) => *all = self.to_floats(x),
@@ -328,7 +328,7 @@ impl Simd for Avx2 {
         }
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn store_ints(self, x: I, to: &mut [i32]) {
         match <&mut [i32; LANES]>::try_from(&mut *to) {
             Ok(all) => *all = self.to_ints(x),
@@ -336,7 +336,7 @@ impl Simd for Avx2 {
         }
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn random(self, key: [u32; 2], step: u32, seed_hi: u32, row: u32, group: u32) -> I {
         I(unsafe { random(key, step, seed_hi, row, group) })
     }
@@ -347,7 +347,7 @@ impl Simd for Avx2 {
 ///
 /// # Safety
 /// The machine must have AVX2.
-#[inline(always)]
+#[cfg_attr(not(feature = "calls"), inline(always))]
 pub unsafe fn random(key: [u32; 2], step: u32, seed_hi: u32, row: u32, group: u32) -> [__m256i; 2] {
     // SAFETY: the caller's machine has AVX2, and nothing here touches memory.
     unsafe {

@@ -35,7 +35,7 @@ impl Avx512 {
     ///
     /// # Safety
     /// The machine must have them.
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     pub(crate) unsafe fn assume() -> Avx512 {
         Avx512(())
     }
@@ -54,14 +54,14 @@ pub unsafe fn run<W: Work>(work: W, simd: Avx512) -> W::Output {
 macro_rules! intrinsics {
     ($($result:ident: one [$($one:ident $of_one:expr,)*] two [$($two:ident $of_two:expr,)*];)*) => {
         $($(
-            #[inline(always)]
+            #[cfg_attr(not(feature = "calls"), inline(always))]
             fn $one(self) -> $result {
                 // SAFETY: a value in these registers exists only where the machine has the instructions.
                 $result(unsafe { $of_one(self.0) })
             }
         )*
         $(
-            #[inline(always)]
+            #[cfg_attr(not(feature = "calls"), inline(always))]
             fn $two(self, b: Self) -> $result {
                 // SAFETY: as above.
                 $result(unsafe { $of_two(self.0, b.0) })
@@ -75,7 +75,7 @@ macro_rules! operators {
     ($($trait:ident $method:ident $of:ident,)*) => {$(
         impl $trait for F {
             type Output = F;
-            #[inline(always)]
+            #[cfg_attr(not(feature = "calls"), inline(always))]
             fn $method(self, b: F) -> F {
                 // SAFETY: a value in these registers exists only where the machine has the instructions.
                 F(unsafe { $of(self.0, b.0) })
@@ -88,7 +88,7 @@ operators!(Add add _mm512_add_ps, Sub sub _mm512_sub_ps, Mul mul _mm512_mul_ps, 
 
 impl Neg for F {
     type Output = F;
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn neg(self) -> F {
         // SAFETY: a value in these registers exists only where the machine has the instructions.
         unsafe { I(_mm512_xor_epi32(self.fbits().0, _mm512_set1_epi32(i32::MIN))).ibits() }
@@ -115,20 +115,20 @@ impl Float for F {
         ];
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn fma(self, b: F, c: F) -> F {
         // SAFETY: a value in these registers exists only where the machine has the instructions.
         F(unsafe { _mm512_fmadd_ps(self.0, b.0, c.0) })
     }
 
     /// The instruction gives its second operand where the two are equal or either is NaN.
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn fmax(self, b: F) -> F {
         // SAFETY: as above.
         b.fne(b).fselect(b, F(unsafe { _mm512_max_ps(b.0, self.0) }))
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn fmin(self, b: F) -> F {
         // SAFETY: as above.
         b.fne(b).fselect(b, F(unsafe { _mm512_min_ps(b.0, self.0) }))
@@ -159,25 +159,25 @@ impl Int for I {
         F: one [itof _mm512_cvtepi32_ps, ibits _mm512_castsi512_ps,] two [];
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn ineg(self) -> I {
         // SAFETY: a value in these registers exists only where the machine has the instructions.
         I(unsafe { _mm512_sub_epi32(_mm512_setzero_si512(), self.0) })
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn ishl(self, by: u32) -> I {
         // SAFETY: as above.
         I(unsafe { _mm512_sll_epi32(self.0, _mm_cvtsi32_si128((by % 32) as i32)) })
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn ishr(self, by: u32) -> I {
         // SAFETY: as above.
         I(unsafe { _mm512_srl_epi32(self.0, _mm_cvtsi32_si128((by % 32) as i32)) })
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn isar(self, by: u32) -> I {
         // SAFETY: as above.
         I(unsafe { _mm512_sra_epi32(self.0, _mm_cvtsi32_si128((by % 32) as i32)) })
@@ -188,28 +188,28 @@ impl Mask for M {
     type Float = F;
     type Int = I;
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn mand(self, b: M) -> M {
         M(self.0 & b.0)
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn mor(self, b: M) -> M {
         M(self.0 | b.0)
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn mnot(self) -> M {
         M(!self.0)
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn fselect(self, a: F, b: F) -> F {
         // SAFETY: a value in these registers exists only where the machine has the instructions.
         F(unsafe { _mm512_mask_blend_ps(self.0, b.0, a.0) })
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn iselect(self, a: I, b: I) -> I {
         // SAFETY: as above.
         I(unsafe { _mm512_mask_blend_epi32(self.0, b.0, a.0) })
@@ -223,80 +223,80 @@ impl Simd for Avx512 {
     type I = I;
     type M = M;
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn float(self, x: f32) -> F {
         F(unsafe { _mm512_set1_ps(x) })
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn int(self, x: i32) -> I {
         I(unsafe { _mm512_set1_epi32(x) })
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn mask(self, x: bool) -> M {
         M(if x { !0 } else { 0 })
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn first(self, count: usize) -> M {
         M(((1_u32 << count.min(LANES)) - 1) as __mmask16)
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn ramp(self) -> I {
         I(unsafe { _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15) })
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn floats(self, from: [f32; LANES]) -> F {
         F(unsafe { _mm512_loadu_ps(from.as_ptr()) })
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn ints(self, from: [i32; LANES]) -> I {
         I(unsafe { _mm512_loadu_si512(from.as_ptr().cast()) })
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn load_floats(self, from: &[f32]) -> F {
         assert!(from.len() <= LANES, "{} numbers for {LANES} lanes", from.len());
         F(unsafe { _mm512_maskz_loadu_ps(self.first(from.len()).0, from.as_ptr()) })
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn load_ints(self, from: &[i32]) -> I {
         assert!(from.len() <= LANES, "{} numbers for {LANES} lanes", from.len());
         I(unsafe { _mm512_maskz_loadu_epi32(self.first(from.len()).0, from.as_ptr()) })
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn to_floats(self, x: F) -> [f32; LANES] {
         let mut to = [0.0; LANES];
         unsafe { _mm512_storeu_ps(to.as_mut_ptr(), x.0) };
         to
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn to_ints(self, x: I) -> [i32; LANES] {
         let mut to = [0; LANES];
         unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), x.0) };
         to
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn store_floats(self, x: F, to: &mut [f32]) {
         assert!(to.len() <= LANES, "{} numbers for {LANES} lanes", to.len());
         unsafe { _mm512_mask_storeu_ps(to.as_mut_ptr(), self.first(to.len()).0, x.0) }
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn store_ints(self, x: I, to: &mut [i32]) {
         assert!(to.len() <= LANES, "{} numbers for {LANES} lanes", to.len());
         unsafe { _mm512_mask_storeu_epi32(to.as_mut_ptr(), self.first(to.len()).0, x.0) }
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn random(self, key: [u32; 2], step: u32, seed_hi: u32, row: u32, group: u32) -> I {
         let [low, high] = unsafe { super::avx2::random(key, step, seed_hi, row, group) };
         I(unsafe { _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high) })

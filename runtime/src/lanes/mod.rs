@@ -184,7 +184,7 @@ pub trait Simd: Copy {
     fn store_ints(self, x: Self::I, to: &mut [i32]);
 
     /// The random bits of a row's columns `16 * group ..`, as [`dlc_plan::random::bits16`] numbers them.
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn random(self, key: [u32; 2], step: u32, seed_hi: u32, row: u32, group: u32) -> Self::I {
         self.ints(dlc_plan::random::bits16(key, step, seed_hi, row, group).map(|bits| bits as i32))
     }
@@ -222,7 +222,7 @@ pub fn dispatch<W: Work>(most: Isa, work: W) -> W::Output {
 }
 
 /// Joins sixteen partial results as column folds do: halves are joined lane by lane, then their halves, to one.
-#[inline(always)]
+#[cfg_attr(not(feature = "calls"), inline(always))]
 pub fn halve<T: Copy>(mut lanes: [T; LANES], join: impl Fn(T, T) -> T) -> T {
     let mut half = LANES / 2;
     while half > 0 {

@@ -3,37 +3,37 @@
 use super::{Float, Int, Mask};
 
 /// `a + b`.
-#[inline(always)]
+#[cfg_attr(not(feature = "calls"), inline(always))]
 pub fn fadd<T: Float>(a: T, b: T) -> T {
     a + b
 }
 
 /// `a - b`.
-#[inline(always)]
+#[cfg_attr(not(feature = "calls"), inline(always))]
 pub fn fsub<T: Float>(a: T, b: T) -> T {
     a - b
 }
 
 /// `a * b`.
-#[inline(always)]
+#[cfg_attr(not(feature = "calls"), inline(always))]
 pub fn fmul<T: Float>(a: T, b: T) -> T {
     a * b
 }
 
 /// `a / b`.
-#[inline(always)]
+#[cfg_attr(not(feature = "calls"), inline(always))]
 pub fn fdiv<T: Float>(a: T, b: T) -> T {
     a / b
 }
 
 /// `-a`.
-#[inline(always)]
+#[cfg_attr(not(feature = "calls"), inline(always))]
 pub fn fneg<T: Float>(a: T) -> T {
     -a
 }
 
 /// `a * b + c`, rounded once.
-#[inline(always)]
+#[cfg_attr(not(feature = "calls"), inline(always))]
 pub fn fmuladd<T: Float>(a: T, b: T, c: T) -> T {
     a.fma(b, c)
 }
@@ -42,7 +42,7 @@ pub fn fmuladd<T: Float>(a: T, b: T, c: T) -> T {
 macro_rules! methods {
     ($($trait:ident { $($name:ident ($($arg:ident: $ty:ty),*) -> $result:ty;)* })*) => {$($(
         #[doc = concat!("[`", stringify!($trait), "::", stringify!($name), "`].")]
-        #[inline(always)]
+        #[cfg_attr(not(feature = "calls"), inline(always))]
         pub fn $name<T: $trait>(a: T, $($arg: $ty),*) -> $result {
             a.$name($($arg),*)
         }

@@ -6,69 +6,69 @@ impl Float for f32 {
     type Int = i32;
     type Mask = bool;
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn fma(self, b: f32, c: f32) -> f32 {
         self.mul_add(b, c)
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn fmax(self, b: f32) -> f32 {
         if self < b || b.is_nan() { b } else { self }
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn fmin(self, b: f32) -> f32 {
         if self > b || b.is_nan() { b } else { self }
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn fsqrt(self) -> f32 {
         self.sqrt()
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn fabs(self) -> f32 {
         self.abs()
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn ffloor(self) -> f32 {
         self.floor()
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn fround(self) -> f32 {
         self.round_ties_even()
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn flt(self, b: f32) -> bool {
         self < b
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn fle(self, b: f32) -> bool {
         self <= b
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn feq(self, b: f32) -> bool {
         self == b
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn fne(self, b: f32) -> bool {
         self != b
     }
 
     /// x86's conversion gives `i32::MIN` where Rust's would saturate.
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn ftoi(self) -> i32 {
         let limit = 2_147_483_648.0;
         if -limit <= self && self < limit { self as i32 } else { i32::MIN }
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn fbits(self) -> i32 {
         self.to_bits() as i32
     }
@@ -78,92 +78,92 @@ impl Int for i32 {
     type Float = f32;
     type Mask = bool;
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn iadd(self, b: i32) -> i32 {
         self.wrapping_add(b)
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn isub(self, b: i32) -> i32 {
         self.wrapping_sub(b)
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn imul(self, b: i32) -> i32 {
         self.wrapping_mul(b)
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn ineg(self) -> i32 {
         self.wrapping_neg()
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn imax(self, b: i32) -> i32 {
         self.max(b)
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn imin(self, b: i32) -> i32 {
         self.min(b)
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn iand(self, b: i32) -> i32 {
         self & b
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn ior(self, b: i32) -> i32 {
         self | b
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn ixor(self, b: i32) -> i32 {
         self ^ b
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn ishl(self, by: u32) -> i32 {
         self.wrapping_shl(by)
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn ishr(self, by: u32) -> i32 {
         (self as u32).wrapping_shr(by) as i32
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn isar(self, by: u32) -> i32 {
         self.wrapping_shr(by)
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn ilt(self, b: i32) -> bool {
         self < b
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn ile(self, b: i32) -> bool {
         self <= b
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn ieq(self, b: i32) -> bool {
         self == b
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn ine(self, b: i32) -> bool {
         self != b
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn itof(self) -> f32 {
         self as f32
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn ibits(self) -> f32 {
         f32::from_bits(self as u32)
     }
@@ -173,27 +173,27 @@ impl Mask for bool {
     type Float = f32;
     type Int = i32;
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn mand(self, b: bool) -> bool {
         self & b
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn mor(self, b: bool) -> bool {
         self | b
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn mnot(self) -> bool {
         !self
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn fselect(self, a: f32, b: f32) -> f32 {
         if self { a } else { b }
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "calls"), inline(always))]
     fn iselect(self, a: i32, b: i32) -> i32 {
         if self { a } else { b }
     }
