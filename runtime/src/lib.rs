@@ -9,7 +9,7 @@ mod hands;
 pub mod isa;
 pub mod lanes;
 pub mod map;
-mod memory;
+pub mod memory;
 pub mod pool;
 pub mod stores;
 pub mod tensor;

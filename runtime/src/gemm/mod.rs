@@ -11,11 +11,9 @@
 
 mod kernel;
 mod pack;
-mod spread;
-#[cfg(test)]
-mod tests;
+pub mod spread;
 mod vector;
-mod walk;
+pub mod walk;
 
 use crate::isa::Isa;
 use crate::pool::Pool;
@@ -81,7 +79,8 @@ impl From<Mat> for Operand<'_> {
 
 impl Operand<'_> {
     /// The transpose.
-    fn transposed(self) -> Self {
+    #[must_use]
+    pub fn transposed(self) -> Self {
         Operand { mat: self.mat.transposed(), rows: self.cols, cols: self.rows }
     }
 

@@ -11,7 +11,9 @@ const LONG: usize = 8;
 /// Where the lanes of an operand are, or its steps of k: an outer distance, and axes within, the last one fastest.
 #[derive(Clone, Copy)]
 pub struct Axes<'a> {
+    /// Elements from one to the next, of what the axes within leave.
     pub outer: isize,
+    /// The axes within: extent and distance.
     pub inner: &'a [(usize, isize)],
 }
 

@@ -39,12 +39,19 @@ const ALONE_BELOW: usize = 1 << 18;
 
 /// A sum of products. The steps of k of all products are numbered through, those of the first product first.
 pub struct Job<'a> {
+    /// Rows of the result.
     pub m: usize,
+    /// Columns of the result.
     pub n: usize,
+    /// The products.
     pub terms: &'a [Term<'a>],
+    /// The result.
     pub c: Mat,
+    /// Whether they are added to what it holds.
     pub accumulate: bool,
+    /// What is called with rows as soon as they are finished: the first, and the one behind the last.
     pub done: Option<&'a (dyn Fn(usize, usize) + Sync)>,
+    /// The instruction set.
     pub isa: Isa,
 }
 

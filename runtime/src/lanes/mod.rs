@@ -15,8 +15,6 @@ mod avx2;
 mod avx512;
 pub mod ops;
 mod scalar;
-#[cfg(test)]
-mod tests;
 
 pub use array::Baseline;
 #[cfg(target_arch = "x86_64")]

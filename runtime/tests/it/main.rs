@@ -7,6 +7,7 @@ mod folds;
 mod kernels;
 mod loops;
 mod moves;
+mod parts;
 mod products;
 mod segments;
 mod stores;

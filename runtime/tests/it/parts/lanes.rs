@@ -1,6 +1,7 @@
 //! Every operation, in the registers of every instruction set of this machine, against the one on single numbers.
 
-use super::*;
+use dlc_runtime::isa::Isa;
+use dlc_runtime::lanes::*;
 
 /// Floats at which operations differ from each other.
 const FLOATS: [f32; 30] = [

@@ -1,7 +1,9 @@
 //! Products against their definition, at every layout, size class, instruction set and number of threads.
 
-use super::walk::CHAIN;
-use super::*;
+use dlc_runtime::gemm::walk::{CHAIN, Job, Team, walk};
+use dlc_runtime::gemm::*;
+use dlc_runtime::isa::Isa;
+use dlc_runtime::pool::Pool;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -422,7 +424,7 @@ fn an_operand_of_several_axes_gives_the_bits_of_its_copy() {
 /// what is copied or turned over at once, windows that are neighbours and windows apart; every instruction set.
 #[test]
 fn windows_are_packed_alike_whatever_their_axes() {
-    use super::spread::{Axes, pack_spread};
+    use dlc_runtime::gemm::spread::{Axes, pack_spread};
     let (channels, high, k) = (3, 6, 3);
     for (wide, step) in [(6, 1), (9, 1), (10, 1), (18, 1), (19, 1), (35, 1), (36, 1), (9, 2), (21, 3)] {
         let image: Vec<f32> = (0..channels * high * wide).map(|i| i as f32).collect();

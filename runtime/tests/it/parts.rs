@@ -1,0 +1,9 @@
+//! Parts of the runtime by themselves.
+
+mod call;
+mod error;
+mod gemm;
+mod lanes;
+mod memory;
+mod pool;
+mod tensor;
