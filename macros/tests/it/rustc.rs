@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
-/// The library of the macros: the newest beside this program. Cargo builds what tests need before them, so the newest is of the
-/// same text, whichever features of other crates it was built with.
+/// The library of the macros: of those beside this program the newest that is not newer than it. Cargo builds what tests need
+/// before them, so it is of the same text, whichever features of other crates it was built with; and what is newer may be half
+/// written.
 fn macros() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| {
@@ -17,7 +18,8 @@ fn macros() -> &'static Path {
             file.starts_with(&name) && file.ends_with(std::env::consts::DLL_SUFFIX)
         };
         let built = |path: &PathBuf| path.metadata().unwrap().modified().unwrap();
-        files.filter(ours).max_by_key(built).expect("cargo has built the library")
+        let before = |path: &PathBuf| built(path) <= built(&program);
+        files.filter(ours).filter(before).max_by_key(built).expect("cargo has built the library")
     })
 }
 
