@@ -74,13 +74,12 @@ fn entries(plan: &Plan, f: &mut Formatter<'_>) -> fmt::Result {
     Ok(())
 }
 
-/// A name of a tensor or a size: in quotes where it has letters that names seldom have.
+/// A name of a tensor or a size: in quotes where it has letters that names seldom have, or could be read as something else.
 struct Name<'a>(&'a str);
 
 impl Display for Name<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let plain = !self.0.is_empty() && self.0.chars().all(crate::read::plain);
-        if plain { f.write_str(self.0) } else { write!(f, "{:?}", self.0) }
+        if crate::read::is_plain(self.0) { f.write_str(self.0) } else { write!(f, "{:?}", self.0) }
     }
 }
 

@@ -6,8 +6,13 @@ use crate::kernel::{Elem, Ext, Kind};
 use crate::plan::{BufId, Store};
 use std::str::FromStr;
 
-/// Whether a name may have this letter and stand without quotes.
-pub(crate) fn plain(c: char) -> bool {
+/// Whether a name may stand without quotes: it has no letter that ends one, and is neither a number nor a buffer.
+pub fn is_plain(name: &str) -> bool {
+    let buffer = name.strip_prefix('b').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    name.starts_with(|c: char| c.is_alphabetic() || c == '_') && name.chars().all(plain) && !buffer
+}
+
+fn plain(c: char) -> bool {
     c.is_alphanumeric() || "_.-*/@".contains(c)
 }
 

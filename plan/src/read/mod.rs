@@ -11,7 +11,7 @@ use crate::plan::{
 };
 use crate::{DType, Host, HostVar, PRIMS, Prim, Size};
 use line::Line;
-pub(crate) use line::plain;
+pub(crate) use line::is_plain;
 use std::fmt::{self, Display, Formatter};
 use std::str::FromStr;
 
@@ -459,9 +459,9 @@ impl<'a> Reader<'a> {
     fn size(&self, line: &mut Line) -> Read<Size> {
         let mut sum = if line.eat("-") { self.term(line)?.times(&Size::from(-1)) } else { self.term(line)? };
         loop {
-            // What is added to a product of matrices is a buffer, and no size is called like one.
+            // What is added to a product of matrices is a buffer, and no name stands without quotes that is one's.
             let mut ahead = *line;
-            if ahead.eat(" + ") && !(ahead.starts_buf() && self.dim(&mut { ahead }).is_none()) {
+            if ahead.eat(" + ") && !ahead.starts_buf() {
                 *line = ahead;
                 sum = sum.plus(&self.term(line)?);
             } else if line.eat(" - ") {

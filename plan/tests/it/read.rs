@@ -69,3 +69,43 @@ fn what_is_wrong_is_told() {
         "line 6 of the plan: a state is expected, and not ` of \"odd \\\"name\\\"\": [4] at 0`"
     );
 }
+
+/// Sizes and weights may be called like numbers, buffers and words of the text.
+#[test]
+fn names_are_told_from_all_else() {
+    use dlc_plan::plan::{Entry, Gemm, Matrix, Port, Product, Step, Weight};
+    use dlc_plan::{DType, Size};
+    let names = ["0.lora.rank", "b3", "x", "over", "a b", "-", "", "é", "\"#\\", "floor", "rows", "b", "in", "//", "B"];
+    let dims: Vec<String> = names.iter().map(|name| name.to_string()).collect();
+    let of = |n: usize| Size::dim((n % names.len()) as u16);
+    let sum = |n: usize| of(n).plus(&of(n + 1).times(&of(n + 2))).minus(&of(n + 3)).plus(&Size::from(-7));
+    let matrix = |n: usize| Matrix {
+        buf: 0,
+        offset: sum(n),
+        row: sum(n + 1),
+        col: of(n + 2),
+        rows: vec![(of(n), sum(n))],
+        cols: vec![],
+        batch: vec![of(n + 3)],
+    };
+    let gemm = |n: usize| {
+        let product = |k: usize| Product { k: sum(k), a: matrix(k), b: matrix(k + 1) };
+        let terms = vec![product(n), product(n + 1)];
+        let note = "+ b1[2] // 3".into();
+        let (c, batch) = (matrix(n), vec![of(n)]);
+        Step::Gemm(Box::new(Gemm { m: of(n), n: sum(n), terms, c, batch, accumulate: true, then: None, note }))
+    };
+    let (weights, inputs) = dims
+        .iter()
+        .map(|name| {
+            let (dtype, store) = (DType::F32, dlc_plan::plan::Store::Frozen);
+            let weight =
+                Weight { name: name.clone(), aliases: vec![name.clone()], shape: vec![], dtype, store, offset: 0 };
+            (weight, Port { name: name.clone(), dtype, shape: vec![sum(2)], buffer: 0, limit: None })
+        })
+        .unzip();
+    let entry = Entry { name: "e".into(), inputs, steps: (0..names.len()).map(gemm).collect(), ..Entry::default() };
+    let plan = Plan { states: dims.clone(), dims, weights, entries: vec![entry], ..Plan::default() };
+    let text = plan.outline().to_string();
+    assert_eq!(text.parse().as_ref(), Ok(&plan), "{text}");
+}
