@@ -170,8 +170,8 @@ impl Outline<'_> {
             Place::Local { first, last } => format!("local {first}..{last}"),
             Place::Piece { of, offset } => format!("piece of b{of} from {}", self.size(offset)),
             Place::Row { depth, cells } => {
-                let cells: Vec<String> = cells.iter().map(|c| format!("b{c}")).collect();
-                format!("row i{depth} of {}", cells.join(" "))
+                let cells: String = cells.iter().map(|c| format!(" b{c}")).collect();
+                format!("row i{depth} of{cells}")
             }
         };
         format!("{}[{}] {place}{}", b.elem, self.size(&b.len), Note(&b.note))

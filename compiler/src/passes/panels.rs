@@ -41,11 +41,12 @@ pub(super) fn run(p: &mut Program) {
         });
     }
     let cuts = made.values().flatten().map(|c| c.panels.cuts.len()).max().unwrap_or(0);
+    // Names that no size of a spec can have.
     for at in 0..if cuts == 0 { 0 } else { cuts + 1 } {
         let name = match at {
-            0 => "panel_rows".to_string(),
-            1 => "panel_row".to_string(),
-            n => format!("panel_{}", n - 1),
+            0 => "panel.rows".to_string(),
+            1 => "panel.row".to_string(),
+            n => format!("panel.{}", n - 1),
         };
         p.dims.push(name);
     }

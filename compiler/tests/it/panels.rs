@@ -369,3 +369,15 @@ fn the_plan_of_a_small_chain() {
     let text = plan.to_string();
     insta::assert_snapshot!("panels_plan", text[..text.find("\nkernel 0").unwrap()].to_string());
 }
+
+/// Where a panel is, sizes say that no spec can name: the text of the plan would take one for the other.
+#[test]
+fn sizes_may_be_called_as_one_likes() {
+    let text = "model M()(q: [B, 3, panel_rows, 5], k: [B, 3, panel_1, 5], v: [B, 3, panel_1, 5]) -> y: [B, 3, panel_rows, 5] {
+  return attention(q, k, v)
+}";
+    let goal = Goal::Run { model: None, training: false };
+    let done = compile(text, goal, &[], &mut Columns(vec![]), &mut |_, _| {});
+    let dims = done.unwrap_or_else(|f| panic!("{}", shown(&f).join("\n"))).plan.dims;
+    assert_eq!(dims, ["B", "panel_rows", "panel_1", "panel.rows", "panel.row", "panel.1", "panel.2"]);
+}

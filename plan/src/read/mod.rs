@@ -100,6 +100,10 @@ impl<'a> Reader<'a> {
     fn head(&mut self) -> Read<()> {
         if let Some(line) = self.take("sizes ") {
             self.plan.dims = line.names()?;
+            let twice = |at: usize| self.plan.dims[..at].contains(&self.plan.dims[at]);
+            if (0..self.plan.dims.len()).any(twice) {
+                return Err(line.wrong("each size once"));
+            }
         }
         let end = NoPlan { line: self.lines.last().map_or(0, |line| line.0), message: "it has no `weights`".into() };
         self.take("weights").ok_or(end)?;
