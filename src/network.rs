@@ -85,10 +85,9 @@ impl Network {
     /// # Errors
     /// When memory is short, or the plan's text is of another version.
     pub fn new(parts: Parts, seed: u64) -> Result<Network> {
-        let other = |wrong| {
-            Error::run(code::CANNOT_RUN, "this network was made for another version of dlc").note(format!("{wrong}"))
-        };
-        let plan: Plan = parts.plan.parse().map_err(|wrong: NoPlan| other(wrong))?;
+        let plan: Plan = parts.plan.parse().map_err(|wrong: NoPlan| {
+            Error::run(code::CANNOT_RUN, "this network was made for another version of dlc").note(wrong.to_string())
+        })?;
         let kernels = Kernels { fns: parts.kernels, keep: Box::new(()) };
         let network = Network::of(Engine::new(plan, kernels)?, parts.recipe, seed)?;
         Ok(Network { weights: parts.weights, ..network })

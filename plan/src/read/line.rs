@@ -8,8 +8,12 @@ use std::str::FromStr;
 
 /// Whether a name may stand without quotes: it has no letter that ends one, and is neither a number nor a buffer.
 pub fn is_plain(name: &str) -> bool {
-    let buffer = name.strip_prefix('b').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
-    name.starts_with(|c: char| c.is_alphabetic() || c == '_') && name.chars().all(plain) && !buffer
+    name.starts_with(|c: char| c.is_alphabetic() || c == '_') && name.chars().all(plain) && !is_buf(name)
+}
+
+/// Whether a text begins as a buffer's number does.
+fn is_buf(text: &str) -> bool {
+    text.strip_prefix('b').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
 }
 
 fn plain(c: char) -> bool {
@@ -54,17 +58,22 @@ impl<'a> Line<'a> {
         Ok(number)
     }
 
+    /// Things with commas between them, up to what closes them. Each is read knowing how many came before it.
+    pub fn list<T>(&mut self, close: &str, mut each: impl FnMut(&mut Self, usize) -> Read<T>) -> Read<Vec<T>> {
+        let mut all = Vec::new();
+        while !self.eat(close) {
+            if !all.is_empty() {
+                self.expect(", ")?;
+            }
+            all.push(each(self, all.len())?);
+        }
+        Ok(all)
+    }
+
     /// `[3, 4]`
     pub fn numbers(&mut self) -> Read<Vec<usize>> {
         self.expect("[")?;
-        let mut numbers = Vec::new();
-        while !self.eat("]") {
-            if !numbers.is_empty() {
-                self.expect(", ")?;
-            }
-            numbers.push(self.number()?);
-        }
-        Ok(numbers)
+        self.list("]", |line, _| line.number())
     }
 
     /// Letters, digits and `_`.
@@ -98,7 +107,8 @@ impl<'a> Line<'a> {
 
     /// A text in quotes, as Rust writes it.
     pub fn quoted(&mut self) -> Read<String> {
-        let before = self.wrong("a text in quotes");
+        let before = *self;
+        let wrong = || before.wrong("a text in quotes");
         self.expect("\"")?;
         let mut text = String::new();
         let mut letters = self.rest.char_indices();
@@ -108,7 +118,7 @@ impl<'a> Line<'a> {
                     self.rest = &self.rest[at + 1..];
                     return Ok(text);
                 }
-                '\\' => match letters.next().ok_or(before.clone())?.1 {
+                '\\' => match letters.next().ok_or_else(wrong)?.1 {
                     'n' => text.push('\n'),
                     'r' => text.push('\r'),
                     't' => text.push('\t'),
@@ -116,14 +126,14 @@ impl<'a> Line<'a> {
                     'u' => {
                         let code: String = letters.by_ref().map(|(_, c)| c).skip(1).take_while(|c| *c != '}').collect();
                         let code = u32::from_str_radix(&code, 16).ok().and_then(char::from_u32);
-                        text.push(code.ok_or(before.clone())?);
+                        text.push(code.ok_or_else(wrong)?);
                     }
                     other => text.push(other),
                 },
                 other => text.push(other),
             }
         }
-        Err(before)
+        Err(wrong())
     }
 
     /// What stands at the end for people; nothing else may.
@@ -136,18 +146,17 @@ impl<'a> Line<'a> {
     }
 
     pub fn starts_buf(&self) -> bool {
-        self.rest.strip_prefix('b').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+        is_buf(self.rest)
     }
 
     pub fn buf(&mut self) -> Read<BufId> {
-        let before = self.wrong("a buffer");
-        if self.starts_buf() && self.eat("b") { self.number() } else { Err(before) }
+        if self.starts_buf() && self.eat("b") { self.number() } else { Err(self.wrong("a buffer")) }
     }
 
     /// Buffers, each after a space.
     pub fn bufs(&mut self) -> Read<Vec<BufId>> {
         let mut bufs = Vec::new();
-        while self.rest.strip_prefix(' ').is_some_and(|rest| Line { rest, ..*self }.starts_buf()) {
+        while self.rest.strip_prefix(' ').is_some_and(is_buf) {
             self.expect(" ")?;
             bufs.push(self.buf()?);
         }
@@ -189,11 +198,9 @@ impl<'a> Line<'a> {
 
     /// `1, $0)`
     pub fn exts(&mut self) -> Read<Vec<Ext>> {
-        let mut exts = Vec::new();
-        while !self.eat(")") {
-            self.eat(", ");
-            exts.push(if self.eat("$") { Ext::Arg(self.number()?) } else { Ext::Const(self.number()?) });
-        }
-        Ok(exts)
+        self.list(
+            ")",
+            |line, _| if line.eat("$") { line.number().map(Ext::Arg) } else { line.number().map(Ext::Const) },
+        )
     }
 }

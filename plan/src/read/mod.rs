@@ -156,9 +156,9 @@ impl<'a> Reader<'a> {
 
     /// The number of the weight whose name stands next.
     fn stored(&self, line: &mut Line) -> Read<u32> {
-        let before = line.wrong("the name of a weight");
-        let name = line.name()?;
-        self.plan.weights.iter().position(|w| w.name == name).map(|i| i as u32).ok_or(before)
+        let (before, name) = (*line, line.name()?);
+        let at = self.plan.weights.iter().position(|w| w.name == name);
+        at.map(|i| i as u32).ok_or_else(|| before.wrong("the name of a weight"))
     }
 
     fn next(&mut self) -> Read<Line<'a>> {
@@ -342,9 +342,8 @@ impl<'a> Reader<'a> {
     }
 
     fn panels(&self, mut line: Line) -> Read<Panels> {
-        let before = line.wrong("a size that is known at run time");
-        let first = self.size(&mut line)?;
-        let [first] = first.dims()[..] else { return Err(before) };
+        let (before, first) = (line, self.size(&mut line)?);
+        let [first] = first.dims()[..] else { return Err(before.wrong("a size that is known at run time")) };
         line.expect(" rows of ")?;
         let width = self.size(&mut line)?;
         line.expect(" over ")?;
@@ -429,9 +428,10 @@ impl<'a> Reader<'a> {
         while line.eat(", ") {
             walks.push(self.walk(line)?);
         }
-        let before = line.wrong("the strides of rows and columns before it");
+        let (Some((col, cols)), Some((row, rows))) = (walks.pop(), walks.pop()) else {
+            return Err(line.wrong("the stride of columns"));
+        };
         line.expect("]")?;
-        let (Some((col, cols)), Some((row, rows))) = (walks.pop(), walks.pop()) else { return Err(before) };
         let batch = walks.into_iter().map(|(stride, _)| stride).collect();
         Ok(Matrix { buf, offset, row, col, rows, cols, batch })
     }
@@ -450,14 +450,7 @@ impl<'a> Reader<'a> {
     /// `[B, 64]`
     fn sizes(&self, line: &mut Line) -> Read<Vec<Size>> {
         line.expect("[")?;
-        let mut sizes = Vec::new();
-        while !line.eat("]") {
-            if !sizes.is_empty() {
-                line.expect(", ")?;
-            }
-            sizes.push(self.size(line)?);
-        }
-        Ok(sizes)
+        line.list("]", |line, _| self.size(line))
     }
 
     fn size(&self, line: &mut Line) -> Read<Size> {
@@ -495,8 +488,8 @@ impl<'a> Reader<'a> {
             line.expect("))")?;
             return Ok(above.quotient(&below).unwrap_or_default());
         }
-        let before = line.wrong("a size");
-        self.dim(line).ok_or(before)
+        let before = *line;
+        self.dim(line).ok_or_else(|| before.wrong("a size"))
     }
 
     /// The size whose name stands next.
@@ -518,15 +511,10 @@ impl<'a> Reader<'a> {
             line.rest = &line.rest[end..];
             return Ok(Host::Const(number));
         }
-        let before = line.wrong("a function of numbers");
+        let before = *line;
+        let wrong = || before.wrong("a function of numbers");
         line.rest = &line.rest[end + 1..];
-        let mut args = Vec::new();
-        while !line.eat(")") {
-            if !args.is_empty() {
-                line.expect(", ")?;
-            }
-            args.push(self.host(line)?);
-        }
+        let args = line.list(")", |line, _| self.host(line))?;
         if let Some((var, _)) = HostVar::NAMES.into_iter().find(|(_, name)| *name == head)
             && args.is_empty()
         {
@@ -539,8 +527,8 @@ impl<'a> Reader<'a> {
             return Ok(Host::Row(depth, args));
         }
         let named = PRIMS.iter().find(|row| row.name == head && !matches!(row.prim, Prim::Cast(_)));
-        let prim = named.map(|row| row.prim).or_else(|| DType::parse(head).map(Prim::Cast)).ok_or(before.clone())?;
-        if prim.row().arity == args.len() { Ok(Host::Prim(prim, args)) } else { Err(before) }
+        let prim = named.map(|row| row.prim).or_else(|| DType::parse(head).map(Prim::Cast)).ok_or_else(wrong)?;
+        if prim.row().arity == args.len() { Ok(Host::Prim(prim, args)) } else { Err(wrong()) }
     }
 
     fn kernels(&mut self) -> Read<()> {
@@ -560,23 +548,17 @@ fn kernel(mut line: Line) -> Read<Kernel> {
     let rows = line.exts()?;
     line.expect(" cols(")?;
     let cols = line.exts()?;
-    let mut bufs = Vec::new();
-    if line.eat(" bufs(") {
-        while !line.eat(")") {
-            line.eat(", ");
-            line.expect(&format!("b{}: ", bufs.len()))?;
-            let written = line.eat("mut ");
-            bufs.push(BufTy { elem: line.elem()?, written });
-        }
-    }
-    let mut uniforms = Vec::new();
-    if line.eat(" uniforms(") {
-        while !line.eat(")") {
-            line.eat(", ");
-            line.expect(&format!("u{}: ", uniforms.len()))?;
-            uniforms.push(line.kind()?);
-        }
-    }
+    let buffer = |line: &mut Line, number| {
+        line.expect(&format!("b{number}: "))?;
+        let written = line.eat("mut ");
+        Ok(BufTy { elem: line.elem()?, written })
+    };
+    let uniform = |line: &mut Line, number| {
+        line.expect(&format!("u{number}: "))?;
+        line.kind()
+    };
+    let bufs = if line.eat(" bufs(") { line.list(")", buffer)? } else { Vec::new() };
+    let uniforms = if line.eat(" uniforms(") { line.list(")", uniform)? } else { Vec::new() };
     let exts = if line.eat(" extents ") { line.number()? } else { 0 };
     let mut phases = Vec::new();
     while line.eat(if phases.is_empty() { ": " } else { ", " }) {
@@ -601,10 +583,12 @@ fn phase(line: &mut Line) -> Read<Phase> {
         let op = op.ok_or_else(|| line.wrong("how a fold joins"))?;
         let kind = line.kind()?;
         line.expect(" over ")?;
-        let over = if line.eat("rows") { Over::Rows(slot) } else { Over::All(slot) };
-        if matches!(over, Over::All(_)) {
+        let over = if line.eat("rows") {
+            Over::Rows(slot)
+        } else {
             line.expect("all")?;
-        }
+            Over::All(slot)
+        };
         folds.push(Fold { op, value: 0, kind, over });
     }
     Ok(Phase { sweep, defs: Vec::new(), stores: Vec::new(), folds, elsewhere })
