@@ -386,7 +386,12 @@ impl Checker {
         let Some(batch) = self.line_up(&vals, "@", op_span, &both) else { return Val::Poison };
         let n = batch.len();
         let (m, k, out) = (n as Label, n as Label + 1, n as Label + 2);
-        let (mut vx, mut vy) = (self.use_(x), self.use_(y));
+        // A product is of two tensors of one type: the narrower one becomes as the wider one.
+        let dtype = wider(x.dtype, y.dtype);
+        let [mut vx, mut vy] = [x, y].map(|t| {
+            let v = self.use_(t);
+            self.b().cast(v, dtype)
+        });
         // An axis of extent 1 on one side alone is no axis of the product.
         let mut labels = |v: &mut Value, t: &Tensor, tail: [Label; 2]| {
             let lead = t.rank() - 2;
@@ -406,7 +411,7 @@ impl Checker {
         let result: Vec<Label> = (0..n as Label).chain([m, out]).collect();
         let v = self.b().contract(vx, vy, &lx, &ly, &result);
         let Some(v) = self.adapted_product(v, (vx, &lx), (vy, &ly), &result, op_span) else { return Val::Poison };
-        let v = self.b().cast(v, wider(x.dtype, y.dtype));
+        let v = self.b().cast(v, dtype);
         let mut tags: Vec<Option<Tag>> = batch.into_iter().map(|a| a.tag).collect();
         tags.push(x.axes[x.rank() - 2].tag.clone());
         tags.push(y.axes[y.rank() - 1].tag.clone());
