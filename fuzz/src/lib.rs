@@ -1,9 +1,26 @@
-//! What every fuzz target does with its bytes: opens them as a file of tensors, lists them, and reads each tensor.
+//! What fuzz targets do with their bytes. Those of weights open them as a file of tensors, list them, and read each tensor. Those
+//! of specs make or change a text by them, and hold what the compiler's own tests hold (`compiler/tests/it/fuzzed`).
+
+#[expect(dead_code, reason = "some of it is for tests alone")]
+#[path = "../../compiler/tests/it/fuzzed/mod.rs"]
+pub mod fuzzed;
+#[expect(dead_code, reason = "some of it is for tests alone")]
+#[path = "../../compiler/tests/it/simulate.rs"]
+mod simulate;
+#[expect(dead_code, reason = "some of it is for tests alone")]
+mod support;
 
 use dlc::weights::convert::table;
 use dlc::weights::file::TensorFile;
 use dlc_runtime::map::Bytes;
 use std::path::Path;
+
+/// Asserts that nothing is wrong with what a text has become.
+pub fn hold(what: Result<(), String>, text: &str) {
+    if let Err(why) = what {
+        panic!("{why}\n{text}");
+    }
+}
 
 /// What all shards of an index are.
 const SHARD: &[u8] = include_bytes!("../../tests/golden/weights/sharded/model-00001-of-00002.safetensors");

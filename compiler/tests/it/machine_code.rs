@@ -3,9 +3,10 @@
 use dlc_compiler::back::clif;
 use dlc_compiler::back::reference::{self, Buf, Memory};
 use dlc_plan::Kernel;
-use dlc_plan::kernel::{Access, Affine, Axis, BufTy, Def, Elem, Ext, Instr, Kind, Op, Over, Phase, Store};
+use dlc_plan::kernel::{Access, Affine, Axis, BufTy, Def, Elem, Ext, Instr, Kind, Op, Phase, Store};
 
 use crate::generate::{self, Case, FLOATS, INSTRS, INTS};
+use crate::support::bits::difference;
 
 /// What the kernel does to the memory by machine code, in two chunks of rows.
 fn by_machine(kernel: &Kernel, memory: &Memory, code: dlc_plan::kernel::KernelFn, rows: u64) -> Memory {
@@ -23,35 +24,6 @@ fn by_reference(kernel: &Kernel, memory: &Memory, rows: u64) -> Memory {
     let mut memory = memory.clone();
     reference::run(kernel, &mut memory, 0..rows);
     memory
-}
-
-fn same(float: bool, a: u32, b: u32) -> bool {
-    a == b || (float && f32::from_bits(a).is_nan() && f32::from_bits(b).is_nan())
-}
-
-/// The first difference between what machine code and the evaluator leave behind.
-fn difference(kernel: &Kernel, machine: &Memory, reference: &Memory) -> Option<String> {
-    let words = |name: String, float: bool, a: &[u32], b: &[u32]| {
-        let at = (0..a.len()).find(|i| !same(float, a[*i], b[*i]))?;
-        Some(format!("{name}[{at}] is {:#x}, not {:#x}", a[at], b[at]))
-    };
-    for (i, (a, b)) in machine.bufs.iter().zip(&reference.bufs).enumerate() {
-        let found = match (a, b) {
-            (Buf::Words(a), Buf::Words(b)) => words(format!("b{i}"), kernel.bufs[i].elem == Elem::F32, a, b),
-            (Buf::Bytes(a), Buf::Bytes(b)) => (a != b).then(|| format!("b{i} differs: {a:?} not {b:?}")),
-            (Buf::Words(_), Buf::Bytes(_)) | (Buf::Bytes(_), Buf::Words(_)) => panic!("both have the kernel's sorts"),
-        };
-        if found.is_some() {
-            return found;
-        }
-    }
-    kernel.phases.iter().flat_map(|phase| &phase.folds).find_map(|fold| match fold.over {
-        Over::Cols(_) => None,
-        Over::Rows(slot) | Over::All(slot) => {
-            let slot = usize::from(slot);
-            words(format!("fold{slot}"), fold.kind == Kind::F32, &machine.folds[slot], &reference.folds[slot])
-        }
-    })
 }
 
 /// Compiles all cases at once and compares each.

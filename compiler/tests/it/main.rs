@@ -8,6 +8,8 @@ mod config;
 mod convolutions;
 mod equations;
 mod fusion;
+#[cfg(feature = "jit")]
+mod fuzzed;
 mod grad;
 mod groups;
 mod interp;

@@ -17,6 +17,7 @@ struct Run<'a> {
     /// Elements as bits, for each buffer that is memory of its own, and for each store.
     memory: HashMap<Owner, Vec<u32>>,
     rows: Vec<usize>,
+    watch: &'a Watch<'a>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -25,8 +26,23 @@ enum Owner {
     Store(dlc_plan::plan::Store),
 }
 
+/// Sees each call of a kernel: the plan's kernel, the memory before and after, and how many rows there are.
+pub type Watch<'a> = dyn Fn(usize, &Memory, &Memory, u64) + 'a;
+
 /// The outputs of an entry for inputs in the order of its ports.
 pub fn run(plan: &Plan, name: &str, inputs: &[Tensor], host: &HostState) -> Vec<Tensor> {
+    run_watched(plan, name, inputs, &[], host, &|_, _, _, _| {})
+}
+
+/// The same with weights, in the order of the plan's; `watch` sees what each kernel does.
+pub fn run_watched(
+    plan: &Plan,
+    name: &str,
+    inputs: &[Tensor],
+    weights: &[Tensor],
+    host: &HostState,
+    watch: &Watch,
+) -> Vec<Tensor> {
     let entry = plan.entries.iter().find(|e| e.name == name).expect("the entry exists");
     let mut dims = vec![0; plan.dims.len()];
     for (p, t) in entry.inputs.iter().zip(inputs) {
@@ -38,7 +54,8 @@ pub fn run(plan: &Plan, name: &str, inputs: &[Tensor], host: &HostState) -> Vec<
             }
         }
     }
-    let mut r = Run { plan, entry, dims, host, memory: HashMap::new(), rows: Vec::new() };
+    let mut r = Run { plan, entry, dims, host, memory: HashMap::new(), rows: Vec::new(), watch };
+    r.keep(weights);
     for (p, t) in entry.inputs.iter().zip(inputs) {
         let elem = entry.buffers[p.buffer as usize].elem;
         let bits = t.data.iter().map(|x| if elem == Elem::F32 { (*x as f32).to_bits() } else { *x as i64 as u32 });
@@ -57,6 +74,17 @@ pub fn run(plan: &Plan, name: &str, inputs: &[Tensor], host: &HostState) -> Vec<
 }
 
 impl Run<'_> {
+    /// Puts weights where their stores keep them.
+    fn keep(&mut self, weights: &[Tensor]) {
+        for (weight, tensor) in self.plan.weights.iter().zip(weights) {
+            let real = weight.dtype.is_float();
+            let bits = tensor.data.iter().map(|x| if real { (*x as f32).to_bits() } else { *x as i64 as u32 });
+            let kept = self.memory.entry(Owner::Store(weight.store)).or_default();
+            kept.resize(kept.len().max(weight.offset + weight.len()), 0);
+            kept.splice(weight.offset..weight.offset + weight.len(), bits);
+        }
+    }
+
     fn size(&self, s: &Size) -> i64 {
         s.eval(&self.dims)
     }
@@ -115,9 +143,11 @@ impl Run<'_> {
                 let [count, rows, width] = [count, rows, width].map(|s| self.size(s) as usize);
                 let (ids, from) = (self.read(*ids), self.read(*from));
                 let mut sum = vec![0f32; rows * width];
-                for p in 0..count {
+                // A row that is not there is the nearest one that is.
+                for p in 0..if rows == 0 { 0 } else { count } {
+                    let row = (ids[p] as i32).clamp(0, rows as i32 - 1) as usize;
                     for w in 0..width {
-                        sum[ids[p] as usize * width + w] += f32::from_bits(from[p * width + w]);
+                        sum[row * width + w] += f32::from_bits(from[p * width + w]);
                     }
                 }
                 self.write(*to, &sum.iter().map(|x| x.to_bits()).collect::<Vec<_>>());
@@ -193,7 +223,9 @@ impl Run<'_> {
             exts: c.exts.iter().map(|s| self.size(s)).collect(),
             folds: folds.collect(),
         };
-        reference::run(k, &mut memory, 0..self.size(&c.rows) as u64);
+        let (before, rows) = (memory.clone(), self.size(&c.rows) as u64);
+        reference::run(k, &mut memory, 0..rows);
+        (self.watch)(c.kernel as usize, &before, &memory, rows);
         for ((b, ty), buf) in c.bufs.iter().zip(&k.bufs).zip(&memory.bufs) {
             if ty.written {
                 match buf {

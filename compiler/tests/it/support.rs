@@ -1,5 +1,6 @@
 //! What several tests share: short ways to make types, tensors and programs.
 
+pub mod bits;
 pub mod golden;
 pub mod random;
 pub mod spec;
