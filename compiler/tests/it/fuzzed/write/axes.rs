@@ -45,16 +45,19 @@ impl Writer<'_> {
             "mean" if !ty.dtype.is_float() => DType::F32,
             _ => ty.dtype,
         };
+        let empty = picked.iter().any(|k| ty.shape[*k].number().is_none_or(|n| n < 1));
         let most = match op {
             "sum" => most * count,
+            // The place of the greatest of none is the greatest integer.
+            "argmax" if empty => i64::MAX as f64,
             "argmax" => count,
             "prod" if count > 64.0 || most > 1.5 => return None,
             "prod" => most.max(1.0).powf(count),
             _ => most,
         };
         // The greatest integer of none has no value of its own.
-        let none = ty.dtype != DType::F32 && picked.iter().any(|k| ty.shape[*k].number().is_none());
-        if most > MOST * 100.0 || (none && matches!(op, "max" | "min")) {
+        let none = ty.dtype != DType::F32 && empty;
+        if (most > MOST * 100.0 && op != "argmax") || (none && matches!(op, "max" | "min")) {
             return None;
         }
         let keep = self.dice.one_in(3);
