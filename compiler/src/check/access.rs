@@ -69,7 +69,7 @@ impl Checker {
     fn fixed_position(&mut self, start: &Size, t: &Tensor, axis: usize, span: Span) -> Option<Size> {
         let size = &t.axes[axis].size;
         let start = if start.known().is_some_and(|n| n < 0) { size.plus(start) } else { start.clone() };
-        self.must_hold(&start, Prim::Lt, size, span, t, axis)?;
+        self.lies_in(&start, t, axis, span)?;
         Some(start)
     }
 

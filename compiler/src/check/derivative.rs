@@ -99,9 +99,10 @@ impl Checker {
         };
         let value = self.use_(&result);
         let frame = self.frames.pop().expect("it was opened above");
-        let guards = frame.root.expect("it was opened as a root").guards;
+        let mut guards = frame.root.expect("it was opened as a root").guards;
         let (mut function, _) = finish(frame.builder, &frame.stacks, &[value]);
-        let gradient = self.gradient_fn(f, axes, bound, span, derivative)?;
+        let (gradient, further) = self.gradient_fn(f, axes, bound, span, derivative)?;
+        guards.extend(further);
         function.derivative = Some(gradient);
         let function = self.add_function(function);
         self.function_items.insert(function, f.id);
@@ -153,7 +154,8 @@ impl Checker {
         (!v.is_poison()).then_some((v, inner))
     }
 
-    /// The function that the clause states: from the parameters, the result and its cotangent to the gradients.
+    /// The function that the clause states: from the parameters, the result and its cotangent to the gradients. With it
+    /// what must hold for it to run.
     fn gradient_fn(
         &mut self,
         f: &Rc<FnItem>,
@@ -161,7 +163,7 @@ impl Checker {
         bound: &[Option<Given>],
         span: Span,
         derivative: &Derivative,
-    ) -> Option<FnId> {
+    ) -> Option<(FnId, Vec<Guard>)> {
         let name = &f.ast.name.text;
         self.open_root(format!("{name}.derivative"));
         let inside = self.enter(f, axes, bound, span)?;
@@ -205,7 +207,8 @@ impl Checker {
             results.push(self.gradient_of(g, t, derivative)?);
         }
         let frame = self.frames.pop().expect("it was opened above");
-        Some(self.add_function(finish(frame.builder, &frame.stacks, &results).0))
+        let guards = frame.root.expect("it was opened as a root").guards;
+        Some((self.add_function(finish(frame.builder, &frame.stacks, &results).0), guards))
     }
 
     /// A gradient with its parameter's type.

@@ -325,7 +325,7 @@ impl Checker {
                 Val::Tensor(_) => Some(Form::Computed),
                 Val::Num(n) => match num::to_size(&n.value) {
                     Some(start) => Some(Form::Affine { start, steps: Vec::new() }),
-                    None => self.as_size(&v, e.span).map(|(start, _)| Form::Affine { start, steps: Vec::new() }),
+                    None => self.as_offset(&v, e.span).map(|(start, _)| Form::Affine { start, steps: Vec::new() }),
                 },
                 other => {
                     let message = format!("an index is an integer, got {}", self.show(other));

@@ -14,7 +14,7 @@ use crate::program::{FnId, Function, Op, Param, Ty, Value};
 use dlc_grammar::Span;
 use dlc_grammar::ast::{Expr, Label, NetKind};
 use dlc_plan::{DType, Host, Size};
-use rustc_hash::FxHashMap as HashMap;
+use rustc_hash::{FxHashMap as HashMap, FxHashSet as HashSet};
 use std::rc::Rc;
 
 use super::scope::Scope;
@@ -76,6 +76,8 @@ pub(super) struct Root {
     pub inits: Vec<InitRule>,
     /// Conditions on dynamic sizes.
     pub guards: Vec<Guard>,
+    /// The same conditions as keys, by which each is there once.
+    pub guarded: HashSet<Vec<u8>>,
     /// The number of random sites so far for each path.
     pub ordinals: HashMap<Rc<str>, u32>,
     /// How many `repeat`s there were so far.

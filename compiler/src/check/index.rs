@@ -1,14 +1,12 @@
 //! `x[i, :, a:b:s, .., none]` on tensors: positions, slices, new axes, and rows chosen by an integer tensor.
 
 use super::Checker;
-use super::frame::Guard;
-use super::num;
 use super::scope::Scope;
 use super::value::{Num, NumVal, Tag, Tensor, Val};
 use crate::program::{Op, Ty, Value};
 use dlc_grammar::ast::{Expr, Index};
 use dlc_grammar::{Diagnostic, Span};
-use dlc_plan::{DType, Host, Prim, Size};
+use dlc_plan::{DType, Prim, Size};
 
 /// What one item of an index does to the axis it stands for.
 enum Step {
@@ -89,7 +87,7 @@ impl Checker {
             Val::Num(_) => {
                 let size = &t.axes[axis].size;
                 let at = self.position(val, size, span)?;
-                self.must_hold(&at, Prim::Lt, size, span, t, axis)?;
+                self.lies_in(&at, t, axis, span)?;
                 Some(Step::At(at))
             }
             other => {
@@ -104,43 +102,8 @@ impl Checker {
     fn position(&mut self, val: &Val, size: &Size, span: Span) -> Option<Size> {
         match val {
             Val::Num(Num { value: NumVal::Int(n), .. }) if *n < 0 => Some(size.plus(&Size::from(*n))),
-            _ => self.as_size(val, span).map(|(s, _)| s),
+            _ => self.as_offset(val, span).map(|(s, _)| s),
         }
-    }
-
-    /// Sees to it that two sizes compare so: now, or as a guard at run time.
-    pub(super) fn must_hold(
-        &mut self,
-        a: &Size,
-        prim: Prim,
-        b: &Size,
-        span: Span,
-        t: &Tensor,
-        axis: usize,
-    ) -> Option<()> {
-        let (x, y) = (Num::size(a), Num::size(b));
-        let negative = a.known().is_some_and(|n| n < 0);
-        match num::apply(prim, &[&x, &y]) {
-            Val::Bool(true) if !negative => return Some(()),
-            Val::Truth(cond) if !negative => {
-                let message =
-                    format!("`{}` needs {} {} {}", self.text(span), self.show_size(a), prim.name(), self.show_size(b));
-                // A position such as T - 1 can also fall before the first.
-                let cond = match a.terms().iter().any(|t| t.factor < 0) {
-                    true => {
-                        let zero = Host::Prim(Prim::Le, vec![Host::Const(0.0), Host::Size(a.clone())]);
-                        Host::Prim(Prim::And, vec![zero, cond])
-                    }
-                    false => cond,
-                };
-                self.guard(Guard { cond, message, span });
-                return Some(());
-            }
-            _ => {}
-        }
-        let message = format!("{} is outside of {}", self.text(span), self.show_axis(&t.axes[axis]));
-        self.report(Diagnostic::error("E0311", span, message));
-        None
     }
 
     fn slice_step(
@@ -171,12 +134,15 @@ impl Checker {
             }
         };
         let ((start, lo_span), (end, hi_span)) = (bound(lo, Size::zero())?, bound(hi, size.clone())?);
-        if hi.is_some() {
-            self.must_hold(&end, Prim::Le, &size, hi_span, t, axis)?;
-        }
-        if lo.is_some() {
-            self.must_hold(&start, Prim::Le, &end, lo_span, t, axis)?;
-        }
+        let own = &t.axes[axis];
+        self.must_hold(&[(&end, Prim::Le, &size)], hi_span, |c| c.outside(own, hi_span))?;
+        self.must_hold(&[(&Size::zero(), Prim::Le, &start)], lo_span, |c| c.outside(own, lo_span))?;
+        let order_span = if lo.is_some() { lo_span } else { hi_span };
+        self.must_hold(&[(&start, Prim::Le, &end)], order_span, |c| {
+            let (from, to) = (c.show_size(&start), c.show_size(&end));
+            let message = format!("this slice of {} begins at {from} and ends at {to}", c.show_axis(own));
+            Diagnostic::error("E0311", span, message)
+        })?;
         let count = end.minus(&start).plus(&Size::from(by - 1));
         let len = count.quotient(&Size::from(by)).expect("the step is not zero");
         Some(Step::Slice { start, by, len })
@@ -244,14 +210,6 @@ impl Checker {
         named.extend(ids.tags());
         named.extend(tags[axis + 1..].iter().cloned());
         (found, named)
-    }
-
-    /// Adds a condition that run time checks at entry.
-    pub(super) fn guard(&mut self, guard: Guard) {
-        let guards = &mut self.root().guards;
-        if guards.iter().all(|g| g.cond != guard.cond) {
-            guards.push(guard);
-        }
     }
 
     /// Whether values are of the type that a parameter declares, by what they are used for.

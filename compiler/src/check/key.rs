@@ -184,7 +184,8 @@ fn size(s: &Size, key: &mut Vec<u8>) {
     }
 }
 
-fn host(h: &Host, key: &mut Vec<u8>) {
+/// Appends the key of a number that the host computes.
+pub(super) fn host(h: &Host, key: &mut Vec<u8>) {
     match h {
         Host::Const(x) => {
             key.push(0);

@@ -11,6 +11,7 @@ mod access;
 mod adapt;
 mod again;
 mod beyond;
+mod bounds;
 mod builtin;
 mod call;
 mod config;

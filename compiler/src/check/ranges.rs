@@ -2,11 +2,11 @@
 //! and the proof that an index does stay inside.
 
 use super::Checker;
-use super::frame::Guard;
+use super::bounds::never_negative;
 use super::value::{Axis, Tag};
 use dlc_grammar::ast::Expr;
 use dlc_grammar::{Diagnostic, Span};
-use dlc_plan::{Atom, Host, Prim, Size};
+use dlc_plan::{Prim, Size};
 
 /// What an index variable runs over.
 #[derive(Clone)]
@@ -106,19 +106,7 @@ impl Checker {
         let size = room.plus(&by).quotient(&by).expect("no step is zero");
         let name = var.name.as_deref().unwrap_or_default();
         let message = format!("`{}` leaves no room for `{name}` in {}", self.text(u.span), self.show_axis(&u.axis));
-        match size.known() {
-            Some(n) if n < 0 => {
-                self.report(Diagnostic::error("E0309", u.span, message));
-                return None;
-            }
-            Some(_) => {}
-            None if never_negative(&size) => {}
-            None => {
-                let cond = Host::Prim(Prim::Le, vec![Host::Const(0.0), Host::Size(size.clone())]);
-                let message = format!("`{}` needs a longer axis than {}", self.text(u.span), self.show_axis(&u.axis));
-                self.guard(Guard { cond, message, span: u.span });
-            }
-        }
+        self.must_hold(&[(&Size::zero(), Prim::Le, &size)], u.span, |_| Diagnostic::error("E0309", u.span, message))?;
         self.equation_state().ranges.push((var, Range { size, axis: None, by: Some(u.tensor.clone()) }));
         Some(())
     }
@@ -160,34 +148,4 @@ impl Checker {
         self.report(d.help("`pad` makes room at an axis' ends: `x -> pad[1](1, 0)`"));
         None
     }
-}
-
-/// Whether a size is known not to be negative: dynamic sizes are not, and a floor quotient is near its quotient.
-fn never_negative(s: &Size) -> bool {
-    if let Some(n) = s.known() {
-        return n >= 0;
-    }
-    let mut low = Size::zero();
-    for t in s.terms() {
-        let exact = match &t.atoms[..] {
-            [Atom::Quot(a, b)] => b.known().filter(|b| *b > 0 && t.factor % b == 0).map(|b| (a, b)),
-            _ => None,
-        };
-        low = low.plus(&match exact {
-            // a / b >= (a - b + 1) / b, and a / b <= a / b without rounding.
-            Some((a, b)) if t.factor > 0 => a.minus(&Size::from(b - 1)).times(&Size::from(t.factor / b)),
-            Some((a, b)) => a.times(&Size::from(t.factor / b)),
-            None => {
-                let mut own = Size::from(t.factor);
-                for atom in &t.atoms {
-                    own = own.times(&match atom {
-                        Atom::Dim(n) => Size::dim(*n),
-                        Atom::Quot(a, b) => a.quotient(b).unwrap_or_default(),
-                    });
-                }
-                own
-            }
-        });
-    }
-    low.terms().iter().all(|t| t.factor > 0 && t.atoms.iter().all(|a| matches!(a, Atom::Dim(_))))
 }

@@ -165,6 +165,7 @@ impl Checker {
                 let Some(size) = axis.size.divided(&known).filter(|_| !known.is(0)) else {
                     return self.not_divisible(group, axis, &known, span);
                 };
+                self.not_negative(&size, group[i].span)?;
                 group[i].size = Some(size.clone());
                 if let AtomId::Named(name) = &group[i].id
                     && sc.get(name).is_none()

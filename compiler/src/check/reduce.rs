@@ -185,8 +185,9 @@ impl Checker {
         Val::Tensor(self.tensor(value, tags))
     }
 
-    /// A size and what the user calls it, from an expression in the place of a size.
-    pub(super) fn as_size(&mut self, v: &Val, span: Span) -> Option<(Size, Option<Tag>)> {
+    /// A size and what the user calls it, from an expression: a position, or an extent that something else holds against
+    /// what there is. [`Checker::as_size`] is for all others.
+    pub(super) fn as_offset(&mut self, v: &Val, span: Span) -> Option<(Size, Option<Tag>)> {
         let Val::Num(n) = v else {
             if !v.is_poison() {
                 let message = format!("a size is needed here, got {}", self.show(v));

@@ -90,11 +90,8 @@ impl Checker {
                 changed
             });
             if self.failures > before {
-                for v in inner.rebound() {
-                    sc.set(&v.name, Val::Poison, v.span);
-                }
                 self.loops.pop();
-                return;
+                return self.give_up(iterations, rebound, &inner, sc);
             }
             for v in changed {
                 sc.set(&v.name, v.val.clone(), v.span);
@@ -104,6 +101,15 @@ impl Checker {
         }
         self.loops.pop();
         self.emit_iterations(iterations, rebound, sc);
+    }
+
+    /// Ends a loop of which an iteration failed: what its iterations change is poison, and no stand-in is left.
+    fn give_up(&mut self, iterations: Vec<Iteration>, rebound: Vec<Var>, failed: &Scope, sc: &Scope) {
+        let changed: Vec<Var> = rebound.iter().cloned().chain(failed.rebound()).collect();
+        self.emit_iterations(iterations, rebound, sc);
+        for v in changed {
+            sc.set(&v.name, Val::Poison, v.span);
+        }
     }
 
     /// Works through an iteration. Gives the names that it changes, and what the next one can be made of, if it can.

@@ -29,7 +29,8 @@ impl Checker {
     pub(super) fn top_k(&mut self, axes: Option<&AxisArgs>, args: &[Given], span: Span) -> Val {
         let Some((t, axis)) = self.rows_of("top_k", axes, &args[0], span) else { return Val::Poison };
         let Some((k, _)) = self.as_size(&args[1].val, args[1].span) else { return Val::Poison };
-        if self.must_hold(&k, Prim::Le, &t.axes[axis].size.clone(), args[1].span, &t, axis).is_none() {
+        let (own, at) = (&t.axes[axis], args[1].span);
+        if self.must_hold(&[(&k, Prim::Le, &own.size)], at, |c| c.outside(own, at)).is_none() {
             return Val::Poison;
         }
         self.ordered(&t, axis, true, k)

@@ -116,7 +116,7 @@ impl Checker {
                 }
             }
             let v = self.eval(e, sc);
-            let (size, size_tag) = self.as_size(&v, e.span)?;
+            let (size, size_tag) = self.as_offset(&v, e.span)?;
             if size != axis.size {
                 let want = Axis { size, tag: size_tag };
                 let (want, found) = (self.show_axis(&want), self.show_axis(&axis));
@@ -232,7 +232,7 @@ impl Checker {
                 }
             }
             let v = self.eval(e, sc);
-            let (size, _) = self.as_size(&v, e.span)?;
+            let (size, _) = self.as_offset(&v, e.span)?;
             fits &= size == axes[i].size;
         }
         if fits {
