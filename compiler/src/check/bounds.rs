@@ -37,7 +37,8 @@ impl Checker {
         let Some(cond) = hosts.reduce(|a, b| Host::Prim(Prim::And, vec![a, b])) else { return Some(()) };
         let show = |(a, prim, b): &Claim| format!("{} {} {}", self.show_size(a), prim.name(), self.show_size(b));
         let needs: Vec<String> = open.iter().map(show).collect();
-        let message = format!("`{}` needs {}", self.text(span), needs.join(" and "));
+        let place = self.users_place(span);
+        let message = format!("`{}` at {} needs {}", self.text(place), self.line_column(place), needs.join(" and "));
         self.guard(Guard { cond, message, span });
         Some(())
     }

@@ -90,6 +90,14 @@ impl Checker {
         }
     }
 
+    /// A place in the user's text: that place, or the nearest call of the prelude's text that it is in.
+    pub(super) fn users_place(&self, span: Span) -> Span {
+        match self.modules.in_prelude(span) {
+            true => self.levels.iter().rev().map(|l| l.span).find(|s| !self.modules.in_prelude(*s)).unwrap_or(span),
+            false => span,
+        }
+    }
+
     /// In which layer of the user's the mistake is: `in h.0: Block(H = 12), and 11 more alike`.
     fn where_in(&self) -> Option<String> {
         let own = |l: &Level| l.layer.as_ref().is_some_and(|l| !l.label.is_empty() && l.ctor.net.module != PRELUDE);

@@ -12,7 +12,7 @@ use super::value::{Axis, Ctor, Given, Num, Tag, Tensor, Val};
 use crate::program::{FnId, Ty};
 use dlc_grammar::ast::{BinaryOp, Dim, Expr, ExprKind, Param};
 use dlc_grammar::{Diagnostic, Span};
-use dlc_plan::{DType, Size};
+use dlc_plan::{DType, Host, Size};
 use rustc_hash::FxHashMap as HashMap;
 use std::rc::Rc;
 
@@ -59,6 +59,13 @@ pub struct Input {
     pub default: Option<f64>,
     /// Where it is declared.
     pub span: Span,
+}
+
+impl EntryFn {
+    /// What has to hold of the dynamic sizes before it runs, each with what is said where it does not.
+    pub fn conditions(&self) -> Vec<(Host, String)> {
+        self.guards.iter().map(|g| (g.cond.clone(), g.message.clone())).collect()
+    }
 }
 
 impl Checker {

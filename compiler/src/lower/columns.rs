@@ -5,7 +5,7 @@
 use super::data::{Cells, Columns, Data, SourceColumn};
 use super::item;
 use super::texts::{self, Counted};
-use crate::check::{Checker, EntryFn, Scope, Statistics, Tag, Tensor, Val, names_in};
+use crate::check::{Checker, Scope, Statistics, Tag, Tensor, Val, names_in};
 use crate::program::{Entry, Role, Ty};
 use dlc_grammar::ast::{Expr, Ident};
 use dlc_grammar::{Diagnostic, Span, nearest};
@@ -102,9 +102,9 @@ fn kept(ck: &mut Checker, data: &Data, counted: &Counted, e: &Expr) -> Option<En
     let v = if unknown { Val::Poison } else { ck.eval(e, &sc) };
     match v {
         Val::Tensor(t) if t.dtype == DType::Bool && t.shape() == [rows] => {
-            let EntryFn { function, .. } = ck.close_entry(&Val::Tensor(t));
+            let made = ck.close_entry(&Val::Tensor(t));
             let (inputs, outputs) = (inputs.into_iter().map(Role::Named).collect(), vec![Role::Named("where".into())]);
-            Some(Entry { name: "where".into(), function, inputs, outputs, guards: Vec::new() })
+            Some(Entry { name: "where".into(), function: made.function, inputs, outputs, guards: made.conditions() })
         }
         v => {
             if !v.is_poison() {
@@ -168,13 +168,13 @@ fn made(
     if what == Made::Statistics {
         results = asked.iter().cloned().map(Val::Tensor).collect();
     }
-    let EntryFn { function, guards, .. } = ck.close_entry(&Val::Tuple(results.into()));
+    let finished = ck.close_entry(&Val::Tuple(results.into()));
     let entry = Entry {
         name: what.name().into(),
-        function,
+        function: finished.function,
         inputs: inputs.into_iter().map(Role::Named).collect(),
         outputs: computed.into_iter().map(Role::Named).collect(),
-        guards: guards.into_iter().map(|g| (g.cond, g.message)).collect(),
+        guards: finished.conditions(),
     };
     let asked = asked.iter().map(|t| (Ty { dtype: t.dtype, shape: t.shape() }, t.tags())).collect();
     Some(Done { entry, columns, asked, encodings })

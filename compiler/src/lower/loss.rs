@@ -31,7 +31,7 @@ pub fn entry(
         function,
         inputs: inputs.into_iter().chain(weights).collect(),
         outputs: outputs.chain(stored.updated(f)).collect(),
-        guards: f.guards.iter().map(|g| (g.cond.clone(), g.message.clone())).collect(),
+        guards: f.conditions(),
     }
 }
 

@@ -3,6 +3,8 @@
 
 mod again;
 mod augment;
+#[cfg(feature = "jit")]
+mod bounds;
 mod check;
 mod config;
 mod convolutions;

@@ -231,7 +231,7 @@ fn guards_are_collected_for_run_time() {
     let text = "model M(P = 7, D = 4)(x: [B, T, D]) -> y: [B, D] require T <= P, T > 2 { return x[:, 2] + x[:, 3] }";
     let checked = check(text);
     let guards: Vec<&str> = checked.models[0].entry.guards.iter().map(|g| g.message.as_str()).collect();
-    assert_eq!(guards, ["M requires T <= P (7)", "M requires T > 2", "`3` needs 3 < T"]);
+    assert_eq!(guards, ["M requires T <= P (7)", "M requires T > 2", "`3` at 1:96 needs 3 < T"]);
 }
 
 #[test]
