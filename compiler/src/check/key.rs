@@ -5,7 +5,10 @@
 
 use super::Checker;
 use super::value::{AxisArgs, AxisSel, Func, Given, NumVal, Target, Val};
+use crate::program::{Function, Op, View};
 use dlc_plan::{Atom, Host, HostVar, Prim, Size};
+use rustc_hash::FxHasher;
+use std::hash::{Hash, Hasher};
 
 impl Checker {
     /// The key of one value.
@@ -13,6 +16,42 @@ impl Checker {
         let mut key = Vec::new();
         value(v, &mut key);
         key
+    }
+}
+
+/// A number that functions have in common which are one but for what they and their parts are called.
+pub(super) fn function(f: &Function) -> u64 {
+    let mut all = FxHasher::default();
+    (f.params.len(), &f.results, f.derivative).hash(&mut all);
+    for n in &f.nodes {
+        n.args.hash(&mut all);
+        for ty in &n.tys {
+            (ty.dtype as u8, &ty.shape).hash(&mut all);
+        }
+        operation(&n.op, &mut all);
+    }
+    all.finish()
+}
+
+/// Most of what tells operations apart; the rest is in their arguments and types, or seldom alone.
+fn operation(op: &Op, all: &mut FxHasher) {
+    std::mem::discriminant(op).hash(all);
+    match op {
+        Op::Const(x) => x.to_bits().hash(all),
+        Op::Table(cells) => cells.iter().for_each(|x| x.to_bits().hash(all)),
+        Op::Host(h) => {
+            let mut key = Vec::new();
+            host(h, &mut key);
+            key.hash(all);
+        }
+        Op::Map(prim) => prim.name().hash(all),
+        Op::Reduce(how, axes) => (how, axes).hash(all),
+        Op::View(View::Slice { start, step, .. }) => (start, step).hash(all),
+        Op::View(View::Pad { before, .. }) => before.hash(all),
+        Op::View(View::Affine(axes)) => axes.iter().for_each(|a| (&a.start, &a.steps).hash(all)),
+        Op::Call(id) => id.hash(all),
+        Op::Repeat(r) => (r.body, r.count).hash(all),
+        _ => {}
     }
 }
 

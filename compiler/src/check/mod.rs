@@ -73,8 +73,8 @@ use std::rc::Rc;
 /// What has been made for a key. The key's first byte is the mode, see [`Checker::recall`].
 type Memo<T> = HashMap<Vec<u8>, Option<Rc<T>>>;
 
-/// Functions by number of nodes, parameters and results, to find equal ones.
-type Interned = HashMap<(usize, usize, usize), Vec<FnId>>;
+/// Functions by [`key::function`], to find equal ones.
+type Interned = HashMap<u64, Vec<FnId>>;
 
 /// A spec being checked.
 pub struct Checker {

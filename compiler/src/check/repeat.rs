@@ -7,6 +7,7 @@
 
 use super::Checker;
 use super::again::Pattern;
+use super::key;
 use super::scope::{Kind, Scope, Var};
 use super::stacks::finish;
 use super::value::{Tensor, Val};
@@ -298,7 +299,7 @@ impl Checker {
 
     /// The number of a function: an equal one's, if there is one.
     pub(crate) fn intern(&mut self, f: Function) -> FnId {
-        let key = (f.nodes.len(), f.params.len(), f.results.len());
+        let key = key::function(&f);
         let same = self
             .interned
             .get(&key)

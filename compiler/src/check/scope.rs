@@ -6,6 +6,7 @@
 
 use super::value::Val;
 use dlc_grammar::Span;
+use rustc_hash::FxHashMap as HashMap;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
@@ -17,15 +18,22 @@ pub struct Scope(Rc<Inner>);
 struct Inner {
     kind: Kind,
     parent: Option<Scope>,
-    vars: RefCell<Vec<Var>>,
+    vars: RefCell<Vars>,
     /// Names of the body around an iteration that the iteration has given another value.
-    rebound: RefCell<Vec<Var>>,
+    rebound: RefCell<Vars>,
     /// Names that statements within have defined and taken with them, and in what.
-    gone: RefCell<Vec<(Rc<str>, &'static str)>>,
+    gone: RefCell<HashMap<Rc<str>, &'static str>>,
     /// An iteration's own variables: the item and its number.
     items: RefCell<Vec<Rc<str>>>,
     /// Whether something besides labels has asked for one of them.
     asked: Cell<bool>,
+}
+
+/// Names in the order in which they were defined. There may be as many as layers, so that each is found by its text.
+#[derive(Debug, Default)]
+struct Vars {
+    list: Vec<Var>,
+    at: HashMap<Rc<str>, usize>,
 }
 
 /// What a scope is for.
@@ -128,7 +136,7 @@ impl Scope {
         let mut for_label = false;
         self.chain().find_map(|s| {
             for_label |= s.0.kind == Kind::Label;
-            let found = |vars: &RefCell<Vec<Var>>| vars.borrow().iter().rev().find(|v| &*v.name == name).cloned();
+            let found = |vars: &RefCell<Vars>| vars.borrow().get(name).cloned();
             let var = found(&s.0.vars).or_else(|| found(&s.0.rebound));
             if var.is_some() && !for_label && s.is_item(name) {
                 s.0.asked.set(true);
@@ -155,7 +163,7 @@ impl Scope {
 
     /// Defines a name here, whatever it stands for further out.
     pub fn define(&self, name: impl Into<Rc<str>>, val: Val, span: Span) {
-        put(&self.0.vars, name.into(), val, span);
+        self.0.vars.borrow_mut().put(name.into(), val, span);
     }
 
     /// Assigns a name: where it lives in this body, else here.
@@ -164,16 +172,16 @@ impl Scope {
             if let Kind::Module(_) = s.0.kind {
                 break;
             }
-            let here = s.0.vars.borrow().iter().any(|v| v.name == *name);
+            let here = s.0.vars.borrow().get(name).is_some();
             if here {
                 if s.is_item(name) {
                     s.0.asked.set(true);
                 }
-                return put(&s.0.vars, name.clone(), val, span);
+                return s.0.vars.borrow_mut().put(name.clone(), val, span);
             }
             let further = s.0.kind == Kind::Iteration && s.0.parent.as_ref().is_some_and(|p| p.in_body(name));
             if further {
-                return put(&s.0.rebound, name.clone(), val, span);
+                return s.0.rebound.borrow_mut().put(name.clone(), val, span);
             }
             if let Kind::Body(_) = s.0.kind {
                 break;
@@ -185,7 +193,7 @@ impl Scope {
     /// Whether the body defines a name, here or further out.
     fn in_body(&self, name: &str) -> bool {
         for s in self.chain() {
-            let found = |vars: &RefCell<Vec<Var>>| vars.borrow().iter().any(|v| &*v.name == name);
+            let found = |vars: &RefCell<Vars>| vars.borrow().get(name).is_some();
             match s.0.kind {
                 Kind::Module(_) => return false,
                 Kind::Body(_) => return found(&s.0.vars),
@@ -202,30 +210,31 @@ impl Scope {
 
     /// What an iteration has given another value, in the order of the first change.
     pub fn rebound(&self) -> Vec<Var> {
-        self.0.rebound.borrow().clone()
+        self.0.rebound.borrow().list.clone()
     }
 
     /// Ends the scope of an `if` or a `repeat`: the names it takes with it are remembered for messages.
     pub fn end(&self, inside: &'static str) {
         let Some(parent) = &self.0.parent else { return };
         let mut gone = parent.0.gone.borrow_mut();
-        for v in self.0.vars.borrow().iter() {
-            if !gone.iter().any(|(name, _)| *name == v.name) {
-                gone.push((v.name.clone(), inside));
-            }
+        for v in &self.0.vars.borrow().list {
+            gone.entry(v.name.clone()).or_insert(inside);
         }
-        let inner: Vec<_> = self.0.gone.borrow().clone();
-        gone.extend(inner);
+        for (name, inside) in self.0.gone.borrow().iter() {
+            gone.entry(name.clone()).or_insert(inside);
+        }
     }
 
     /// In what a name was defined that is not known any more.
     pub fn gone(&self, name: &str) -> Option<&'static str> {
-        self.chain().find_map(|s| s.0.gone.borrow().iter().find(|(n, _)| &**n == name).map(|(_, inside)| *inside))
+        self.chain().find_map(|s| s.0.gone.borrow().get(name).copied())
     }
 
     /// All names that can be seen, the nearest first.
     pub fn names(&self) -> Vec<Rc<str>> {
-        self.chain().flat_map(|s| s.0.vars.borrow().iter().rev().map(|v| v.name.clone()).collect::<Vec<_>>()).collect()
+        self.chain()
+            .flat_map(|s| s.0.vars.borrow().list.iter().rev().map(|v| v.name.clone()).collect::<Vec<_>>())
+            .collect()
     }
 
     /// The same names as they are now, in one scope that later changes do not reach; tensors are left out.
@@ -236,7 +245,7 @@ impl Scope {
         for s in scopes.into_iter().rev() {
             // Whoever gets the copy may ask for any of them.
             s.0.asked.set(true);
-            for v in s.0.vars.borrow().iter().chain(s.0.rebound.borrow().iter()).filter(|v| !v.val.has_tensor()) {
+            for v in s.0.vars.borrow().list.iter().chain(&s.0.rebound.borrow().list).filter(|v| !v.val.has_tensor()) {
                 copy.define(v.name.clone(), v.val.clone(), v.span);
             }
         }
@@ -244,10 +253,18 @@ impl Scope {
     }
 }
 
-fn put(vars: &RefCell<Vec<Var>>, name: Rc<str>, val: Val, span: Span) {
-    let mut vars = vars.borrow_mut();
-    match vars.iter_mut().find(|v| v.name == name) {
-        Some(v) => (v.val, v.span) = (val, span),
-        None => vars.push(Var { name, val, span }),
+impl Vars {
+    fn get(&self, name: &str) -> Option<&Var> {
+        self.at.get(name).map(|i| &self.list[*i])
+    }
+
+    fn put(&mut self, name: Rc<str>, val: Val, span: Span) {
+        match self.at.get(&name) {
+            Some(i) => (self.list[*i].val, self.list[*i].span) = (val, span),
+            None => {
+                self.at.insert(name.clone(), self.list.len());
+                self.list.push(Var { name, val, span });
+            }
+        }
     }
 }

@@ -41,10 +41,11 @@ pub(super) fn run(p: &mut Program) {
 fn function(p: &mut Program, id: FnId) {
     let f = p.function(id);
     let (mut chains, mut misses): (Vec<Chain>, Vec<(usize, &str)>) = (Vec::new(), Vec::new());
+    let users = users(f);
     for (i, n) in f.nodes.iter().enumerate() {
         let Op::Contract(c) = &n.op else { continue };
         for side in 0..2 {
-            match chain(p, f, i as u32, c, side) {
+            match chain(p, f, &users, (i as u32, c, side)) {
                 Ok(Some(_)) if chains.iter().any(|c| c.last == i as u32) => {}
                 Ok(Some(found)) if chains.iter().any(|c| found.scores.contains(&c.last)) => {
                     misses.push((i, "its scores are what another one gives"));
@@ -84,7 +85,12 @@ fn note(f: &Function, node: usize, why: &str) -> Note {
 }
 
 /// The chain that ends at a contraction, with this operand as the weights. None where there is none or it has no softmax.
-fn chain(p: &Program, f: &Function, last: u32, c: &Contract, side: usize) -> Result<Option<Chain>, &'static str> {
+fn chain(
+    p: &Program,
+    f: &Function,
+    users: &[Vec<u32>],
+    (last, c, side): (u32, &Contract, usize),
+) -> Result<Option<Chain>, &'static str> {
     let n = &f.nodes[last as usize];
     let weights = n.args[side];
     let Some((tags, order)) = roles(f, c, weights, side) else { return Ok(None) };
@@ -111,7 +117,7 @@ fn chain(p: &Program, f: &Function, last: u32, c: &Contract, side: usize) -> Res
     if found.iter().zip(&tags).any(|(found, asked)| found != asked) {
         return Err("the weights are not arranged as the scores are");
     }
-    used_once(f, last, side, &spine)?;
+    used_once(f, users, last, side, &spine)?;
     let shape = &f.ty(weights).shape;
     let extent = |tag: Tag| shape[tags.iter().position(|t| *t == tag).expect("every cut is an axis")].clone();
     let extents = (0..order as u8).map(|cut| extent(Tag::Cut(cut))).collect();
@@ -187,18 +193,22 @@ fn spine(
     scores: &BTreeMap<u32, Tags>,
     seen: &mut Seen,
 ) -> Result<BTreeMap<u32, Vec<Tags>>, &'static str> {
-    let mut ancestors = vec![false; weights.node as usize + 1];
-    ancestors[weights.node as usize] = true;
-    for i in (0..ancestors.len()).rev().filter(|i| !scores.contains_key(&(*i as u32))) {
-        if ancestors[i] {
-            f.nodes[i].args.iter().for_each(|a| ancestors[a.node as usize] = true);
+    // Nodes before the first scores read none of them.
+    let first = scores.keys().next().copied().unwrap_or(weights.node).min(weights.node);
+    let mut ancestors = vec![false; (weights.node - first) as usize + 1];
+    ancestors[(weights.node - first) as usize] = true;
+    for i in (first..=weights.node).rev().filter(|i| !scores.contains_key(i)) {
+        if ancestors[(i - first) as usize] {
+            let args = f.nodes[i as usize].args.iter().filter(|a| a.node >= first);
+            args.for_each(|a| ancestors[(a.node - first) as usize] = true);
         }
     }
     let mut spine: BTreeMap<u32, Vec<Tags>> = BTreeMap::new();
     let mut failed = None;
-    for (i, n) in f.nodes.iter().enumerate().take(ancestors.len()).filter(|(i, _)| ancestors[*i]) {
-        if let Some(tags) = scores.get(&(i as u32)) {
-            spine.insert(i as u32, vec![tags.clone()]);
+    for i in (first..=weights.node).filter(|i| ancestors[(i - first) as usize]) {
+        let n = &f.nodes[i as usize];
+        if let Some(tags) = scores.get(&i) {
+            spine.insert(i, vec![tags.clone()]);
         } else if n.args.iter().any(|a| spine.contains_key(&a.node)) {
             let tags = |a: &Value| match spine.get(&a.node) {
                 Some(ports) => ports[a.port as usize].clone(),
@@ -211,11 +221,11 @@ fn spine(
                     failed.or(Some("a function with a derivative of its own takes the scores with another tensor"));
             }
             match axes::results(p, n, &args, seen) {
-                Ok(own) => spine.insert(i as u32, own),
+                Ok(own) => spine.insert(i, own),
                 Err(why) => {
                     failed = failed.or(Some(why));
                     // What comes after is still looked at, to see whether this is a softmax at all.
-                    spine.insert(i as u32, n.tys.iter().map(|t| vec![Tag::Free; t.rank()]).collect())
+                    spine.insert(i, n.tys.iter().map(|t| vec![Tag::Free; t.rank()]).collect())
                 }
             };
         }
@@ -237,19 +247,30 @@ fn check_scores(f: &Function, scores: &BTreeMap<u32, Tags>) -> Result<(), &'stat
     Ok(())
 }
 
+/// For each node those that use it and are needed themselves.
+fn users(f: &Function) -> Vec<Vec<u32>> {
+    let live = f.live();
+    let mut users = vec![Vec::new(); f.nodes.len()];
+    for (i, n) in f.nodes.iter().enumerate().filter(|(i, _)| live[*i]) {
+        n.args.iter().for_each(|a| users[a.node as usize].push(i as u32));
+    }
+    users
+}
+
 /// Nothing but the chain may use what is wide.
-fn used_once(f: &Function, last: u32, side: usize, spine: &BTreeMap<u32, Vec<Tags>>) -> Result<(), &'static str> {
+fn used_once(
+    f: &Function,
+    users: &[Vec<u32>],
+    last: u32,
+    side: usize,
+    spine: &BTreeMap<u32, Vec<Tags>>,
+) -> Result<(), &'static str> {
     if f.results.iter().any(|v| spine.contains_key(&v.node)) {
         return Err("the scores or weights are a result as well");
     }
-    let of_spine = |v: &Value| spine.contains_key(&v.node);
-    let live = f.live();
-    let others = f
-        .nodes
-        .iter()
-        .enumerate()
-        .filter(|(i, _)| live[*i] && *i != last as usize && !spine.contains_key(&(*i as u32)));
-    if others.flat_map(|(_, n)| &n.args).any(of_spine) || of_spine(&f.nodes[last as usize].args[1 - side]) {
+    let other = |i: &u32| *i != last && !spine.contains_key(i);
+    let beside = f.nodes[last as usize].args[1 - side].node;
+    if spine.keys().any(|i| users[*i as usize].iter().any(other)) || spine.contains_key(&beside) {
         return Err("the scores or weights are used elsewhere as well");
     }
     Ok(())
