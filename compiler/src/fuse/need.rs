@@ -35,7 +35,8 @@ pub fn stored(cx: &Context, items: &[Item], home: &[Option<Home>], wanted: &[Val
     }
     for node in 0..n {
         let folds = home[node].is_some_and(|h| matches!(h.role, Role::FoldRows | Role::FoldAll));
-        let by_memory = |r: &&u32| reads_memory(cx, **r, node as u32);
+        let by_memory =
+            |r: &&u32| reads_memory(cx, **r, node as u32) || (copied(cx, **r, node) && places_differ(cx, items, home, **r));
         if folds || readers[node].iter().any(|r| by_memory(&r)) {
             needs.stored[node] = true;
         }
@@ -100,6 +101,20 @@ fn reads_memory(cx: &Context, reader: u32, node: u32) -> bool {
         Op::Concat(_) => n.args.iter().any(of),
         _ => n.args.iter().any(|v| of(v) && through_memory(cx, *v)),
     }
+}
+
+/// Whether a node is a copied view of what another gives.
+fn copied(cx: &Context, reader: u32, node: usize) -> bool {
+    let n = &cx.f.nodes[reader as usize];
+    matches!(n.op, Op::View(_)) && cx.root(n.args[0]).node as usize == node
+}
+
+/// Whether a copied view's loop cannot say where its argument's elements are but by their places in memory.
+fn places_differ(cx: &Context, items: &[Item], home: &[Option<Home>], reader: u32) -> bool {
+    let n = &cx.f.nodes[reader as usize];
+    let (Op::View(view), Some(h)) = (&n.op, home[reader as usize]) else { return false };
+    let (from, to, item) = (cx.f.ty(n.args[0]), &n.tys[0], &items[h.item]);
+    item.map(h.role, &to.shape).through(view, from, to, &item.extents()).is_none()
 }
 
 /// Whether free views merge axes on the way: such a view may have to be read through memory.

@@ -48,7 +48,7 @@ pub fn of(dice: &mut Dice) -> (Spec, Vec<[i64; 2]>) {
 
 #[cfg(test)]
 mod tests {
-    use super::judge::{Count, judge};
+    use super::judge::{Count, judge, judge_text};
     use super::mutate::{checked, mutated};
     use super::shrink::shrunk;
     use super::*;
@@ -96,6 +96,27 @@ mod tests {
     fn smallest(spec: &Spec, sizes: &[[i64; 2]], seed: u64, why: String) -> String {
         let (spec, why) = shrunk(spec, why, &|spec| caught(|| judge(spec, sizes, seed)).err());
         format!("{why}\nsizes {sizes:?}\n{}", spec.text())
+    }
+
+    /// What was found once, in its smallest form, and the sizes at which it showed.
+    const FOUND: [(&str, [i64; 2]); 1] = [(
+        // The gradient of the mean is a scalar that a copy reads by its place in memory, where it was not stored.
+        "model M()(x: [B, T, 8, 5]) -> y: [B, 1, 8, 5] {
+  w: param [5] = uniform(0.5, 1.5)
+  y, at = top_k[3](mean[1, keep](x * w), 5)
+  return y
+}
+train fit { model = M()  loss = mean(0.5 * y)  optimizer = SGD(lr = 0.1)  epochs = 1 }",
+        [2, 3],
+    )];
+
+    #[test]
+    fn what_was_found_stays_right() {
+        for (text, sizes) in FOUND {
+            if let Err(why) = judge_text(text, &[sizes], 1, &run::by_ports) {
+                panic!("{why}\n{text}");
+            }
+        }
     }
 
     #[test]

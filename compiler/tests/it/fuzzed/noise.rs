@@ -75,5 +75,11 @@ fn disturb(b: &mut Builder, v: Value, ty: &Ty, site: f64, strength: f64) -> Valu
     let centred = b.map(Prim::Add, &[random, half]);
     let part = b.map(Prim::Mul, &[centred, scale]);
     let change = b.node(Op::Map(Prim::Mul), vec![v, part], ty.clone());
+    // What is infinite stays so.
+    let most = b.full(DType::F32, f64::INFINITY, &ty.shape);
+    let size = b.node(Op::Map(Prim::Abs), vec![v], ty.clone());
+    let finite = b.node(Op::Map(Prim::Lt), vec![size, most], Ty { dtype: DType::Bool, shape: ty.shape.clone() });
+    let none = b.full(DType::F32, 0.0, &ty.shape);
+    let change = b.node(Op::Map(Prim::Where), vec![finite, change, none], ty.clone());
     b.node(Op::Map(Prim::Add), vec![v, change], ty.clone())
 }

@@ -1,13 +1,14 @@
 //! Specs compiled and run: by machine code on one thread and on two, and by the interpreter, on the same inputs and weights.
 
 use super::dice::Dice;
-use super::spec::{Spec, Value};
+use super::spec::{DYNAMIC, Spec, Value};
 use crate::support::spec::{Columns, compile, shown};
 use dlc_compiler::back::clif::{self, Code};
 use dlc_compiler::pipeline::{Compiled, Goal};
 use dlc_compiler::program::interp::{Tensor, run_entry};
 use dlc_compiler::program::{Program, Role, WeightId};
-use dlc_plan::{DType, HostState};
+use dlc_plan::plan::Port;
+use dlc_plan::{DType, HostState, Plan};
 use dlc_runtime::pool::Pool;
 use dlc_runtime::tensor::{DType as Stored, Tensor as Given};
 use dlc_runtime::{Engine, Kernels};
@@ -72,6 +73,21 @@ pub fn given(dtype: DType, t: &Tensor) -> Given {
 pub fn inputs(spec: &Spec, sizes: [i64; 2], dice: &mut Dice) -> Named {
     let each = spec.inputs.iter().map(|id| &spec.values[*id]);
     each.map(|v| (v.name.clone(), input(v, sizes, dice))).collect()
+}
+
+/// Inputs that a plan takes: reals, and integers that may index something.
+pub fn by_ports(plan: &Plan, sizes: [i64; 2], dice: &mut Dice) -> Named {
+    let of = |name: &str| DYNAMIC.iter().position(|d| *d == name).map_or(1, |k| sizes[k]);
+    let dims: Vec<i64> = plan.dims.iter().map(|name| of(name)).collect();
+    let ports = &plan.entries.iter().find(|e| e.name == "forward").expect("every model has it").inputs;
+    let mut input = |p: &Port| {
+        let shape: Vec<usize> = p.shape.iter().map(|s| s.eval(&dims) as usize).collect();
+        let below = p.limit.as_ref().map_or(3, |limit| limit.below.eval(&dims).clamp(1, 3));
+        let mut element = || if p.dtype.is_float() { 2.0 * dice.real() } else { dice.below(below as usize) as f64 };
+        let data: Vec<f64> = (0..shape.iter().product()).map(|_| element()).collect();
+        (p.name.clone(), Tensor::new(shape, data))
+    };
+    ports.iter().map(&mut input).collect()
 }
 
 fn input(v: &Value, sizes: [i64; 2], dice: &mut Dice) -> Tensor {

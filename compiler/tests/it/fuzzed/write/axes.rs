@@ -226,6 +226,7 @@ impl Writer<'_> {
         let spelled = self.spelled(axis, ty.rank());
         match (self.dice.below(3), dim.number()) {
             (0, _) if ty.dtype != DType::U8 && most * extent(dim) < 1e6 => {
+                let ty = ty.with(if ty.dtype.is_int() { DType::I64 } else { ty.dtype });
                 Some(self.make(s, &[x], format!("cumsum[{spelled}]($0)"), ty, most * extent(dim)))
             }
             (1, Some(n)) if n > 0 => {
