@@ -35,8 +35,9 @@ pub fn stored(cx: &Context, items: &[Item], home: &[Option<Home>], wanted: &[Val
     }
     for node in 0..n {
         let folds = home[node].is_some_and(|h| matches!(h.role, Role::FoldRows | Role::FoldAll));
-        let by_memory =
-            |r: &&u32| reads_memory(cx, **r, node as u32) || (copied(cx, **r, node) && places_differ(cx, items, home, **r));
+        let by_memory = |r: &&u32| {
+            reads_memory(cx, **r, node as u32) || (copied(cx, **r, node) && places_differ(cx, items, home, **r))
+        };
         if folds || readers[node].iter().any(|r| by_memory(&r)) {
             needs.stored[node] = true;
         }
