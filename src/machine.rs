@@ -149,21 +149,26 @@ fn take(
     done: Assignment,
     dtype: Option<dlc_plan::DType>,
 ) -> Result<Vec<String>> {
-    let names: Vec<String> = machine.weights().iter().map(|weight| weight.name.clone()).collect();
-    let read = |name: &str| -> Result<Tensor> {
+    let known = |weight: &Weight| (weight.name.clone(), weight.shape.is_empty());
+    let (names, scalar): (Vec<String>, Vec<bool>) = machine.weights().iter().map(known).unzip();
+    let read = |number: usize, name: &str| -> Result<Tensor> {
         let mut tensor = file.read(name).expect("the name is one of the file's")?;
         if let Some(dtype) = dtype {
             tensor = cast(tensor, dtype.into());
         }
+        if scalar[number] {
+            tensor = Tensor::from_bytes(tensor.dtype(), &[], tensor.bytes())?;
+        }
         Ok(if tensor.dtype() == DType::F64 { cast(tensor, DType::F32) } else { tensor })
     };
     let (checked, sure): (Vec<_>, Vec<_>) = done.found.into_iter().partition(|(_, name)| file.can_fail(name));
-    let checked = checked.into_iter().map(|(number, name)| Ok((number, read(&name)?))).collect::<Result<Vec<_>>>()?;
+    let checked =
+        checked.into_iter().map(|(number, name)| Ok((number, read(number, &name)?))).collect::<Result<Vec<_>>>()?;
     for (number, tensor) in &checked {
         machine.set_weight(&names[*number], tensor)?;
     }
     for (number, name) in sure {
-        machine.set_weight(&names[number], &read(&name)?)?;
+        machine.set_weight(&names[number], &read(number, &name)?)?;
     }
     Ok(done.warnings)
 }
@@ -173,8 +178,9 @@ fn slots(machine: &dyn Machine) -> Vec<Slot> {
 }
 
 fn slot(weight: &Weight) -> Slot {
-    let Weight { name, aliases, shape, dtype, .. } = weight;
-    Slot { name: name.clone(), aliases: aliases.clone(), shape: shape.clone(), real: dtype.is_float() }
+    let Weight { name, aliases, shape, dtype, unread, .. } = weight;
+    let (name, aliases) = (name.clone(), aliases.clone());
+    Slot { name, aliases, shape: shape.clone(), real: dtype.is_float(), unread: *unread }
 }
 
 /// Writes all weights of a machine to a safetensors file under their names. `about` is what the file says about itself.

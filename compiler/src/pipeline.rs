@@ -141,6 +141,7 @@ const EACH: bool = cfg!(debug_assertions);
 /// A program with its gradients, and its plan, in which these can be asked for by name or not.
 fn planned(mut program: Program, by_name: bool, watch: &mut Watch) -> Result<(Program, Plan), PassError> {
     let mut each = |pass, p: &Program, _| watch(Stage::Pass(pass), &|| print::program(p));
+    program.unread = passes::unread(&program);
     passes::run(&mut program, BEFORE_GRADIENTS, EACH, &mut each)?;
     grad::entries(&mut program, by_name);
     passes::round_operands(&mut program);

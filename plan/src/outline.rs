@@ -48,7 +48,9 @@ fn head(plan: &Plan, f: &mut Formatter<'_>) -> fmt::Result {
     writeln!(f, "weights")?;
     for w in &plan.weights {
         let aliases: String = w.aliases.iter().map(|a| format!(" = {}", Name(a))).collect();
-        writeln!(f, "  {}{aliases}: {}{:?} in {} at {}", Name(&w.name), w.dtype, w.shape, Show(w.store), w.offset)?;
+        let unread = if w.unread { ", unread" } else { "" };
+        let (name, store) = (Name(&w.name), Show(w.store));
+        writeln!(f, "  {name}{aliases}: {}{:?} in {store} at {}{unread}", w.dtype, w.shape, w.offset)?;
     }
     if !plan.states.is_empty() {
         writeln!(f, "states {}", plan.states.iter().map(|s| Name(s).to_string()).collect::<Vec<_>>().join(", "))?;

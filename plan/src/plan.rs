@@ -43,6 +43,8 @@ pub struct Weight {
     pub store: Store,
     /// Its first element's number in that store: a multiple of 16, or the end of the weight before it.
     pub offset: usize,
+    /// Whether it is a state that nothing but its own next value is made of, so that a file may leave it out.
+    pub unread: bool,
 }
 
 impl Weight {

@@ -25,15 +25,16 @@ impl Interp {
         let shape = |ty: &Ty| -> Vec<usize> {
             ty.shape.iter().map(|size| size.known().and_then(|n| usize::try_from(n).ok()).unwrap_or(0)).collect()
         };
-        let weight = |weight: &dlc_compiler::program::Weight| Weight {
+        let weight = |(i, weight): (u32, &dlc_compiler::program::Weight)| Weight {
             name: weight.name.clone(),
             aliases: weight.aliases.clone(),
             shape: shape(&weight.ty),
             dtype: weight.ty.dtype,
             store: Store::Frozen,
             offset: 0,
+            unread: program.unread.contains(&WeightId(i)),
         };
-        let stored: Vec<Weight> = program.weights.iter().map(weight).collect();
+        let stored: Vec<Weight> = (0..).zip(&program.weights).map(weight).collect();
         let values = stored.iter().map(|w| interp::Tensor::new(w.shape.clone(), vec![0.0; w.len()])).collect();
         let ports = program.entries.iter().map(|entry| entry_ports(&program, entry)).collect();
         Interp { program, stored, values, ports }

@@ -17,6 +17,9 @@ use std::path::{Path, PathBuf};
 /// Rules are held against every part of a name, so that a very long one would take very long.
 const LONGEST_NAME: usize = 4096;
 
+/// What a file of Git LFS begins with where it has not been fetched.
+const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
+
 /// An open file of tensors; an index with its shards counts as one.
 pub struct TensorFile {
     path: PathBuf,
@@ -143,16 +146,19 @@ impl TensorFile {
             if format == Format::Index {
                 return Err(refused(&path, None, "it is an index, and an index names it".into()));
             }
-            let listing = list(format, &bytes).map_err(|bad| refused(&path, Some(format), bad))?;
+            let mut listing = list(format, &bytes).map_err(|bad| refused(&path, Some(format), bad))?;
+            // A file may have what the index says to be elsewhere, or nowhere: the index is right.
+            let all = listing.tensors.len();
+            listing.tensors.retain(|(name, _)| names.contains(name));
             let there: BTreeSet<&str> = listing.tensors.iter().map(|(name, _)| name.as_str()).collect();
             for name in names.iter().filter(|name| !there.contains(name.as_str())) {
                 trouble.push(format!("`{name}` should be in {}, and is not", path.display()));
             }
-            for name in there.iter().filter(|name| !names.contains(**name)) {
-                trouble.push(match index.shards.iter().find(|(_, names)| names.contains(*name)) {
-                    Some((other, _)) => format!("`{name}` should be in {other}, and is in {}", path.display()),
-                    None => format!("`{name}` is in {}, and not in the index", path.display()),
-                });
+            if all > listing.tensors.len() {
+                let count = all - listing.tensors.len();
+                let tensors = if count == 1 { "tensor" } else { "tensors" };
+                self.notes
+                    .push(format!("{count} {tensors} of {shard} that the index does not say to be there: left out"));
             }
             if trouble.is_empty() {
                 self.add(&path, bytes, listing)?;
@@ -220,8 +226,12 @@ impl TensorFile {
     }
 }
 
-/// What a file is, by its first bytes.
+/// What a file is. Formats that begin with a magic number are told by it. A safetensors file has none: it begins with a length,
+/// whose bytes may be those of any magic number of up to four, so that what the length says is looked at first.
 fn format(file: &[u8]) -> std::result::Result<Format, Bad> {
+    if safetensors::has_header(file) {
+        return Ok(Format::Safetensors);
+    }
     if file.starts_with(gguf::MAGIC) {
         return Ok(Format::Gguf);
     }
@@ -249,7 +259,14 @@ fn format(file: &[u8]) -> std::result::Result<Format, Bad> {
     if file.starts_with(b"\x89HDF\r\n\x1a\n") {
         return Err("HDF5 is a format that dlc does not read".into());
     }
-    Ok(if shards::is_json(file) { Format::Index } else { Format::Safetensors })
+    if shards::is_json(file) {
+        return Ok(Format::Index);
+    }
+    if file.starts_with(LFS_POINTER) {
+        let bad = Bad::from("it is what Git LFS has in the place of a file, and not the file");
+        return Err(bad.help("`git lfs pull` fetches it"));
+    }
+    Ok(Format::Safetensors)
 }
 
 fn list(format: Format, file: &[u8]) -> std::result::Result<Listing, Bad> {

@@ -2,7 +2,7 @@
 //! from its place into memory.
 
 use super::element::{Elements, count, is_real};
-use super::zip::inflate;
+use super::zip::{LARGE, inflate};
 use dlc_runtime::tensor::{DType, Tensor};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -44,6 +44,8 @@ pub struct Place {
     pub strides: Option<Strides>,
     /// Whether each number has its high byte first.
     pub high_first: bool,
+    /// Whether each number is the negative of what is there.
+    pub negated: bool,
 }
 
 /// How bytes are packed.
@@ -110,7 +112,8 @@ impl Entry {
     /// A tensor whose elements lie in a range of the file, row after row. The range is checked to be as long as the shape
     /// asks for.
     pub fn plain(elements: Elements, shape: Vec<usize>, range: Range<usize>) -> Entry {
-        Entry { elements, shape, place: Place { range, packing: Packing::Stored, strides: None, high_first: false } }
+        let place = Place { range, packing: Packing::Stored, strides: None, high_first: false, negated: false };
+        Entry { elements, shape, place }
     }
 
     /// Whether the shape makes sense, and the file has as many bytes for it as it asks for.
@@ -158,8 +161,12 @@ impl Entry {
                 self.shape
             ));
         }
-        if elements > there {
-            return Err(format!("its shape is {:?}, and it has {there} elements that are repeated", self.shape));
+        let most = usize::try_from(LARGE).unwrap_or(usize::MAX) / dtype.bytes();
+        if elements > there && elements > most {
+            return Err(format!(
+                "its shape is {:?}, and it has {there} elements that are repeated; {most} could be had of these",
+                self.shape
+            ));
         }
         Ok(())
     }
@@ -200,6 +207,7 @@ impl Entry {
             Some(strides) => Cow::Owned(strides.gather(&bytes, &self.shape, size)),
         };
         let bytes = if self.place.high_first && size > 1 { Cow::Owned(swapped(&bytes, size)) } else { bytes };
+        let bytes = if self.place.negated { Cow::Owned(negated(dtype, bytes.into_owned())) } else { bytes };
         Tensor::from_bytes(dtype, &self.shape, &bytes).map_err(|error| error.to_string())
     }
 }
@@ -263,6 +271,23 @@ impl Strides {
 /// Each number with its bytes the other way round.
 fn swapped(bytes: &[u8], size: usize) -> Vec<u8> {
     bytes.chunks_exact(size).flat_map(|number| number.iter().rev().copied()).collect()
+}
+
+/// Each number, whose low byte is first, as its negative.
+fn negated(dtype: DType, mut bytes: Vec<u8>) -> Vec<u8> {
+    for number in bytes.chunks_exact_mut(dtype.bytes()) {
+        match (is_real(dtype), number.last_mut()) {
+            (true, Some(last)) => *last ^= 0x80,
+            // In two's complement: all bits the other way, and one more.
+            _ => {
+                let mut carry = true;
+                for byte in number {
+                    (*byte, carry) = (!*byte).overflowing_add(u8::from(carry));
+                }
+            }
+        }
+    }
+    bytes
 }
 
 /// A tensor of real numbers in another type of these; others as they are.

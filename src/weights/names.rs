@@ -28,6 +28,8 @@ pub struct Slot {
     pub shape: Vec<usize>,
     /// Whether its elements are real numbers; integers otherwise.
     pub real: bool,
+    /// Whether it may be missing, since nothing but its own next value is made of it.
+    pub unread: bool,
 }
 
 /// Which tensor of a file belongs to which weight.
@@ -35,7 +37,7 @@ pub struct Slot {
 pub struct Assignment {
     /// A weight's number and the name of its tensor in the file.
     pub found: Vec<(usize, String)>,
-    /// The numbers of weights that the file does not have, and that the rules allow to be missing.
+    /// The numbers of weights that the file does not have, and that may be missing: the rules allow it, or nothing reads them.
     pub missing: Vec<usize>,
     /// What is odd, though it can be used: rules that match nothing.
     pub warnings: Vec<String>,
@@ -62,7 +64,9 @@ pub fn assign(slots: &[Slot], file: &TensorFile, rules: &Rules) -> Result<Assign
                 }
                 done.found.push((number, (*first).to_owned()));
             }
-            None if may_miss.iter().any(|glob| names().any(|name| glob.covers(name))) => done.missing.push(number),
+            None if slot.unread || may_miss.iter().any(|glob| names().any(|name| glob.covers(name))) => {
+                done.missing.push(number)
+            }
             None => trouble.absent.push(number),
         }
     }
@@ -138,7 +142,9 @@ impl Trouble<'_> {
     fn compare(&mut self, slot: &Slot, file_name: &str) {
         let stored = self.stored(file_name);
         let shown = self.file.path().display();
-        if stored.shape != slot.shape {
+        // PyTorch before 0.4 had no tensors without axes.
+        let is_scalar = slot.shape.is_empty() && stored.shape == [1];
+        if stored.shape != slot.shape && !is_scalar {
             let message = format!("`{}` is {:?} here and {:?} in {shown}", slot.name, slot.shape, stored.shape);
             let turned = slot.shape.len() == 2 && stored.shape.iter().rev().eq(&slot.shape);
             let help =

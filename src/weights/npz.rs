@@ -76,7 +76,8 @@ impl Header {
             });
             Strides { first: 0, steps: steps.collect() }
         });
-        let place = Place { range: member.range.clone(), packing, strides, high_first: self.high_first };
+        let place =
+            Place { range: member.range.clone(), packing, strides, high_first: self.high_first, negated: false };
         Entry { elements: self.elements, shape: self.shape, place }
     }
 }

@@ -1,8 +1,9 @@
 //! Python's pickles, as far as PyTorch writes them for tensors. Takes the bytes, gives values.
 //!
 //! A pickle is a program for a small machine with a stack; one of its instructions calls any function of Python by name.
-//! Here nothing is called: a few names of PyTorch are known, each with what it would make, and any other name is an error.
-//! Values lie in one list and speak of each other by number, so that what is nested deeply, or in itself, does no harm; and
+//! Here nothing is called: a few names of PyTorch are known, each with what it would make. Objects of classes, and what plain
+//! types of Python and NumPy make, are inert: that they are there is all that is kept of them. A call of any other name is an
+//! error. Values lie in one list and speak of each other by number, so that what is nested deeply, or in itself, does no harm; and
 //! each instruction makes a bounded number of them. (The instructions are those of CPython's `pickletools`.)
 
 use super::bytes::{Rest, text};
@@ -15,7 +16,7 @@ use std::collections::HashMap;
 const MOST_AXES: usize = 64;
 
 /// The number of a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Id(u32);
 
 /// A value.
@@ -37,6 +38,10 @@ pub enum Value<'p> {
     Dict(Vec<(Id, Id)>),
     /// Something with a name.
     Known(Known),
+    /// Something with a name, its module and itself, of which no more is known. It cannot be called.
+    Name(&'p str, &'p str),
+    /// An object; of its class where that has a name.
+    Object(Option<(&'p str, &'p str)>),
     /// Elements in a record of the file.
     Storage(Storage<'p>),
     /// A tensor.
@@ -48,15 +53,19 @@ pub enum Value<'p> {
 pub enum Known {
     /// `collections.OrderedDict`.
     Dict,
+    /// `collections.defaultdict`, which is told what it makes for a key first.
+    DefaultDict,
     /// `torch.Size`.
     Size,
-    /// `torch.device`.
-    Device,
+    /// What makes something without use here: see [`INERT`].
+    Inert,
     /// `torch._utils._rebuild_tensor_v2`, and the one before it.
     Tensor,
     /// `torch._utils._rebuild_tensor_v3`, which is told the type of elements.
     TypedTensor,
-    /// `torch._utils._rebuild_parameter`.
+    /// `torch._tensor._rebuild_from_type_v2`, which is told another function and its arguments.
+    Typed,
+    /// `torch._utils._rebuild_parameter`, and the one for parameters with attributes.
     Parameter,
     /// A class of storages, such as `torch.FloatStorage`.
     Storage(Elements),
@@ -88,7 +97,36 @@ pub struct Lying<'p> {
     pub shape: Vec<usize>,
     /// How far apart neighbours along each axis are.
     pub steps: Vec<usize>,
+    /// Whether each element is the negative of what the storage has.
+    pub negated: bool,
 }
+
+/// Names of plain types and of what makes their values, by their modules. What they would make says nothing of tensors.
+const INERT: [(&[&str], &[&str]); 14] = [
+    (&["argparse"], &["Namespace"]),
+    (&["types"], &["SimpleNamespace"]),
+    (&["collections"], &["Counter", "deque"]),
+    (&["datetime"], &["date", "datetime", "time", "timedelta", "timezone"]),
+    (&["decimal"], &["Decimal"]),
+    (&["fractions"], &["Fraction"]),
+    (&["uuid"], &["UUID"]),
+    (
+        &["pathlib", "pathlib._local"],
+        &["Path", "PosixPath", "WindowsPath", "PurePath", "PurePosixPath", "PureWindowsPath"],
+    ),
+    (
+        &["builtins", "__builtin__"],
+        &["set", "frozenset", "bytearray", "bytes", "complex", "range", "xrange", "slice", "getattr"],
+    ),
+    (&["copyreg", "copy_reg"], &["_reconstructor"]),
+    (&["_codecs"], &["encode"]),
+    (&["numpy"], &["dtype"]),
+    (
+        &["numpy.core.multiarray", "numpy._core.multiarray", "numpy.core.numeric", "numpy._core.numeric"],
+        &["scalar", "_reconstruct", "_frombuffer"],
+    ),
+    (&["torch", "torch.serialization"], &["device", "_get_layout"]),
+];
 
 /// The types of elements by PyTorch's names: of a class of storages, and of the type itself.
 const ELEMENTS: [(&str, &[&str], Option<DType>); 16] = [
@@ -117,11 +155,15 @@ impl Known {
         };
         match (module, name) {
             ("collections", "OrderedDict") => Some(Known::Dict),
+            ("collections", "defaultdict") => Some(Known::DefaultDict),
+            _ if INERT.iter().any(|(modules, names)| modules.contains(&module) && names.contains(&name)) => {
+                Some(Known::Inert)
+            }
             ("torch", "Size") => Some(Known::Size),
-            ("torch", "device") => Some(Known::Device),
             ("torch._utils", "_rebuild_tensor_v2" | "_rebuild_tensor") => Some(Known::Tensor),
             ("torch._utils", "_rebuild_tensor_v3") => Some(Known::TypedTensor),
-            ("torch._utils", "_rebuild_parameter") => Some(Known::Parameter),
+            ("torch._tensor", "_rebuild_from_type_v2") => Some(Known::Typed),
+            ("torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state") => Some(Known::Parameter),
             ("torch.storage", "UntypedStorage") => Some(Known::Storage(Elements::Plain(DType::U8))),
             ("torch", _) => ELEMENTS.iter().find_map(|(storage, names, dtype)| {
                 if !storage.is_empty() && name == *storage {
@@ -198,7 +240,8 @@ enum Made<'p> {
 impl<'p> Machine<'p> {
     /// One instruction; gives whether it was the last.
     fn step(&mut self, rest: &mut Rest<'p>) -> Result<bool, Bad> {
-        match rest.u8()? {
+        let code = rest.u8()?;
+        match code {
             b'.' => return Ok(true),
             // The version, and the length of what follows.
             0x80 => drop(rest.u8()?),
@@ -213,15 +256,15 @@ impl<'p> Machine<'p> {
             b'N' => self.push(Value::Other)?,
             0x88 => self.push(Value::Bool(true))?,
             0x89 => self.push(Value::Bool(false))?,
-            code @ (b'J' | b'K' | b'M' | 0x8a | 0x8b) => self.integer(code, rest)?,
+            b'J' | b'K' | b'M' | 0x8a | 0x8b => self.integer(code, rest)?,
             b'G' => {
                 rest.u64()?;
                 self.push(Value::Other)?;
             }
-            code @ (b'X' | 0x8c | 0x8d | b'T' | b'U' | b'B' | b'C' | 0x8e) => self.words(code, rest)?,
-            code @ (b')' | b't' | 0x85..=0x87 | b']' | b'l' | b'}' | b'd' | 0x8f) => self.gather(code)?,
-            code @ (b'a' | b'e' | b's' | b'u' | 0x90) => self.add(code)?,
-            code @ (b'q' | b'r' | 0x94 | b'h' | b'j') => self.remember(code, rest)?,
+            b'X' | 0x8c | 0x8d | b'T' | b'U' | b'B' | b'C' | 0x8e | 0x96 => self.words(code, rest)?,
+            b')' | b't' | 0x85..=0x87 | b']' | b'l' | b'}' | b'd' | 0x8f | 0x91 => self.gather(code)?,
+            b'a' | b'e' | b's' | b'u' | 0x90 => self.add(code)?,
+            b'q' | b'r' | 0x94 | b'h' | b'j' => self.remember(code, rest)?,
             b'c' => {
                 let (module, name) = (text(rest.line()?)?, text(rest.line()?)?);
                 self.name(module, name)?;
@@ -240,6 +283,15 @@ impl<'p> Machine<'p> {
                     Made::Same(id) => self.stack.push(id),
                 }
             }
+            // An object of a class, without or with arguments by name.
+            0x81 | 0x92 => {
+                if code == 0x92 {
+                    self.pop()?;
+                }
+                let (_, class) = (self.pop()?, self.pop()?);
+                let object = self.object(class)?;
+                self.push(object)?;
+            }
             // What an object is told about itself: the versions of modules, for a dictionary of weights.
             b'b' => drop(self.pop()?),
             b'Q' => {
@@ -247,7 +299,7 @@ impl<'p> Machine<'p> {
                 let storage = self.storage(id)?;
                 self.push(Value::Storage(storage))?;
             }
-            code => return Err(format!("instruction 0x{code:02x} is not one that tensors need").into()),
+            _ => return Err(format!("instruction 0x{code:02x} is not one that tensors need").into()),
         }
         Ok(false)
     }
@@ -303,7 +355,7 @@ impl<'p> Machine<'p> {
         let value = match code {
             // Texts of Python 2 may be any bytes.
             b'U' | b'T' => std::str::from_utf8(bytes).map_or(Value::Other, Value::Text),
-            b'B' | b'C' | 0x8e => Value::Other,
+            b'B' | b'C' | 0x8e | 0x96 => Value::Other,
             _ => Value::Text(text(bytes)?),
         };
         self.push(value)
@@ -323,6 +375,10 @@ impl<'p> Machine<'p> {
             b'l' => Value::List(self.above_mark()?),
             b'}' => Value::Dict(Vec::new()),
             b'd' => Value::Dict(pairs(&self.above_mark()?)?),
+            0x91 => {
+                self.above_mark()?;
+                Value::Other
+            }
             _ => Value::Other,
         };
         self.push(value)
@@ -342,7 +398,9 @@ impl<'p> Machine<'p> {
         match (&mut self.all[below.0 as usize], code) {
             (Value::List(list), b'a' | b'e') => list.extend(items),
             (Value::Dict(dict), b's' | b'u') => dict.extend(pairs(&items)?),
-            (Value::Other, 0x90) => {}
+            (Value::Other, 0x90) | (Value::Object(_), b'a' | b'e') => {}
+            // An object of a class of dictionaries is as good as one.
+            (object @ Value::Object(_), b's' | b'u') => *object = Value::Dict(pairs(&items)?),
             _ => return Err("items are added to what cannot have any".into()),
         }
         Ok(())
@@ -365,40 +423,60 @@ impl<'p> Machine<'p> {
         Ok(())
     }
 
-    fn name(&mut self, module: &str, name: &str) -> Result<(), Bad> {
-        let Some(known) = Known::find(module, name) else {
-            let bad = Bad::from(format!("it asks for `{module}.{name}`; only tensors are read, and nothing is run"));
-            return Err(bad.help("write the weights alone: `torch.save(model.state_dict(), \"weights.pth\")`"));
-        };
-        self.push(Value::Known(known))
+    fn name(&mut self, module: &'p str, name: &'p str) -> Result<(), Bad> {
+        self.push(Known::find(module, name).map_or(Value::Name(module, name), Value::Known))
+    }
+
+    /// An object of a class.
+    fn object(&self, class: Id) -> Result<Value<'p>, Bad> {
+        match *self.get(class) {
+            Value::Name(module, name) => Ok(Value::Object(Some((module, name)))),
+            Value::Known(Known::Dict | Known::DefaultDict) => Ok(Value::Dict(Vec::new())),
+            Value::Known(Known::Inert) | Value::Object(_) => Ok(Value::Object(None)),
+            _ => Err("an object is made of what is no class".into()),
+        }
     }
 
     /// What a call would make.
     fn make(&mut self, function: Id, arguments: Id) -> Result<Made<'p>, Bad> {
-        let Value::Known(function) = self.get(function) else { return Err("it calls what is no function".into()) };
+        let function = match self.get(function) {
+            Value::Known(function) => function,
+            Value::Name(module, name) => {
+                let bad =
+                    Bad::from(format!("it asks for `{module}.{name}`; only tensors are read, and nothing is run"));
+                return Err(bad.help("write the weights alone: `torch.save(model.state_dict(), \"weights.pth\")`"));
+            }
+            _ => return Err("it calls what is no function".into()),
+        };
         let Value::Tuple(arguments) = self.get(arguments) else { return Err("arguments are no tuple".into()) };
         match (function, &arguments[..]) {
-            (Known::Dict, []) => Ok(Made::New(Value::Dict(Vec::new()))),
-            (Known::Dict, [list, ..]) => {
+            (Known::Dict, []) | (Known::DefaultDict, [] | [_]) => Ok(Made::New(Value::Dict(Vec::new()))),
+            (Known::Dict, [list, ..]) | (Known::DefaultDict, [_, list, ..]) => {
                 let (dict, items) = self.dictionary(*list)?;
                 self.left = self.left.checked_sub(items).ok_or("it makes one dictionary many times")?;
                 Ok(Made::New(dict))
             }
             (Known::Size | Known::Parameter, [same, ..]) => Ok(Made::Same(*same)),
-            (Known::Device, _) => Ok(Made::New(Value::Other)),
-            (Known::Tensor, [storage, first, shape, steps, ..]) => {
-                let tensor = self.tensor(*storage, *first, [*shape, *steps])?;
+            (Known::Inert, _) => Ok(Made::New(Value::Object(None))),
+            (Known::Typed, [function, _, arguments, ..]) => match self.get(*function) {
+                Value::Known(Known::Typed) => Err("a tensor is made of itself".into()),
+                _ => self.make(*function, *arguments),
+            },
+            (Known::Tensor, [storage, first, shape, steps, more @ ..]) => {
+                let mut tensor = self.tensor(*storage, *first, [*shape, *steps])?;
+                tensor.negated = more.get(2).is_some_and(|bits| self.is_set(*bits, "neg"));
                 Ok(Made::New(Value::Tensor(tensor)))
             }
-            (Known::TypedTensor, [storage, first, shape, steps, _, _, elements, ..]) => {
+            (Known::TypedTensor, [storage, first, shape, steps, _, _, elements, more @ ..]) => {
                 let mut tensor = self.tensor(*storage, *first, [*shape, *steps])?;
                 let Value::Known(Known::Elements(elements)) = self.get(*elements) else {
                     return Err("a tensor has no type of elements".into());
                 };
                 tensor.elements = elements.clone();
+                tensor.negated = more.first().is_some_and(|bits| self.is_set(*bits, "neg"));
                 Ok(Made::New(Value::Tensor(tensor)))
             }
-            (Known::Size | Known::Parameter | Known::Tensor | Known::TypedTensor, _) => {
+            (Known::Size | Known::Parameter | Known::Tensor | Known::TypedTensor | Known::Typed, _) => {
                 Err("a call has too few arguments".into())
             }
             (Known::Storage(_) | Known::Elements(_), _) => Err("it calls what is no function".into()),
@@ -424,7 +502,15 @@ impl<'p> Machine<'p> {
         if shape.len() != steps.len() {
             return Err(format!("a tensor has the shape {shape:?} and the strides {steps:?}").into());
         }
-        Ok(Lying { storage: storage.clone(), elements: storage.elements.clone(), first, shape, steps })
+        let elements = storage.elements.clone();
+        Ok(Lying { storage: storage.clone(), elements, first, shape, steps, negated: false })
+    }
+
+    /// Whether a dictionary has a truth for a key.
+    fn is_set(&self, bits: Id, key: &str) -> bool {
+        let Value::Dict(bits) = self.get(bits) else { return false };
+        let of_key = |id: Id| matches!(self.get(id), Value::Text(text) if *text == key);
+        bits.iter().any(|(name, value)| of_key(*name) && matches!(self.get(*value), Value::Bool(true)))
     }
 
     fn sizes(&self, id: Id) -> Result<Vec<usize>, String> {

@@ -31,13 +31,27 @@ pub fn list(file: &[u8]) -> Result<Listing, Bad> {
     Ok(listing)
 }
 
+/// Whether bytes begin as only a safetensors file does: a length that is one of a header, and an object of JSON of that length.
+/// (The four high bytes of the length are 0, where other formats have more of their magic number or of what follows it.)
+pub fn has_header(file: &[u8]) -> bool {
+    let Some((length, rest)) = file.split_first_chunk::<LENGTH>() else { return false };
+    let length = usize::try_from(u64::from_le_bytes(*length)).ok().filter(|length| *length <= LONGEST_HEADER);
+    // A file that is cut short is still one.
+    let header = length.map(|length| rest[..length.min(rest.len())].trim_ascii_start());
+    header.is_some_and(|header| header.first().is_none_or(|first| *first == b'{'))
+}
+
 /// The checked header and where the elements begin.
 fn header(bytes: &[u8]) -> Result<(Metadata, usize), String> {
     let Some((length, rest)) = bytes.split_first_chunk::<LENGTH>() else {
         return Err(format!("it has {} bytes, and the length of its header alone takes {LENGTH}", bytes.len()));
     };
-    let length = u64::from_le_bytes(*length);
+    let first = length;
+    let length = u64::from_le_bytes(*first);
     let fits = usize::try_from(length).ok().filter(|&n| n <= rest.len());
+    if length > LONGEST_HEADER as u64 && rest.first().is_some_and(|first| *first != b'{') {
+        return Err(format!("its first bytes, `{}`, are those of no format that is known", first.escape_ascii()));
+    }
     let Some(length) = fits else {
         return Err(format!("its header should have {length} bytes, and {} follow: it is cut short", rest.len()));
     };

@@ -51,12 +51,17 @@ pub struct Index {
 
 /// Whether bytes look like JSON.
 pub fn is_json(file: &[u8]) -> bool {
-    file.trim_ascii_start().starts_with(b"{") && !file[..file.len().min(8)].contains(&0)
+    without_mark(file).trim_ascii_start().starts_with(b"{") && !file[..file.len().min(8)].contains(&0)
+}
+
+/// Text without the mark of UTF-8 that some editors begin it with.
+fn without_mark(file: &[u8]) -> &[u8] {
+    file.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(file)
 }
 
 /// Reads an index.
 pub fn index(file: &[u8]) -> Result<Index, Bad> {
-    let read: Text = serde_json::from_slice(file).map_err(|error| format!("it says: {error}"))?;
+    let read: Text = serde_json::from_slice(without_mark(file)).map_err(|error| format!("it says: {error}"))?;
     let mut shards: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut seen = BTreeSet::new();
     for (name, shard) in read.weight_map.0 {

@@ -7,13 +7,16 @@ use super::element::Elements;
 use super::listing::{Bad, Entry, Listing, Packing, Place, Strides};
 use super::pickle::{self, Id, Lying, Storage, Value, Values};
 use super::zip::{self, Member};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 
 /// The number that the older form begins with, as a pickle: an instruction, its length, and ten bytes.
 pub const OLD_MAGIC: &[u8] = &[0x80, 2, 0x8a, 10, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19, b'.'];
 /// Where a checkpoint keeps its dictionary of weights, if that is not all it has.
-const KEYS: [&str; 5] = ["state_dict", "model_state_dict", "model", "module", "net"];
+const KEYS: [&str; 9] =
+    ["state_dict", "model_state_dict", "model_state", "model", "module", "network", "net", "params", "weights"];
+/// What ends the key of what a module keeps beside its weights, which may be a dictionary of tensors too.
+const NO_WEIGHTS: &str = "_extra_state";
 /// A dictionary within a dictionary within one.
 const DEEPEST: usize = 3;
 
@@ -107,14 +110,15 @@ fn weights(values: &Values, records: &Records) -> Result<Listing, Bad> {
     }
     let mut others = Vec::new();
     for (key, value) in dict {
-        let name = name(values.get(*key))?;
-        match values.get(*value) {
-            Value::Tensor(lying) => {
+        match (name(values.get(*key)), values.get(*value)) {
+            (name, Value::Tensor(lying)) => {
+                let name = name?;
                 let place = place(lying, records).map_err(|why| format!("`{name}`: {why}"))?;
                 let entry = Entry { elements: lying.elements.clone(), shape: lying.shape.clone(), place };
                 listing.tensors.push((name, entry));
             }
-            _ => others.push(name),
+            (Ok(name), _) => others.push(name),
+            (Err(_), _) => {}
         }
     }
     if !others.is_empty() {
@@ -135,30 +139,97 @@ fn name(key: &Value) -> Result<String, Bad> {
 /// The keys and values of a dictionary, and by which keys it was found.
 type Found<'v> = (&'v [(Id, Id)], Vec<String>);
 
-/// The dictionary that holds tensors.
+/// The dictionary of weights.
 fn dictionary<'v>(values: &'v Values) -> Result<Found<'v>, Bad> {
     let (mut id, mut path) = (values.result, Vec::new());
     for _ in 0..=DEEPEST {
-        let Value::Dict(pairs) = values.get(id) else {
-            let what =
-                if matches!(values.get(id), Value::Tensor(_)) { "a tensor without a name" } else { "no dictionary" };
-            return Err(unsuited(what.to_owned()));
+        let pairs = match values.get(id) {
+            Value::Dict(pairs) => pairs,
+            Value::Tensor(_) => return Err(unsuited("a tensor without a name".to_owned())),
+            Value::Object(Some((module, name))) => {
+                return Err(unsuited(format!("an object of `{module}.{name}`, which is not made: nothing is run")));
+            }
+            _ => return Err(unsuited("no dictionary".to_owned())),
         };
-        if pairs.is_empty() || pairs.iter().any(|(_, value)| matches!(values.get(*value), Value::Tensor(_))) {
-            return Ok((pairs, path));
+        match inner(values, pairs)? {
+            None => return Ok((pairs, path)),
+            Some((key, value)) => {
+                path.push(name(values.get(key))?);
+                id = value;
+            }
         }
-        let text = |key: Id| if let Value::Text(text) = values.get(key) { Some(*text) } else { None };
-        let known = KEYS.iter().find_map(|known| pairs.iter().find(|(key, _)| text(*key) == Some(known)));
-        let mut inner = pairs.iter().filter(|(_, value)| matches!(values.get(*value), Value::Dict(_)));
-        let only = inner.next().filter(|_| inner.next().is_none());
-        let Some((key, value)) = known.or(only) else {
-            let keys: Vec<&str> = pairs.iter().filter_map(|(key, _)| text(*key)).take(12).collect();
-            return Err(unsuited(format!("a dictionary without tensors, whose keys are {}", keys.join(", "))));
-        };
-        path.push(name(values.get(*key))?);
-        id = *value;
     }
     Err(unsuited("dictionaries within dictionaries".into()))
+}
+
+/// Which entry of a dictionary leads to that of the weights; none if it is that itself. A tensor may lie beside the weights:
+/// the last loss, the state of the random numbers.
+fn inner(values: &Values, pairs: &[(Id, Id)]) -> Result<Option<(Id, Id)>, Bad> {
+    let text = |key: Id| if let Value::Text(text) = values.get(key) { Some(*text) } else { None };
+    let is_dict = |(_, value): &(Id, Id)| matches!(values.get(*value), Value::Dict(_));
+    let of_key = |known: &&str| pairs.iter().find(|entry| text(entry.0) == Some(known) && is_dict(entry)).copied();
+    let known: Vec<(Id, Id)> = KEYS.iter().filter_map(of_key).collect();
+    if let Some(found) = known.iter().find(|entry| leads_to_tensors(values, entry.1, &mut HashSet::new())) {
+        return Ok(Some(*found));
+    }
+    let mut seen = HashSet::new();
+    let is_extra = |key: Id| text(key).is_some_and(|key| key.ends_with(NO_WEIGHTS));
+    let mut dicts: Vec<(Id, Id)> = pairs.iter().filter(|entry| is_dict(entry) && !is_extra(entry.0)).copied().collect();
+    dicts.retain(|entry| seen.insert(entry.1));
+    let own = tensors(values, pairs);
+    let mut seen = HashSet::new();
+    let direct: Vec<(Id, Id)> = dicts.iter().filter(|entry| tensors_in(values, entry.1) > 0).copied().collect();
+    match direct[..] {
+        [entry] if tensors_in(values, entry.1) >= own => return Ok(Some(entry)),
+        _ if own > 0 || pairs.is_empty() => return Ok(None),
+        [] => {}
+        _ => return Err(several(values, &direct)),
+    }
+    let deep: Vec<(Id, Id)> =
+        dicts.iter().filter(|entry| leads_to_tensors(values, entry.1, &mut seen)).take(2).copied().collect();
+    match (&deep[..], &known[..], &dicts[..]) {
+        ([entry], _, _) | ([], [entry, ..], _) | ([], [], [entry]) => Ok(Some(*entry)),
+        _ => {
+            let keys: Vec<&str> = pairs.iter().filter_map(|(key, _)| text(*key)).take(12).collect();
+            Err(unsuited(format!("a dictionary without tensors, whose keys are {}", keys.join(", "))))
+        }
+    }
+}
+
+/// Several dictionaries may be that of the weights.
+fn several(values: &Values, found: &[(Id, Id)]) -> Bad {
+    let names: Vec<String> = found.iter().filter_map(|entry| name(values.get(entry.0)).ok()).take(12).collect();
+    unsuited(format!("several dictionaries of tensors, whose keys are {}", names.join(", ")))
+}
+
+/// How many tensors a dictionary has itself.
+fn tensors(values: &Values, pairs: &[(Id, Id)]) -> usize {
+    pairs.iter().filter(|(_, value)| matches!(values.get(*value), Value::Tensor(_))).count()
+}
+
+/// As [`tensors`], of a value.
+fn tensors_in(values: &Values, dict: Id) -> usize {
+    if let Value::Dict(pairs) = values.get(dict) { tensors(values, pairs) } else { 0 }
+}
+
+/// Whether a dictionary, or one within it, has a tensor. None is looked at twice.
+fn leads_to_tensors(values: &Values, dict: Id, seen: &mut HashSet<Id>) -> bool {
+    let mut level = vec![dict];
+    for _ in 0..=DEEPEST {
+        let mut below = Vec::new();
+        for id in level {
+            let Value::Dict(pairs) = values.get(id) else { continue };
+            if !seen.insert(id) {
+                continue;
+            }
+            if tensors(values, pairs) > 0 {
+                return true;
+            }
+            below.extend(pairs.iter().map(|(_, value)| *value));
+        }
+        level = below;
+    }
+    false
 }
 
 fn unsuited(what: String) -> Bad {
@@ -178,7 +249,13 @@ fn place(lying: &Lying, records: &Records) -> Result<Place, String> {
         return Err(format!("its storage should have {} elements of {kind}, and has {found} bytes", storage.count));
     }
     let strides = Strides { first: lying.first, steps: lying.steps.clone() };
-    Ok(Place { range, packing: Packing::Stored, strides: Some(strides), high_first: records.high_first })
+    Ok(Place {
+        range,
+        packing: Packing::Stored,
+        strides: Some(strides),
+        high_first: records.high_first,
+        negated: lying.negated,
+    })
 }
 
 impl<'p> Values<'p> {

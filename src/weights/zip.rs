@@ -18,7 +18,7 @@ const END: usize = 22;
 /// The longest comment that the end may have.
 const LONGEST_COMMENT: usize = u16::MAX as usize;
 /// More than this much is not unpacked from less than a hundredth of it: no weights are so even.
-const LARGE: u64 = 64 << 20;
+pub const LARGE: u64 = 64 << 20;
 /// See [`LARGE`].
 const MOST_TIMES: u64 = 100;
 

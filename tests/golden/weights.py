@@ -12,9 +12,14 @@ real.txt has a line for each tensor of the real files: the CRC-32 of its element
 f32), its type, its shape, and its name; a line that begins with `#` names the file.
 """
 
+import argparse
+import collections
+import datetime
+import decimal
 import io
 import json
 import sys
+import types
 import zipfile
 import zlib
 from pathlib import Path
@@ -114,12 +119,72 @@ def pth():
     checkpoint = {"epoch": 3, "loss": 0.25, "state_dict": net.state_dict(), "optimizer": optimizer.state_dict()}
     torch.save(checkpoint, OUT / "nested.pth")
     expect("nested.pth", net.state_dict())
+    checkpoints()
     whole = Net()
     with torch.no_grad():
         for weight in whole.parameters():
             weight.zero_()
     torch.save(whole, OUT / "module.pth")
     torch.save({"fc.weight": torch.zeros(2), "payload": Call()}, OUT / "call.pth")
+
+
+class Settings:
+    def __init__(self):
+        self.lr = 0.1
+
+
+def checkpoints():
+    """Weights beside other tensors, and beside what says nothing of tensors."""
+    weights = {"a.weight": normal("weights/a", 3, 2), "a.bias": normal("weights/b", 3)}
+    # A set of one, since the order of more is not the same on every run.
+    beside = {
+        "args": argparse.Namespace(lr=0.1, out=Path("runs/1")),
+        "settings": Settings(),
+        "counts": collections.Counter("ab"),
+        "lists": collections.defaultdict(list, a=[1]),
+        "last": collections.deque([1, 2], maxlen=3),
+        "when": datetime.datetime(2020, 1, 2, 3, tzinfo=datetime.timezone.utc),
+        "took": datetime.timedelta(seconds=5),
+        "price": decimal.Decimal("0.1"),
+        "plain": types.SimpleNamespace(a=1),
+        "number": np.float64(0.3),
+        "whole": np.int64(7),
+        "array": np.arange(3.0),
+        "random": np.random.RandomState(0).get_state(),
+        "set": {1},
+        "frozen": frozenset({"a"}),
+        "complex": 1 + 2j,
+        "range": range(3),
+        "slice": slice(1, None),
+        "bytes": b"abc",
+        "size": torch.Size([2]),
+        "device": torch.device("cpu"),
+        "dtype": torch.float16,
+        "layout": torch.strided,
+        "function": torch.relu,
+    }
+    loss = {"loss": torch.tensor(0.4), "best": torch.tensor(0.2), "rng_state": torch.arange(7, dtype=torch.uint8)}
+    for protocol in (2, 4, 5):
+        file = f"beside{protocol}.pth"
+        torch.save({"epoch": 3} | loss | beside | {"model_state_dict": weights}, OUT / file, pickle_protocol=protocol)
+        expect(file, weights)
+    torch.save({"epoch": 3} | loss | beside | {"model_state_dict": weights}, OUT / "beside_old.pth", _use_new_zipfile_serialization=False)
+    expect("beside_old.pth", weights)
+    # A key that no one else has; a tensor has attributes, so has a parameter.
+    marked, parameter = normal("weights/c", 2), torch.nn.Parameter(normal("weights/d", 2))
+    marked.mark, parameter.mark = "x", "y"
+    views = {
+        "repeated": normal("weights/e", 3).expand(2, 3),
+        "one": torch.tensor(2.5).expand(4, 1, 2),
+        "negative": torch._neg_view(normal("weights/f", 2, 3)),
+        "negative_half": torch._neg_view(normal("weights/g", 5).half()),
+        "negative_i32": torch._neg_view(torch.tensor([0, 1, -256, 65536], dtype=torch.int32)),
+        "imaginary": torch.complex(normal("weights/h", 3), normal("weights/i", 3)).conj().imag,
+        "marked": marked,
+        "parameter": parameter,
+    }
+    torch.save(loss | {"mine": collections.defaultdict(dict, views)}, OUT / "views.pth")
+    expect("views.pth", {name: tensor.resolve_neg() for name, tensor in views.items()})
 
 
 def shards():

@@ -29,6 +29,11 @@ fn every_format_is_read_as_its_own_library_reads_it() {
         ("new.pth", "new.pth", Format::Torch),
         ("old.pth", "old.pth", Format::OldTorch),
         ("nested.pth", "nested.pth", Format::Torch),
+        ("beside2.pth", "beside2.pth", Format::Torch),
+        ("beside4.pth", "beside4.pth", Format::Torch),
+        ("beside5.pth", "beside5.pth", Format::Torch),
+        ("beside_old.pth", "beside_old.pth", Format::OldTorch),
+        ("views.pth", "views.pth", Format::Torch),
         ("sharded", "sharded/model.safetensors.index.json", Format::Index),
         ("quantized.gguf", "quantized.gguf", Format::Gguf),
     ];
@@ -67,9 +72,93 @@ fn files_say_what_else_is_in_them() {
     let about = |name: &str, key: &str| open(name).about().get(key).cloned().unwrap_or_default();
     assert_eq!(about("packed.npz", "note"), "a note, ünïcode");
     assert_eq!(open("nested.pth").notes(), ["its weights are those under `state_dict`"]);
+    assert_eq!(open("beside2.pth").notes(), ["its weights are those under `model_state_dict`"]);
+    assert_eq!(open("views.pth").notes(), ["its weights are those under `mine`"]);
     assert_eq!(about("quantized.gguf", "general.architecture"), "llama");
     assert_eq!(about("quantized.gguf", "llama.block_count"), "1");
     assert_eq!(about("sharded/model.safetensors.index.json", "total_size"), "1");
+}
+
+/// A safetensors file whose header has that length: of one tensor of two bytes with as long a name as fits, or padded.
+fn with_header(length: usize, padded: bool) -> Vec<u8> {
+    let of = |name: &str| format!("{{\"{name}\":{{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[0,2]}}}}");
+    let (mut header, elements) = match length.checked_sub(of("").len() + 1) {
+        Some(spare) => (of(&"n".repeat(if padded { 1 } else { spare + 1 })), &[7, 8][..]),
+        None => ("{}".to_owned(), &[][..]),
+    };
+    header.push_str(&" ".repeat(length - header.len()));
+    [&(length as u64).to_le_bytes()[..], header.as_bytes(), elements].concat()
+}
+
+#[test]
+fn a_safetensors_file_is_one_whatever_the_length_of_its_header() {
+    let open = |bytes: Vec<u8>| {
+        let mut none = |_: &std::path::Path| Err(std::io::ErrorKind::NotFound.into());
+        TensorFile::of(std::path::Path::new("F"), bytes.into(), &mut none)
+    };
+    // Names may have 4096 bytes, so all of these may be without padding. In the longer ones the length's bytes are those of
+    // a pickle of version 2, 3, 4 and 5 with an instruction, and of an archive.
+    let long = [0x7D_0280, 0x28_0380, 0x95_0480, 0x7D_0580, 0x0A_4B50];
+    for length in (2..=4096).chain(long) {
+        for padded in [false, true] {
+            if !padded && length > 4096 {
+                continue;
+            }
+            let bytes = with_header(length, padded);
+            let file = open(bytes.clone()).unwrap_or_else(|error| panic!("a header of {length} bytes: {error}"));
+            assert_eq!(file.format(), Format::Safetensors, "{length}");
+            for name in file.names() {
+                assert_eq!(read(&file, name).bytes(), [7, 8], "{length}");
+            }
+            if length > 2048 {
+                continue;
+            }
+            // Cut short, it is still no other format.
+            for cut in [8, 9, bytes.len() - 1] {
+                if cut < bytes.len() {
+                    let said = open(bytes[..cut].to_vec()).map(drop).expect_err("it is cut").to_string();
+                    assert!(said.contains("is not a sound safetensors file"), "{length}, {cut}: {said}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_no_file_of_tensors_is_said() {
+    let said = |bytes: &[u8]| {
+        let mut none = |_: &std::path::Path| Err(std::io::ErrorKind::NotFound.into());
+        let file = TensorFile::of(std::path::Path::new("F"), bytes.to_vec().into(), &mut none);
+        file.map(drop).expect_err("it is none").to_string()
+    };
+    let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n";
+    assert!(said(pointer).contains("`git lfs pull` fetches it"));
+    assert!(said(b"<!DOCTYPE html><html></html>").contains("its first bytes, `<!DOCTYP`, are those of no format"));
+    assert!(said(b"\x80\x02}q\x00.").contains("it is a pickle"));
+    assert!(said(b"\x80\x04\x95\x05\0\0\0\0\0\0\0}\x94.").contains("it is a pickle"));
+}
+
+#[test]
+fn an_index_overrules_what_its_files_have_besides() {
+    let dir = Scratch::new();
+    let of = |value: f32| Tensor::from_f32(vec![1], vec![value]).expect("it has one element");
+    let save = |name: &str, tensors: &[(&str, f32)]| {
+        let tensors: Vec<(&str, Tensor)> = tensors.iter().map(|(name, value)| (*name, of(*value))).collect();
+        let pairs: Vec<(&str, &Tensor)> = tensors.iter().map(|(name, tensor)| (*name, tensor)).collect();
+        dlc::weights::save(&dir.path(name), &pairs, &Default::default()).expect("it is written");
+    };
+    save("1.safetensors", &[("a", 1.0), ("b", 1.0), ("c", 1.0)]);
+    save("2.safetensors", &[("a", 2.0), ("b", 2.0)]);
+    // The mark that some editors begin a text with is none of it.
+    let path = dir.file("i.json", "\u{FEFF}{\"weight_map\": {\"a\": \"2.safetensors\", \"b\": \"1.safetensors\"}}");
+    let file = TensorFile::open(&path).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(file.names().collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!((read(&file, "a"), read(&file, "b")), (of(2.0), of(1.0)));
+    let notes = [
+        "2 tensors of 1.safetensors that the index does not say to be there: left out",
+        "1 tensor of 2.safetensors that the index does not say to be there: left out",
+    ];
+    assert_eq!(file.notes(), notes);
 }
 
 #[test]

@@ -156,7 +156,8 @@ fn pickles_run_nothing() {
         ("builtins", "eval"),
         ("torch", "load"),
         ("torch.storage", "_load_from_bytes"),
-        ("collections", "defaultdict"),
+        ("builtins", "exec"),
+        ("functools", "partial"),
         ("__main__", "Net"),
         ("torch._utils", "_rebuild_qtensor"),
     ] {
@@ -188,6 +189,7 @@ fn tensors_that_reach_outside_are_refused() {
         ("huge place", with(tensor(6, i64::MAX, &[2], &[1])), outside),
         ("huge shape", with(tensor(6, 0, &[1 << 40, 1 << 40], &[0, 0])), "too large"),
         ("repeated", with(tensor(6, 0, &[1 << 20, 1 << 20], &[0, 0])), "6 elements that are repeated"),
+        ("repeated a little more than may be", with(tensor(6, 0, &[(16 << 20) + 1], &[0])), "that are repeated"),
         ("huge axis", with(tensor(6, 0, &[i64::MAX, 0], &[1, 1])), "it has no elements"),
         ("negative", with(tensor(6, 0, &[-1], &[1])), "-1 is no size"),
         ("negative stride", with(tensor(6, 5, &[6], &[-1])), "-1 is no size"),
@@ -223,6 +225,7 @@ fn pickles_that_make_no_sense_are_refused() {
         zip(&[deflated("w/data.pkl", &dictionary(&[("w", tensor(2, 0, &[2], &[1]))])), stored("w/data/0", &f32s(2))]);
     let two = zip(&[stored("a/data.pkl", b"\x80\x02}."), stored("b/data.pkl", b"\x80\x02}.")]);
     let order = zip(&[stored("w/data.pkl", b"\x80\x02}."), stored("w/byteorder", b"middle")]);
+    let one = || [&b"}"[..], &word("w"), &tensor(2, 0, &[2], &[1]), b"s"].concat();
     refused(vec![
         ("nothing", of(b""), "1 bytes should follow at byte 0, and 0 do: it is cut short"),
         ("no end", of(b"\x80\x02}"), "it is cut short"),
@@ -233,7 +236,19 @@ fn pickles_that_make_no_sense_are_refused() {
         ("odd", of(b"\x80\x02}(Nu."), "a key has no value"),
         ("no list", of(b"\x80\x02NNa."), "items are added to what cannot have any"),
         ("instruction", of(b"\x80\x02I1\n."), "instruction 0x49 is not one that tensors need"),
-        ("object", of(b"\x80\x02ctorch\nSize\n)\x81."), "instruction 0x81"),
+        ("object", of(b"\x80\x02ctorch\nSize\n)\x81."), "an object is made of what is no class"),
+        ("an object", of(b"\x80\x02c__main__\nNet\n)\x81."), "an object of `__main__.Net`, which is not made"),
+        ("what is looked up", of(b"\x80\x02cbuiltins\ngetattr\n(cos\nsystem\ntR)R."), "calls what is no function"),
+        (
+            "a tensor of itself",
+            of(b"\x80\x02ctorch._tensor\n_rebuild_from_type_v2\nq\0(h\0NNtR."),
+            "a tensor is made of itself",
+        ),
+        (
+            "a tensor by a call",
+            of(b"\x80\x02ctorch._tensor\n_rebuild_from_type_v2\n(cos\nsystem\nN)tR."),
+            "it asks for `os.system`",
+        ),
         ("text's length", of(b"\x80\x02X\xFF\xFF\xFF\xFFab."), "4294967295 bytes should follow"),
         ("long text", of(b"\x80\x04\x8d\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF."), "18446744073709551615 bytes should follow"),
         ("no text", of(b"\x80\x02X\x01\0\0\0\xFF."), "is not UTF-8 text"),
@@ -241,6 +256,11 @@ fn pickles_that_make_no_sense_are_refused() {
         ("no arguments", of(b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n)R."), "too few arguments"),
         ("a list", of(b"\x80\x02]."), "it holds no dictionary"),
         ("a tensor", of(&[&b"\x80\x02"[..], &tensor(2, 0, &[2], &[1]), b"."].concat()), "a tensor without a name"),
+        (
+            "several",
+            of(&dictionary(&[("a", one()), ("b", one())])),
+            "several dictionaries of tensors, whose keys are a, b",
+        ),
         ("other keys", of(&dictionary(&[("a", b"N".to_vec()), ("b", ints(&[1]))])), "whose keys are a, b"),
         ("deep", of(&nested), "it holds no dictionary"),
         ("in itself", of(&in_itself), "it holds no dictionary"),
@@ -347,12 +367,10 @@ fn shards_that_do_not_fit_are_told_at_once() {
         "model.safetensors.index.json and the files that it names do not fit",
         "cannot read model-00003-of-00002.safetensors: no such file or directory; it has 1 of the tensors",
         "`ghost` should be in model-0000",
-        "`bool` is in model-0000",
-        "`f16` ",
     ] {
         assert!(said.contains(line), "`{line}` is not in {said}");
     }
-    // The second shard has a tensor of the first one, too.
+    // The second shard has a tensor of the first one, too: the index is right.
     let first = TensorFile::open(&dir.path("model-00001-of-00002.safetensors")).unwrap();
     let second = TensorFile::open(&dir.path("model-00002-of-00002.safetensors")).unwrap();
     let stolen = first.names().next().unwrap();
@@ -363,10 +381,7 @@ fn shards_that_do_not_fit_are_told_at_once() {
     tensors.push(first.read(stolen).unwrap().unwrap());
     let pairs: Vec<_> = names.iter().copied().chain([stolen]).zip(&tensors).collect();
     dlc::weights::save(&dir.path("model-00002-of-00002.safetensors"), &pairs, &Default::default()).unwrap();
-    let said = open(&index).unwrap_err();
-    let line =
-        format!("`{stolen}` should be in model-00001-of-00002.safetensors, and is in model-00002-of-00002.safetensors");
-    assert!(said.contains(&line), "{said}");
+    assert_eq!(open(&index), Ok(12));
     // A shard that is cut short.
     let bytes = std::fs::read(golden("sharded/model-00002-of-00002.safetensors")).unwrap();
     dir.file("model-00002-of-00002.safetensors", &bytes[..bytes.len() - 1]);

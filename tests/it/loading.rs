@@ -178,3 +178,52 @@ fn halves_and_doubles_become_single_and_dtype_rounds() {
     let ended = dlc(&dir.path(""), &["check", "m.dl"]);
     assert!(ended.err.contains("`dtype` is f32, f16 or bf16"), "{}", ended.err);
 }
+
+/// Older versions of PyTorch, and many converters, leave counters out or give them an axis.
+#[test]
+fn a_counter_that_nothing_reads_may_be_missing() {
+    let dir = Scratch::new();
+    dir.file("m.dl", SPEC.split("weights torch").next().unwrap());
+    write(&dir.path("x.safetensors"), &[("x", x())]);
+    let file = TensorFile::open(&golden("nested.pth")).unwrap();
+    let all: Vec<(String, Tensor)> = file
+        .names()
+        .map(|name| {
+            let own = name.replace("0.", "fc.").replace("1.", "norm.");
+            (own, file.read(name).unwrap().unwrap())
+        })
+        .collect();
+    let run = |leave_out: &str, tensors: &[(String, Tensor)]| {
+        let kept: Vec<(&str, Tensor)> = tensors
+            .iter()
+            .filter(|(name, _)| name != leave_out)
+            .map(|(name, tensor)| (name.as_str(), tensor.clone()))
+            .collect();
+        write(&dir.path("w.safetensors"), &kept);
+        let args = ["run", "m.dl", "--weights", "w.safetensors", "--in", "x.safetensors", "--out", "y.safetensors"];
+        [&args[..], &[&args[..], &["--engine", "interp"]].concat()].map(|args| {
+            let ended = dlc(&dir.path(""), args);
+            match ended.code {
+                0 => Ok(TensorFile::open(&dir.path("y.safetensors")).unwrap().read("y").unwrap().unwrap().to_f32_vec()),
+                _ => Err(ended.err),
+            }
+        })
+    };
+    let close = |found: &[f32]| found.iter().zip(expected()).all(|(a, b)| (a - b).abs() < 1e-5);
+    for found in run("norm.num_batches_tracked", &all) {
+        assert!(close(&found.unwrap()));
+    }
+    let mut with_axis = all.clone();
+    for (name, tensor) in &mut with_axis {
+        if name == "norm.num_batches_tracked" {
+            *tensor = Tensor::from_slice(&[1], &[5_i64]).unwrap();
+        }
+    }
+    for found in run("", &with_axis) {
+        assert!(close(&found.unwrap()));
+    }
+    for found in run("norm.running_var", &all) {
+        let said = found.unwrap_err();
+        assert!(said.contains("E0603") && said.contains("norm.running_var"), "{said}");
+    }
+}

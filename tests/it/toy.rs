@@ -39,7 +39,7 @@ fn ports(names: &[&str]) -> Vec<Port> {
 
 fn weight(name: &str, offset: usize) -> Weight {
     let (name, store) = (name.to_owned(), Store::Trained);
-    Weight { name, aliases: Vec::new(), shape: vec![1], dtype: dlc_plan::DType::F32, store, offset }
+    Weight { name, aliases: Vec::new(), shape: vec![1], dtype: dlc_plan::DType::F32, store, offset, unread: false }
 }
 
 impl Toy {

@@ -8,7 +8,7 @@ use dlc_plan::recipe::Weights;
 use std::collections::BTreeMap;
 
 fn slot(name: &str, shape: &[usize]) -> Slot {
-    Slot { name: name.to_owned(), aliases: Vec::new(), shape: shape.to_vec(), real: true }
+    Slot { name: name.to_owned(), aliases: Vec::new(), shape: shape.to_vec(), real: true, unread: false }
 }
 
 /// Writes a file with these shapes and assigns it; `W` stands for its path in what comes back.

@@ -24,6 +24,7 @@ pub(crate) fn reached_part(p: &Program) -> Program {
         states: p.states.clone(),
         notes: p.notes.clone(),
         operands: p.operands,
+        unread: p.unread.clone(),
     };
     sweep(&mut part);
     part

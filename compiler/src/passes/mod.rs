@@ -20,11 +20,13 @@ mod share;
 mod simplify;
 mod split;
 mod sums;
+mod unread;
 mod views;
 mod windows;
 
 pub(crate) use drop::reached_part;
 pub(crate) use round::operands as round_operands;
+pub(crate) use unread::unread;
 
 use crate::program::verify::{Facts, VerifyError, verify};
 use crate::program::{Cut, Function, Note, Program};

@@ -68,12 +68,13 @@ fn weights(program: &Program) -> Vec<plan::Weight> {
         }
         ends.values_mut().for_each(|end| *end = end.next_multiple_of(16));
     }
-    let weight = |(w, offset): (&Weight, usize)| {
+    let weight = |((i, w), offset): ((u32, &Weight), usize)| {
         let shape = w.ty.shape.iter().map(|s| s.known().expect("stored tensors are static") as usize).collect();
         let (name, aliases) = (w.name.clone(), w.aliases.clone());
-        plan::Weight { name, aliases, shape, dtype: w.ty.dtype, store: store(w), offset }
+        let unread = program.unread.contains(&WeightId(i));
+        plan::Weight { name, aliases, shape, dtype: w.ty.dtype, store: store(w), offset, unread }
     };
-    program.weights.iter().zip(offsets).map(weight).collect()
+    (0..).zip(&program.weights).zip(offsets).map(weight).collect()
 }
 
 /// What states keep for single weights, each with its place in the state's store: rows end to end.

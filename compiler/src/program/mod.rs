@@ -14,6 +14,7 @@ use dlc_grammar::span::Span;
 use dlc_plan::plan::Bound;
 pub use dlc_plan::plan::RowOp;
 use dlc_plan::{DType, Host, Prim, Size};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 /// A function's number in its program.
@@ -66,6 +67,8 @@ pub struct Program {
     pub operands: Option<DType>,
     /// What could have been compiled better, and why it was not.
     pub notes: Vec<Note>,
+    /// States that nothing but their own next values is made of; known when all entries are there.
+    pub unread: BTreeSet<WeightId>,
 }
 
 /// A remark on how something is compiled.

@@ -113,3 +113,50 @@ fn mistakes_are_told() {
         ["E0505 7:83 `evaluate`: `evaluate` takes globs and not entries of its own"]
     );
 }
+
+/// The states that a plan says to be read by nothing but what makes their own next values.
+fn unread(text: &str, goal: Goal) -> Vec<String> {
+    let done = compile(text, goal, &[], &mut Columns(Vec::new()), &mut |_, _| {});
+    let plan = done.unwrap_or_else(|f| panic!("{}", shown(&f).join("\n"))).plan;
+    plan.weights.into_iter().filter(|w| w.unread).map(|w| w.name).collect()
+}
+
+#[test]
+fn states_that_no_answer_is_made_of_are_known() {
+    let run = Goal::Run { model: None, training: false };
+    let train = Goal::Train { item: None };
+    let counters =
+        ["layers.0", "layers.1", "layers.2", "layers.3"].map(|layer| format!("{layer}.n.num_batches_tracked"));
+    let expected: Vec<String> = counters.into_iter().chain(["n.num_batches_tracked".to_owned()]).collect();
+    for goal in [run, train] {
+        assert_eq!(unread(&stack(""), goal), expected);
+    }
+    // Statistics that only a training reads, and those that only what is not read is made of.
+    let text = "block Kept()(x: [B, D]) -> [B, D] {
+           seen: state f32[] = 0
+           twice: state f32[] = 0
+           scale: state f32[] = 1
+           y = x
+           if training {
+             seen <- seen + 1
+             twice <- twice + 2 * seen
+             scale <- 0.9 * scale + 0.1
+             y = x * scale
+           }
+           return y
+         }
+         model M()(x: [B, 3]) -> total: f32[] {
+           w: param [3] = ones
+           return sum(x * w -> a: Kept())
+         }
+         train t { model = M() loss = total optimizer = SGD(lr = 0) max_steps = 1 }";
+    assert_eq!(unread(text, run), ["a.seen", "a.twice", "a.scale"]);
+    assert_eq!(unread(text, train), ["a.seen", "a.twice"]);
+    // What a loop carries is made of all that any iteration read.
+    let carried = text
+        .replace("x * w -> a: Kept()", "h")
+        .replace("return sum", "h = x * w repeat 2 as i { h = h -> l.{i}: Kept() }\n return sum");
+    assert_eq!(unread(&carried, train), ["l.0.seen", "l.0.twice", "l.1.seen", "l.1.twice"]);
+    let passed_on = carried.replace("y = x * scale", "y = x * scale + seen");
+    assert_eq!(unread(&passed_on, train), ["l.0.twice", "l.1.twice"]);
+}

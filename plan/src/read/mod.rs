@@ -136,8 +136,9 @@ impl<'a> Reader<'a> {
         let store = line.store()?;
         line.expect(" at ")?;
         let offset = line.number()?;
+        let unread = line.eat(", unread");
         line.end()?;
-        Ok(Weight { name, aliases, shape, dtype, store, offset })
+        Ok(Weight { name, aliases, shape, dtype, store, offset, unread })
     }
 
     fn state_part(&mut self) -> Read<StatePart> {

@@ -99,8 +99,15 @@ fn names_are_told_from_all_else() {
         .iter()
         .map(|name| {
             let (dtype, store) = (DType::F32, dlc_plan::plan::Store::Frozen);
-            let weight =
-                Weight { name: name.clone(), aliases: vec![name.clone()], shape: vec![], dtype, store, offset: 0 };
+            let weight = Weight {
+                name: name.clone(),
+                aliases: vec![name.clone()],
+                shape: vec![],
+                dtype,
+                store,
+                offset: 0,
+                unread: store == Store::Frozen,
+            };
             (weight, Port { name: name.clone(), dtype, shape: vec![sum(2)], buffer: 0, limit: None })
         })
         .unzip();

@@ -43,7 +43,7 @@ impl Draft {
         let end = |w: &Weight| (w.offset + w.len()).next_multiple_of(16);
         let offset = self.plan.weights.iter().filter(|w| w.store == store).map(end).max().unwrap_or(0);
         let (name, shape) = (name.to_string(), shape.to_vec());
-        self.plan.weights.push(Weight { name, aliases: vec![], shape, dtype, store, offset });
+        self.plan.weights.push(Weight { name, aliases: vec![], shape, dtype, store, offset, unread: false });
         self.plan.weights.len() as u32 - 1
     }
 
