@@ -147,14 +147,14 @@ fn states_that_no_answer_is_made_of_are_known() {
          }
          model M()(x: [B, 3]) -> total: f32[] {
            w: param [3] = ones
-           return sum(x * w -> a: Kept())
+           return sum((x * w) -> a: Kept())
          }
          train t { model = M() loss = total optimizer = SGD(lr = 0) max_steps = 1 }";
     assert_eq!(unread(text, run), ["a.seen", "a.twice", "a.scale"]);
     assert_eq!(unread(text, train), ["a.seen", "a.twice"]);
     // What a loop carries is made of all that any iteration read.
     let carried = text
-        .replace("x * w -> a: Kept()", "h")
+        .replace("(x * w) -> a: Kept()", "h")
         .replace("return sum", "h = x * w repeat 2 as i { h = h -> l.{i}: Kept() }\n return sum");
     assert_eq!(unread(&carried, train), ["l.0.seen", "l.0.twice", "l.1.seen", "l.1.twice"]);
     let passed_on = carried.replace("y = x * scale", "y = x * scale + seen");
