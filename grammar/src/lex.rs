@@ -92,9 +92,14 @@ pub(crate) const MOST_ERRORS: usize = 100;
 /// Comments may nest this deep.
 const COMMENT_DEPTH: usize = 32;
 
+/// What some editors put in front of a text; it is no part of it.
+pub(crate) const BYTE_ORDER_MARK: char = '\u{FEFF}';
+
 /// Cuts `text` up.
 pub(crate) fn lex(text: &str, file: u16) -> Lexed {
-    let mut lexer = Lexer { text, bytes: text.as_bytes(), file, at: 0, out: Lexed::default() };
+    // A byte order mark says that what follows is UTF-8, which is all that a text may be.
+    let at = if text.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len_utf8() } else { 0 };
+    let mut lexer = Lexer { text, bytes: text.as_bytes(), file, at, out: Lexed::default() };
     while let Some(byte) = lexer.bytes.get(lexer.at).copied() {
         lexer.next(byte);
     }

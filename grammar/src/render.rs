@@ -3,6 +3,7 @@
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
 use crate::diagnostic::{Diagnostic, Label, Severity};
+use crate::lex::BYTE_ORDER_MARK;
 use crate::span::Sources;
 
 /// All diagnostics, one after another with an empty line between; empty for none. `color` uses ANSI colours.
@@ -33,10 +34,11 @@ fn group<'a>(diagnostic: &'a Diagnostic, sources: &'a Sources) -> Group<'a> {
         let Some(file) = sources.get(number).filter(|_| !shown.contains(&number)) else { continue };
         shown.push(number);
         let labels = diagnostic.labels.iter().filter(|label| label.span.file == number);
-        let mut snippet = Snippet::source(file.text.as_str()).path(file.name.as_str());
+        let text = file.text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&file.text);
+        let mut snippet = Snippet::source(text).path(file.name.as_str());
         for label in labels {
             let kind = if label.primary { AnnotationKind::Primary } else { AnnotationKind::Context };
-            let mut annotation = kind.span(clamp(label, &file.text));
+            let mut annotation = kind.span(clamp(label, text, file.text.len() - text.len()));
             if !label.text.is_empty() {
                 annotation = annotation.label(label.text.as_str());
             }
@@ -53,11 +55,12 @@ fn group<'a>(diagnostic: &'a Diagnostic, sources: &'a Sources) -> Group<'a> {
     group
 }
 
-/// The label's range, moved to character boundaries inside the text: a span of another text must not panic.
-fn clamp(label: &Label, text: &str) -> std::ops::Range<usize> {
+/// The label's range in a text that begins at byte `skipped` of its file, moved to character boundaries inside the text: a
+/// span of another text must not panic.
+fn clamp(label: &Label, text: &str, skipped: usize) -> std::ops::Range<usize> {
     let range = label.span.range();
-    let start = text.floor_char_boundary(range.start);
-    start..text.ceil_char_boundary(range.end).max(start)
+    let start = text.floor_char_boundary(range.start.saturating_sub(skipped));
+    start..text.ceil_char_boundary(range.end.saturating_sub(skipped)).max(start)
 }
 
 #[cfg(test)]
@@ -111,6 +114,15 @@ error[E0003]: no item is called `trian`
             assert!(shown.contains(part), "{part} is missing in\n{shown}");
         }
         assert!(render(&[Diagnostic::global("E0901", "m")], &sources, true).contains('\u{1b}'));
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_column() {
+        let text = "\u{FEFF}fn f(x) = x)\nfn g(x) = x)\n";
+        let shown = render(&parse(text, 0).1, &Sources::single("a.dl", text), false);
+        for part in ["a.dl:1:12", "1 | fn f(x) = x)\n  |            ^\n", "a.dl:2:12", "2 | fn g(x) = x)\n  |            ^\n"] {
+            assert!(shown.contains(part), "{part} is missing in\n{shown}");
+        }
     }
 
     #[test]

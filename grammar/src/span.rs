@@ -3,6 +3,8 @@
 //! Takes byte offsets, gives files, lines and columns. A [`Span`] is small and `Copy`, so every node of the tree and
 //! everything lowered from it can carry one; [`Sources`] is the only place that knows the text behind it.
 
+use crate::lex::BYTE_ORDER_MARK;
+
 /// A range of bytes of one file of a [`Sources`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Span {
@@ -133,6 +135,9 @@ impl SourceFile {
         let before = &self.text.as_bytes()[start..offset as usize];
         // Continuation bytes of UTF-8 do not begin a character; an offset inside a character counts as just past it.
         let column = before.iter().filter(|byte| (**byte & 0xC0) != 0x80).count();
+        // A byte order mark is no character of the first line.
+        let mark = line == 1 && offset > 0 && self.text.starts_with(BYTE_ORDER_MARK);
+        let column = column - usize::from(mark);
         LineColumn { line: saturate(line), column: saturate(column + 1) }
     }
 }
@@ -145,6 +150,11 @@ mod tests {
     fn lines_and_columns_count_from_one_in_characters() {
         let mut sources = Sources::single("a.dl", "first\nzwölf x\n");
         assert_eq!(sources.add("b.dl", ""), 1);
+        let marked = sources.add("c.dl", "\u{FEFF}x y\nz");
+        assert_eq!(sources.place(Span::new(marked, 0, 0)), "c.dl:1:1");
+        assert_eq!(sources.place(Span::new(marked, 3, 4)), "c.dl:1:1");
+        assert_eq!(sources.place(Span::new(marked, 5, 6)), "c.dl:1:3");
+        assert_eq!(sources.place(Span::new(marked, 7, 8)), "c.dl:2:1");
         let x = "first\nzwölf ".len();
         assert_eq!(sources.line_column(Span::new(0, x, x + 1)), LineColumn { line: 2, column: 7 });
         assert_eq!(sources.place(Span::new(0, 0, 5)), "a.dl:1:1");

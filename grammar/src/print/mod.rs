@@ -12,7 +12,7 @@ mod layout;
 
 use crate::ast::{Docs, Item, Spec};
 use crate::diagnostic::Diagnostic;
-use crate::lex::{Comment, lex};
+use crate::lex::{BYTE_ORDER_MARK, Comment, lex};
 use crate::node::without_spans;
 use crate::parse::parse;
 use crate::span::Span;
@@ -27,6 +27,9 @@ pub fn format(text: &str) -> Result<String, Vec<Diagnostic>> {
     let (spec, diagnostics) = parse(text, 0);
     if diagnostics.iter().any(Diagnostic::is_error) {
         return Err(diagnostics);
+    }
+    if let Some(text) = text.strip_prefix(BYTE_ORDER_MARK) {
+        return format(text);
     }
     let source = Source { text, comments: lex(text, 0).comments, next: 0, cursor: 0, dropped: Vec::new() };
     let mut printer = Printer { source: Some(source), ..Printer::default() };

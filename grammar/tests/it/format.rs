@@ -22,6 +22,17 @@ fn the_specs_are_in_the_style_already() {
     }
 }
 
+/// Editors of Windows put a byte order mark in front of a text; in the one style there is none.
+#[test]
+fn a_byte_order_mark_is_dropped() {
+    for text in ["//! A file.\n\n// A note.\nfn f(x) = x\n", "/// Kept.\nfn f(x) = x\n", "fn f(x) = x\n", ""] {
+        assert_eq!(formatted(&format!("\u{FEFF}{text}")), text);
+    }
+    let inside = format("fn f(x) = \u{FEFF}x\n").expect_err("it is no part of the language elsewhere");
+    assert_eq!(inside[0].code, "E0008");
+    assert_eq!(format("\u{FEFF}\u{FEFF}fn f(x) = x\n").expect_err("one is enough")[0].code, "E0008");
+}
+
 #[test]
 fn a_bit_of_everything() {
     let (_, text) = crate::specs::specs().into_iter().find(|(name, _)| name == "edge.dl").expect("the spec exists");
