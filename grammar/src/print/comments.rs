@@ -11,8 +11,8 @@ pub(crate) struct Note {
     pub ends_line: bool,
     /// Line ends between it and what stands before it.
     pub newlines: usize,
-    /// The column that its author moved it to, if it stands behind code and more than a usual gap away from it.
-    pub column: Option<usize>,
+    /// The column that its author moved it to, if it stands behind code and more than a usual gap away from it; else 0.
+    pub column: usize,
 }
 
 /// Spaces between code and a comment behind it.
@@ -37,7 +37,7 @@ impl Trivia {
             let written = text.get(comment.start..comment.end).unwrap_or("").trim_end().replace("\r\n", "\n");
             let ends_line = written.starts_with("//");
             let newlines = newlines(from, comment.start);
-            let column = if newlines == 0 { moved_to(text, comment.start) } else { None };
+            let column = if newlines == 0 { moved_to(text, comment.start) } else { 0 };
             trivia.notes.push(Note { text: written, ends_line, newlines, column });
             from = comment.end;
         }
@@ -72,9 +72,9 @@ impl Trivia {
     }
 }
 
-/// The column of `at` if more than a usual gap of spaces stands before it.
-fn moved_to(text: &str, at: usize) -> Option<usize> {
-    let line = text.get(..at)?.rsplit('\n').next()?;
+/// The column of `at` if more than a usual gap of spaces stands before it; else 0.
+fn moved_to(text: &str, at: usize) -> usize {
+    let line = text.get(..at).and_then(|before| before.rsplit('\n').next()).unwrap_or("");
     let spaces = line.len() - line.trim_end_matches(' ').len();
-    (spaces > GAP).then(|| super::layout::width(line))
+    if spaces > GAP { super::layout::width(line) } else { 0 }
 }

@@ -325,19 +325,24 @@ impl Layout<'_> {
     }
 }
 
-impl Line {
-    /// Where its comment should stand: where its author moved it to, or a gap behind the code.
-    fn wanted(&self) -> usize {
-        let after = width(self.text.trim_end()) + GAP;
-        after.max(self.comment.as_ref().and_then(|note| note.column).unwrap_or(0))
-    }
+/// Where a comment behind `code` should stand: where its author moved it to, or a gap behind the code.
+fn wanted(code: &str, comment: &Note) -> usize {
+    comment.column.max(width(code.trim_end()) + GAP)
 }
 
-/// Gives each line with a comment behind it the column of that comment: neighbours have theirs below each other.
+/// Gives each line with a comment behind it the column of that comment: neighbours have theirs below each other. (A line
+/// without one gets 0. Were columns worked out for these too, optimised code would read the comment before it asks
+/// whether there is one: sound, as what it reads is not used, but valgrind tells of a jump on uninitialised bytes.)
 fn comment_columns(lines: &[Line]) -> Vec<usize> {
     let mut columns = Vec::with_capacity(lines.len());
     for run in lines.chunk_by(|a, b| a.comment.is_some() == b.comment.is_some()) {
-        let wanted = || run.iter().map(Line::wanted);
+        let commented: Vec<(&str, &Note)> =
+            run.iter().filter_map(|line| Some((line.text.as_str(), line.comment.as_ref()?))).collect();
+        if commented.is_empty() {
+            columns.extend(std::iter::repeat_n(0, run.len()));
+            continue;
+        }
+        let wanted = || commented.iter().map(|(code, comment)| wanted(code, comment));
         let (most, least) = (wanted().max().unwrap_or(0), wanted().min().unwrap_or(0));
         columns.extend(wanted().map(|column| if most - least > REACH { column } else { most }));
     }

@@ -259,7 +259,7 @@ fn made_up_trivia(spec: &Spec, item: &Item, number: usize) -> Trivia {
         let note = |(at, line): (usize, &str)| {
             let space = if line.is_empty() { "" } else { " " };
             let newlines = if at == 0 { newlines } else { 1 };
-            Note { text: format!("{mark}{space}{line}"), ends_line: true, newlines, column: None }
+            Note { text: format!("{mark}{space}{line}"), ends_line: true, newlines, column: 0 }
         };
         lines.enumerate().map(note).collect()
     };
