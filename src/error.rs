@@ -58,6 +58,8 @@ pub mod code {
     pub const CANNOT_WRITE: &str = "E0621";
     /// A size or another input that does not fit the model.
     pub const BAD_INPUT: &str = "E0701";
+    /// A warning: a tensor of a file of inputs that nothing takes.
+    pub const SPARE_INPUT: &str = "W0701";
     /// An integer that indexes something outside of it, or that is too wide.
     pub const BAD_INDEX: &str = "E0702";
     /// The loss is not a finite number.

@@ -163,12 +163,15 @@ fn items(name: &str, text: &str, folder: &Path) -> Result<Items, Findings> {
     for target in &goals {
         let goal = match target {
             Target::Model { net, .. } => Goal::Run { model: Some(&net.ast.name.text), training: false },
+            Target::Trained { item, training } => Goal::Run { model: Some(&item.ast.name.text), training: *training },
             Target::Train(item) => Goal::Train { item: Some(&item.ast.name.text) },
             Target::Adapted(item) => Goal::Adapted { item: Some(&item.ast.name.text) },
         };
         let (item, docs) = match target {
             Target::Model { net, .. } => (&net.ast.name.text, &net.ast.docs),
-            Target::Train(item) | Target::Adapted(item) => (&item.ast.name.text, &item.ast.docs),
+            Target::Train(item) | Target::Trained { item, .. } | Target::Adapted(item) => {
+                (&item.ast.name.text, &item.ast.docs)
+            }
         };
         let request = Request { name, text, sets: &[], goal };
         let compiled = compile(&request, &mut files, &mut |_, _| {}).map_err(|own| {

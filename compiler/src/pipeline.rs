@@ -1,6 +1,7 @@
 //! From a spec's text to a plan, stage by stage. Takes a text, what to make of it and where to find files; gives what can be
 //! run, or everything that is wrong.
 
+pub use crate::check::BatchTensor;
 use crate::check::Checker;
 use crate::grad;
 use crate::lower::{self, Files, Lowered, Target};
@@ -33,7 +34,7 @@ pub struct Request<'a> {
 pub enum Goal<'a> {
     /// A model that can be run.
     Run {
-        /// The model's name; none for the only one.
+        /// The model's name, or that of a training whose model is meant; none for the only one.
         model: Option<&'a str>,
         /// Whether it runs as in training.
         training: bool,
@@ -42,6 +43,13 @@ pub enum Goal<'a> {
     Train {
         /// The name of the `train` item; none for the only one.
         item: Option<&'a str>,
+    },
+    /// The gradients of a training for a batch that is there. Without a `data` item the batch's tensors are the columns.
+    Grad {
+        /// The name of the `train` item; none for the only one.
+        item: Option<&'a str>,
+        /// The batch.
+        batch: &'a [BatchTensor],
     },
     /// The model of a training, run with adapters of any rank that are like the training's.
     Adapted {
@@ -176,8 +184,10 @@ fn load(checker: &mut Checker, request: &Request, files: &mut dyn Files) -> (Spe
 fn lowered(checker: &mut Checker, request: &Request, files: &mut dyn Files, module: u16) -> Option<Lowered> {
     checker.merging = matches!(request.goal, Goal::Merge { .. });
     let target = match request.goal {
-        Goal::Run { model, training } => {
-            lower::choose(checker, module, "model", model).map(|t| t.in_training(training))
+        Goal::Run { model, training } => lower::choose_model(checker, module, model).map(|t| t.in_training(training)),
+        Goal::Grad { item, batch } => {
+            checker.batch = Some(batch.to_vec());
+            lower::choose(checker, module, "train", item)
         }
         Goal::Train { item } | Goal::Steps { item } | Goal::Merge { item } => {
             lower::choose(checker, module, "train", item)

@@ -120,7 +120,9 @@ error[E0003]: no item is called `trian`
     fn a_byte_order_mark_is_no_column() {
         let text = "\u{FEFF}fn f(x) = x)\nfn g(x) = x)\n";
         let shown = render(&parse(text, 0).1, &Sources::single("a.dl", text), false);
-        for part in ["a.dl:1:12", "1 | fn f(x) = x)\n  |            ^\n", "a.dl:2:12", "2 | fn g(x) = x)\n  |            ^\n"] {
+        for part in
+            ["a.dl:1:12", "1 | fn f(x) = x)\n  |            ^\n", "a.dl:2:12", "2 | fn g(x) = x)\n  |            ^\n"]
+        {
             assert!(shown.contains(part), "{part} is missing in\n{shown}");
         }
     }

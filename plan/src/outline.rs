@@ -143,7 +143,8 @@ impl Outline<'_> {
 
     fn port(&self, p: &Port) -> String {
         let limit = p.limit.as_ref().map_or(String::new(), |s| format!(" below {}", s.show(|s| self.size(s))));
-        format!("{}: {}[{}]{limit}", Name(&p.name), p.dtype, self.sizes(&p.shape))
+        let default = p.default.as_ref().map_or(String::new(), |h| format!(" default {}", self.host(h)));
+        format!("{}: {}[{}]{limit}{default}", Name(&p.name), p.dtype, self.sizes(&p.shape))
     }
 
     fn host(&self, h: &Host) -> String {

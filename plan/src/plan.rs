@@ -154,6 +154,8 @@ pub struct Port {
     pub buffer: BufId,
     /// For an integer input that indexes something: what its elements may be.
     pub limit: Option<Bound>,
+    /// The number that all elements of an input are where it is not given, if there is one.
+    pub default: Option<Host>,
 }
 
 /// What an integer may be that indexes something.

@@ -56,7 +56,7 @@ pub fn run() -> Command {
     Command::new("run")
         .about("Run a model on tensors")
         .arg(spec())
-        .arg(text("MODEL", "The model, where the spec has several; with --adapter, the training that has an adapter"))
+        .arg(text("MODEL", "The model, or the training whose model it is, where there are several; with --adapter, the training that has one"))
         .arg(weights())
         .arg(
             adapter(
@@ -67,11 +67,7 @@ pub fn run() -> Command {
         )
         .arg(tensors("in", "The inputs, under the names that the model gives them"))
         .arg(tensors("out", "Where the outputs go, under the names that the model gives them"))
-        .arg(
-            option("engine", "ENGINE", "Machine code, or the plain interpreter that it is tested against")
-                .value_parser(["jit", "interp"])
-                .default_value("jit"),
-        )
+        .arg(engine())
         .arg(flag("training", "Run as in training: with dropout, and statistics of the batch"))
         .arg(option("seed", "N", "The seed of random numbers").value_parser(value_parser!(u64)).default_value("0"))
         .arg(set())
@@ -87,6 +83,7 @@ pub fn grad() -> Command {
         .arg(weights())
         .arg(tensors("in", "The batch: the model's inputs and what else the loss speaks of"))
         .arg(tensors("out", "Where the gradients go, under the weights' names, and the loss as `loss`"))
+        .arg(engine())
         .arg(
             option("seed", "N", "The seed of random numbers [default: the training's]")
                 .value_parser(value_parser!(u64)),
@@ -177,6 +174,12 @@ fn weights() -> Arg {
     path("weights", "The model's weights, in any format that `dlc convert` reads [default: the spec's own]")
         .long("weights")
         .value_name("FILE")
+}
+
+fn engine() -> Arg {
+    option("engine", "ENGINE", "Machine code, or the plain interpreter that it is tested against")
+        .value_parser(["jit", "interp"])
+        .default_value("jit")
 }
 
 fn adapter(help: &'static str) -> Arg {

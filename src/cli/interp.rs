@@ -7,6 +7,7 @@ use dlc_compiler::program::{Entry, Param, Program, Role, Ty, WeightId};
 use dlc_plan::plan::{Port, Store, Weight};
 use dlc_plan::{DType, HostState, Size};
 use dlc_runtime::Error;
+use dlc_runtime::engine::defaults;
 use dlc_runtime::tensor::Tensor;
 
 /// A program with its weights.
@@ -51,7 +52,8 @@ fn entry_ports(program: &Program, entry: &Entry) -> (String, Vec<Port>, Vec<Port
                 return None;
             }
         };
-        Some(Port { name: name.clone(), dtype: ty.dtype, shape: ty.shape, buffer: 0, limit })
+        let default = entry.defaults.iter().find(|(own, _)| own == name).map(|(_, x)| x.clone());
+        Some(Port { name: name.clone(), dtype: ty.dtype, shape: ty.shape, buffer: 0, limit, default })
     };
     let inputs =
         entry.inputs.iter().zip(function.params.iter().map(|param| param.ty.clone())).filter_map(port).collect();
@@ -73,7 +75,11 @@ impl Machine for Interp {
             let known = self.program.entries.iter().map(|entry| entry.name.clone()).collect();
             return Err(Error::NoEntry { name: name.into(), known });
         };
-        let args = self.args(entry, inputs)?;
+        let ports = self.ports(name).map_or(&[][..], |(inputs, _)| inputs);
+        let defaults = defaults(ports, self.program.dims.len(), state, inputs)?;
+        let defaults = defaults.iter().map(|(name, tensor)| (name.as_str(), tensor));
+        let inputs: Vec<(&str, &Tensor)> = inputs.iter().copied().chain(defaults).collect();
+        let args = self.args(entry, &inputs)?;
         let results = run_entry(&self.program, entry, args, state).map_err(|error| refused(error.0))?;
         let dtypes: Vec<DType> = self.program.function(entry.function).result_tys().iter().map(|ty| ty.dtype).collect();
         let mut named = Named::new();

@@ -1,7 +1,7 @@
 //! `dlc run`: a model on tensors of a file.
 
 use super::args::{required_path, start_threads, text_of};
-use super::fail::Outcome;
+use super::fail::{Outcome, tell};
 use super::interp::Interp;
 use super::spec::Source;
 use super::weights::Said;
@@ -13,8 +13,11 @@ use crate::machine::{Machine, Named};
 use crate::weights::file::TensorFile;
 use clap::ArgMatches;
 use dlc_compiler::pipeline::Goal;
-use dlc_plan::HostState;
+use dlc_compiler::program::Program;
+use dlc_grammar::{Diagnostic, Severity, Sources};
+use dlc_plan::plan::Port;
 use dlc_plan::recipe::Adaptable;
+use dlc_plan::{HostState, Plan};
 use dlc_runtime::tensor::Tensor;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -35,14 +38,28 @@ pub fn main(args: &ArgMatches, json: bool) -> Outcome {
     let state = HostState { seed, ..HostState::default() };
     let said = Said::of(&compiled);
     let adapters = compiled.adaptable.map(|adaptable| (adaptable, folders));
-    let given = Given { adapters, ..Given::of(args, &source) };
+    let given = Given { adapters, ..Given::of(args, &source, json) };
+    let what = What { entry: "forward", state, said };
+    on_engine(args, compiled.program, compiled.plan, &what, &given)
+}
+
+/// What is run: an entry, with what state, and what its spec says of weights.
+pub struct What {
+    /// The entry's name.
+    pub entry: &'static str,
+    /// The seed, and the step.
+    pub state: HostState,
+    /// What the spec says.
+    pub said: Said,
+}
+
+/// Runs an entry on the engine that the command line names.
+pub fn on_engine(args: &ArgMatches, program: Program, plan: Plan, what: &What, given: &Given) -> Outcome {
     if text_of(args, "engine") == Some("interp") {
-        let mut interp = Interp::new(compiled.program);
-        run(&mut interp, "forward", &state, &said, &given)
-    } else {
-        let mut net = network(compiled.plan, None, seed)?;
-        run(net.engine_mut(), "forward", &state, &said, &given)
+        return run(&mut Interp::new(program), what, given);
     }
+    let mut net = network(plan, None, what.state.seed)?;
+    run(net.engine_mut(), what, given)
 }
 
 /// The files that an entry is run on.
@@ -53,27 +70,31 @@ pub struct Given {
     out: PathBuf,
     /// What the spec's own file is relative to.
     folder: PathBuf,
+    /// Whether messages are to be JSON.
+    json: bool,
     /// What adapters it is run with, and where these are.
     adapters: Option<(Adaptable, Vec<PathBuf>)>,
 }
 
 impl Given {
     /// What the command line says.
-    pub fn of(args: &ArgMatches, source: &Source) -> Given {
+    pub fn of(args: &ArgMatches, source: &Source, json: bool) -> Given {
         let (inputs, out) = (required_path(args, "in").clone(), required_path(args, "out").clone());
-        Given { weights: args.get_one("weights").cloned(), inputs, out, folder: source.folder(), adapters: None }
+        let weights = args.get_one("weights").cloned();
+        Given { weights, inputs, out, folder: source.folder(), json, adapters: None }
     }
 }
 
 /// Runs an entry: weights and inputs come from two files, outputs go to a third.
-pub fn run(machine: &mut dyn Machine, entry: &str, state: &HostState, said: &Said, given: &Given) -> Outcome {
-    let Given { weights, inputs, out, folder, adapters } = given;
+fn run(machine: &mut dyn Machine, what: &What, given: &Given) -> Outcome {
+    let What { entry, state, said } = what;
+    let Given { weights, inputs, out, folder, json, adapters } = given;
     said.load(machine, state, weights.as_ref(), folder).map_err(|error| said.place(error))?;
     let adapted = match adapters {
         Some((adaptable, folders)) => put_on(machine, adaptable, folders)?,
         None => Named::new(),
     };
-    let inputs = read_inputs(machine, entry, inputs, &adapted)?;
+    let inputs = read_inputs(machine, entry, inputs, &adapted, *json)?;
     let inputs: Vec<(&str, &Tensor)> =
         inputs.iter().chain(&adapted).map(|(name, tensor)| (name.as_str(), tensor)).collect();
     let outputs = machine.run(entry, state, &inputs).map_err(Error::from)?;
@@ -93,27 +114,42 @@ fn put_on(machine: &mut dyn Machine, adaptable: &Adaptable, folders: &[PathBuf])
     Ok(inputs)
 }
 
-/// The tensors of a file, in the types that an entry takes, but for those that are `given`. A tensor that it has no use for is
-/// an error, as its name may be a misspelling.
-fn read_inputs(machine: &dyn Machine, entry: &str, path: &Path, given: &Named) -> Result<Named> {
+fn names<'a>(ports: &[&&'a Port]) -> Vec<&'a str> {
+    ports.iter().map(|port| port.name.as_str()).collect()
+}
+
+/// The tensors of a file, in the types that an entry takes, but for those that are `given`. Tensors that it has no use for are
+/// told: a batch of another tool may have more than a model takes, but a name may also be a misspelling of an input that has a
+/// default.
+fn read_inputs(machine: &dyn Machine, entry: &str, path: &Path, given: &Named, json: bool) -> Result<Named> {
     let file = TensorFile::open(path)?;
     let ports = machine.ports(entry).map_or(&[][..], |(inputs, _)| inputs).iter();
     let ports: Vec<_> = ports.filter(|port| !given.iter().any(|(name, _)| *name == port.name)).collect();
     let listed = |names: Vec<&str>| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-    let missing: Vec<&str> =
-        ports.iter().map(|port| port.name.as_str()).filter(|name| file.get(name).is_none()).collect();
+    let (ports, absent): (Vec<_>, Vec<_>) = ports.into_iter().partition(|port| file.get(&port.name).is_some());
+    let (left, missing): (Vec<_>, Vec<_>) = absent.iter().partition(|port| port.default.is_some());
+    let (left, missing) = (names(&left), names(&missing));
     let unused: Vec<&str> = file.names().filter(|name| !ports.iter().any(|port| port.name == *name)).collect();
-    if !missing.is_empty() || !unused.is_empty() {
-        let mut error = Error::file(code::BAD_INPUT, format!("{} does not have what is needed", path.display()));
-        if !missing.is_empty() {
-            error = error.note(format!("not in the file: {}", listed(missing)));
-        }
-        if !unused.is_empty() {
-            error = error.note(format!("without use here: {}", listed(unused)));
-        }
-        return Err(error);
+    if !missing.is_empty() {
+        let error = Error::file(code::BAD_INPUT, format!("{} does not have what is needed", path.display()));
+        let error = error.note(format!("not in the file: {}", listed(missing)));
+        return Err(if unused.is_empty() {
+            error
+        } else {
+            error.note(format!("without use here: {}", listed(unused)))
+        });
     }
-    let read = |port: &&dlc_plan::plan::Port| {
+    if !unused.is_empty() {
+        let message = format!("{} has tensors that nothing takes here: {}", path.display(), listed(unused));
+        let warning = Diagnostic { severity: Severity::Warning, ..Diagnostic::global(code::SPARE_INPUT, message) };
+        let warning = if left.is_empty() {
+            warning
+        } else {
+            warning.note(format!("not in the file, so their defaults hold: {}", listed(left)))
+        };
+        tell(&[warning], &Sources::new(), json);
+    }
+    let read = |port: &&Port| {
         let tensor = file.read(&port.name).expect("the names were compared")?;
         let cannot = |error| Error::file(code::BAD_INPUT, format!("`{}` of {}: {error}", port.name, path.display()));
         Ok((port.name.clone(), cast(tensor, port.dtype).map_err(cannot)?))

@@ -29,7 +29,7 @@ impl Said {
 
     /// Gives a machine the weights of a file: under their own names if all are there, as dlc writes them, and else by the
     /// rules of the spec's `weights` item. What these allow to be missing gets its first value. Without a file, that of the
-    /// spec is taken, relative to `folder`.
+    /// spec is taken, relative to `folder`; a machine without weights needs none.
     pub fn load(
         &self,
         machine: &mut dyn Machine,
@@ -37,6 +37,9 @@ impl Said {
         path: Option<&PathBuf>,
         folder: &Path,
     ) -> Result<()> {
+        if path.is_none() && machine.weights().is_empty() {
+            return Ok(());
+        }
         let rules = self.rules.as_ref().map(|rules| &rules.weights);
         let path = match (path, rules) {
             (Some(path), _) => path.clone(),

@@ -94,7 +94,7 @@ fn picture_columns(_: &[PathBuf]) -> Result<Vec<Column>> {
 }
 
 /// The type of the language in which a file's type is read.
-fn read_as(dtype: tensor::DType) -> DType {
+pub fn read_as(dtype: tensor::DType) -> DType {
     use tensor::DType as T;
     match dtype {
         T::F64 | T::F32 => DType::F32,

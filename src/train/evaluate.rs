@@ -1,7 +1,7 @@
 //! Metrics of a whole part of the samples: takes the model's outputs batch by batch, training off, and gives one number for
 //! each metric over all rows at once, since most metrics are no means of batches.
 
-use super::feed::{Batch, Feed, Rows, find};
+use super::feed::{Batch, Feed, Rows, filled, find, fixed_rows};
 use crate::error::{Error, Result, code};
 use crate::machine::{Machine, Named};
 use dlc_plan::{HostState, Size};
@@ -17,13 +17,18 @@ pub fn evaluate(machine: &mut dyn Machine, feed: &Feed, rows: &Rows, size: usize
     let joins = asked.iter().flat_map(|port| port.shape.iter().skip(1)).any(|axis| !axis.dims().is_empty());
     let longest = joins.then(|| feed.lengths(rows, &rows.numbers));
     let state = HostState::default();
-    let size = if is_by_rows(machine) { size.max(1) } else { rows.numbers.len() };
+    // A batch that the model fixes is filled up, and what the model gives for the rows that fill it is left out.
+    let fixed = fixed_rows(machine);
+    let size = fixed.unwrap_or(if is_by_rows(machine) { size.max(1) } else { rows.numbers.len() });
     let mut whole: Vec<(String, Vec<Tensor>)> = Vec::new();
     for numbers in rows.numbers.chunks(size) {
         let lengths = longest.clone().unwrap_or_else(|| feed.lengths(rows, numbers));
-        let batch = feed.batch(machine, rows, numbers, &lengths)?;
+        let full = filled(numbers, fixed);
+        let batch = feed.batch(machine, rows, &full, &lengths)?;
         let outputs = batch.run(machine, "forward", &state)?;
         for (name, tensor) in outputs.into_iter().chain(batch.columns).filter(|(name, _)| wanted.contains(name)) {
+            let tensor =
+                if full.len() > numbers.len() { first_rows(tensor, full.len(), numbers.len())? } else { tensor };
             match whole.iter_mut().find(|(known, _)| *known == name) {
                 Some((_, parts)) => parts.push(tensor),
                 None => whole.push((name, vec![tensor])),
@@ -33,6 +38,16 @@ pub fn evaluate(machine: &mut dyn Machine, feed: &Feed, rows: &Rows, size: usize
     let given: Named = whole.into_iter().map(|(name, parts)| Ok((name, joined(parts)?))).collect::<Result<_>>()?;
     let metrics = Batch::of(rows, given).run(machine, "evaluate", &state)?;
     Ok(metrics.into_iter().map(|(name, tensor)| (name, number(&tensor))).collect())
+}
+
+/// The first of the rows of a tensor that has so many; any other stays as it is.
+fn first_rows(tensor: Tensor, rows: usize, count: usize) -> Result<Tensor> {
+    let Some((first, rest)) = tensor.shape().split_first().filter(|(first, _)| **first == rows) else {
+        return Ok(tensor);
+    };
+    let shape: Vec<usize> = std::iter::once(count).chain(rest.iter().copied()).collect();
+    let bytes = &tensor.bytes()[..tensor.bytes().len() / first * count];
+    Tensor::from_bytes(tensor.dtype(), &shape, bytes).map_err(|error| Error::run(code::CANNOT_RUN, error.to_string()))
 }
 
 /// Whether the model's outputs have a row for each row of its inputs, so that batches can be joined: the first axis of all

@@ -8,6 +8,7 @@ use dlc_plan::HostState;
 use dlc_plan::recipe::{Data, Part};
 use dlc_runtime::Error as RunError;
 use dlc_runtime::tensor::Tensor;
+use std::borrow::Cow;
 use std::path::Path;
 
 /// Samples, and the parts of them that are trained on, watched and tested with.
@@ -247,6 +248,25 @@ fn wanted(machine: &dyn Machine) -> Vec<Wanted> {
         }
     }
     wanted
+}
+
+/// How many rows a batch of a model has, where its text fixes that.
+pub fn fixed_rows(machine: &dyn Machine) -> Option<usize> {
+    let (inputs, _) = machine.ports("forward").unwrap_or_default();
+    let mut firsts = inputs.iter().map(|port| port.shape.first()?.known());
+    let first = firsts.next().flatten()?;
+    firsts.all(|other| other == Some(first)).then_some(usize::try_from(first).ok()?).filter(|rows| *rows > 0)
+}
+
+/// Rows with the last of them again, until they are as many as a batch must have.
+pub fn filled(numbers: &[u32], rows: Option<usize>) -> Cow<'_, [u32]> {
+    match (rows, numbers.last()) {
+        (Some(rows), Some(last)) if numbers.len() < rows => {
+            let more = std::iter::repeat_n(*last, rows - numbers.len());
+            numbers.iter().copied().chain(more).collect()
+        }
+        _ => Cow::Borrowed(numbers),
+    }
 }
 
 /// There is nothing to train on.

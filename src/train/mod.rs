@@ -11,9 +11,10 @@ use crate::data::batches::Batches;
 use crate::error::{Error, Result, code};
 use crate::machine::{self, Machine, Named, load};
 use dlc_plan::HostState;
-use dlc_plan::recipe::{Batch, Length, Part, Recipe, Stop};
+use dlc_plan::recipe::{Batch, Data, Length, Part, Recipe, Stop};
 use evaluate::evaluate;
 use feed::{Feed, Rows};
+use std::borrow::Cow;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -115,7 +116,11 @@ pub fn train(machine: &mut dyn Machine, recipe: &Recipe, folder: &Path, watch: &
     };
     let feed = Feed::open(machine, data, folder)?;
     let rows = feed.part(Part::Train).filter(|rows| !rows.numbers.is_empty()).ok_or_else(|| feed::no_rows(data))?;
-    let batches = Batches::new(rows.numbers.clone(), data, recipe.seed);
+    let batched = match feed::fixed_rows(machine) {
+        Some(fixed) => whole_batches(data, rows.numbers.len(), fixed, &recipe.model.name, watch)?,
+        None => Cow::Borrowed(data),
+    };
+    let batches = Batches::new(rows.numbers.clone(), &batched, recipe.seed);
     let per_epoch = (batches.per_epoch() as u64).div_ceil(recipe.accumulate.max(1));
     if per_epoch == 0 {
         return Err(feed::no_rows(data));
@@ -145,6 +150,30 @@ pub fn train(machine: &mut dyn Machine, recipe: &Recipe, folder: &Path, watch: &
     run.whole(batches)
 }
 
+/// How rows are batched for a model whose text fixes how many a batch has. What is left of an epoch is no batch: it is left
+/// out, and that is told, unless the item says so already.
+fn whole_batches<'a>(
+    data: &'a Data,
+    rows: usize,
+    fixed: usize,
+    model: &str,
+    watch: &mut dyn Watch,
+) -> Result<Cow<'a, Data>> {
+    if rows < fixed || (data.batch == Batch::All && rows != fixed) {
+        let message = format!("`{}` has {rows} rows to train on, and `{model}` takes batches of {fixed}", data.name);
+        return Err(Error::file(code::BAD_SPLIT, message));
+    }
+    let left = rows % fixed;
+    if left == 0 || data.drop_last {
+        return Ok(Cow::Borrowed(data));
+    }
+    watch.warn(&format!(
+        "`{model}` takes batches of {fixed} rows: of the {rows} rows of each epoch the last {left} are left out, as \
+         `drop_last = true` says"
+    ));
+    Ok(Cow::Owned(Data { drop_last: true, ..data.clone() }))
+}
+
 /// What the model gives for some rows that it is watched by, or else is trained on, training off. Nothing where there is no
 /// data.
 ///
@@ -156,8 +185,9 @@ pub fn probe(machine: &mut dyn Machine, recipe: &Recipe, folder: &Path, rows: us
     let Some(of) = [Part::Valid, Part::Test, Part::Train].into_iter().find_map(|part| feed.part(part)) else {
         return Ok(Named::new());
     };
-    let numbers = &of.numbers[..rows.min(of.numbers.len())];
-    let batch = feed.batch(machine, of, numbers, &feed.lengths(of, numbers))?;
+    let fixed = feed::fixed_rows(machine);
+    let numbers = feed::filled(&of.numbers[..fixed.unwrap_or(rows).min(of.numbers.len())], fixed);
+    let batch = feed.batch(machine, of, &numbers, &feed.lengths(of, &numbers))?;
     batch.run(machine, "forward", &HostState::default())
 }
 

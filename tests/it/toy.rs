@@ -30,7 +30,14 @@ pub struct Toy {
 }
 
 fn port(name: &str) -> Port {
-    Port { name: name.into(), dtype: dlc_plan::DType::F32, shape: vec![Size::dim(0)], buffer: 0, limit: None }
+    Port {
+        name: name.into(),
+        dtype: dlc_plan::DType::F32,
+        shape: vec![Size::dim(0)],
+        buffer: 0,
+        limit: None,
+        default: None,
+    }
 }
 
 fn ports(names: &[&str]) -> Vec<Port> {

@@ -54,7 +54,7 @@ pub use builtin::Builtin;
 pub use frame::{Decl, Guard, Init, Slot, SlotKind};
 pub use init::near_glob;
 pub use load::{ConfigItem, ConstItem, FnItem, Found, ItemRef, Loaded, Loader, Modules, NetItem, NoFiles, PRELUDE};
-pub use model::{EntryFn, Input, ModelFn};
+pub use model::{BatchTensor, EntryFn, Input, ModelFn};
 pub use net::Instance;
 pub(crate) use num::to_host;
 pub use raw::Raw;
@@ -86,6 +86,8 @@ pub struct Checker {
     pub modules: Modules,
     /// Names that are no names where they are written but may have been meant, for messages.
     pub hints: Vec<String>,
+    /// The batch that a training without `data` is compiled for, if there is one. Sizes of the model's inputs are its.
+    pub batch: Option<Vec<BatchTensor>>,
     /// Whether `training` is true in what is worked through.
     pub training: bool,
     /// The modules of the model being worked through that find `training` false, whatever it is around them.
@@ -161,6 +163,7 @@ impl Checker {
             evaluated: BTreeSet::new(),
             adapters: BTreeMap::new(),
             merging: false,
+            batch: None,
             adapter_functions: HashSet::default(),
             adapting: None,
             first: None,

@@ -55,8 +55,8 @@ pub struct Input {
     pub ty: Ty,
     /// What its axes are called.
     pub tags: Vec<Option<Tag>>,
-    /// The number that stands for it where none is given.
-    pub default: Option<f64>,
+    /// The number that all of its elements are where it is not given.
+    pub default: Option<Host>,
     /// Where it is declared.
     pub span: Span,
 }
@@ -66,6 +66,17 @@ impl EntryFn {
     pub fn conditions(&self) -> Vec<(Host, String)> {
         self.guards.iter().map(|g| (g.cond.clone(), g.message.clone())).collect()
     }
+}
+
+/// A tensor of a batch that is there before its training is compiled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BatchTensor {
+    /// Its name.
+    pub name: String,
+    /// The type of its elements.
+    pub dtype: DType,
+    /// Its shape.
+    pub shape: Vec<usize>,
 }
 
 impl Checker {
@@ -210,6 +221,7 @@ impl Checker {
         let dtype = self.dtype_of(ty)?.unwrap_or(DType::F32);
         let mut axes = Vec::new();
         for (i, dim) in dims.iter().enumerate() {
+            let place = (name.as_str(), i);
             axes.push(match dim {
                 Dim::Rest(span) => {
                     let message = format!("`{name}` needs a known number of axes, because this model is run");
@@ -217,35 +229,54 @@ impl Checker {
                     return None;
                 }
                 Dim::Any(span) => {
-                    let size = self.dynamic(&format!("{name}.{i}"));
+                    let size = self.input_size(place, &format!("{name}.{i}"));
                     Axis { size, tag: Some(Tag { name: None, env: sc.env(), origin: *span }) }
                 }
-                Dim::Expr(e) => self.model_dim(e, sc, equal)?,
+                Dim::Expr(e) => self.model_dim(e, place, sc, equal)?,
             });
         }
         let default = match &param.default {
             None => None,
-            Some(e) => match self.eval(e, sc) {
-                Val::Num(n) => super::num::known(&n.value),
-                Val::Poison => return None,
-                other => {
-                    let message = format!("the default of a model's input is a number, got {}", self.show(&other));
-                    self.report(Diagnostic::error("E0112", e.span, message));
-                    return None;
-                }
-            },
+            Some(e) => Some(self.input_default(&name, dtype, e, sc)?),
         };
         let (shape, tags) = axes.into_iter().map(|a| (a.size, a.tag)).unzip();
         Some(Input { name, ty: Ty { dtype, shape }, tags, default, span: param.name.span })
     }
 
-    fn model_dim(&mut self, e: &Expr, sc: &Scope, equal: &HashMap<String, String>) -> Option<Axis> {
+    /// The number that an input is where it is not given, which must be one of its type.
+    fn input_default(&mut self, name: &str, dtype: DType, e: &Expr, sc: &Scope) -> Option<Host> {
+        let v = self.eval(e, sc);
+        let (wants, found) = match (&v, dtype) {
+            (Val::Poison, _) => return None,
+            (Val::Bool(b), DType::Bool) => return Some(Host::Const(f64::from(u8::from(*b)))),
+            (_, DType::Bool) => ("true or false", None),
+            (Val::Num(n), _) => ("a whole number", Some(super::num::to_host(&n.value))),
+            (_, _) => ("a number", None),
+        };
+        let whole = |x: f64| x.fract() == 0.0;
+        match found.filter(|host| !dtype.is_int() || host.known().is_none_or(whole)) {
+            Some(host) => Some(host),
+            None => {
+                let message = format!("the default of `{name}`, which is {dtype}, is {wants}, got {}", self.show(&v));
+                self.report(Diagnostic::error("E0112", e.span, message));
+                None
+            }
+        }
+    }
+
+    fn model_dim(
+        &mut self,
+        e: &Expr,
+        place: (&str, usize),
+        sc: &Scope,
+        equal: &HashMap<String, String>,
+    ) -> Option<Axis> {
         if let ExprKind::Name(name) = &e.kind {
             let tag = Tag { name: Some(name.as_str().into()), env: sc.env(), origin: e.span };
             if !self.is_size(name, sc) {
                 let size = match equal.get(name).and_then(|other| sc.get(other)) {
                     Some(Val::Num(n)) => super::num::to_size(&n.value).unwrap_or_else(|| self.dynamic(name)),
-                    _ => self.dynamic(name),
+                    _ => self.input_size(place, name),
                 };
                 let num = Num { value: Num::size(&size), tag: Some(tag.clone()) };
                 sc.define(name.as_str(), Val::Num(num), e.span);
@@ -260,6 +291,15 @@ impl Checker {
     /// Whether a name stands for a number that is bound already.
     fn is_size(&mut self, name: &str, sc: &Scope) -> bool {
         sc.get(name).is_some() || matches!(self.global(name, Span::default(), sc.module_number()), Some(Val::Num(_)))
+    }
+
+    /// A size of that name that nothing binds, the extent of an axis of an input: dynamic, unless the batch is there.
+    fn input_size(&mut self, (input, axis): (&str, usize), name: &str) -> Size {
+        let given = self.batch.iter().flatten().find(|tensor| tensor.name == input);
+        match given.and_then(|tensor| tensor.shape.get(axis)).and_then(|n| i64::try_from(*n).ok()) {
+            Some(n) => Size::from(n),
+            None => self.dynamic(name),
+        }
     }
 
     /// The dynamic size of that name.

@@ -59,5 +59,12 @@ pub fn accumulate(p: &mut Program, entry: &Entry, name: &str) -> Entry {
         outputs.push(role);
     }
     let function = p.add(b.finish(gives));
-    Entry { name: name.into(), function, inputs: entry.inputs.clone(), outputs, guards: entry.guards.clone() }
+    Entry {
+        name: name.into(),
+        function,
+        inputs: entry.inputs.clone(),
+        outputs,
+        guards: entry.guards.clone(),
+        defaults: entry.defaults.clone(),
+    }
 }

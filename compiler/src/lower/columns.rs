@@ -104,7 +104,7 @@ fn kept(ck: &mut Checker, data: &Data, counted: &Counted, e: &Expr) -> Option<En
         Val::Tensor(t) if t.dtype == DType::Bool && t.shape() == [rows] => {
             let made = ck.close_entry(&Val::Tensor(t));
             let (inputs, outputs) = (inputs.into_iter().map(Role::Named).collect(), vec![Role::Named("where".into())]);
-            Some(Entry { name: "where".into(), function: made.function, inputs, outputs, guards: made.conditions() })
+            Some(Entry { name: "where".into(), function: made.function, inputs, outputs, guards: made.conditions(), defaults: Vec::new() })
         }
         v => {
             if !v.is_poison() {
@@ -175,6 +175,7 @@ fn made(
         inputs: inputs.into_iter().map(Role::Named).collect(),
         outputs: computed.into_iter().map(Role::Named).collect(),
         guards: finished.conditions(),
+        defaults: Vec::new(),
     };
     let asked = asked.iter().map(|t| (Ty { dtype: t.dtype, shape: t.shape() }, t.tags())).collect();
     Some(Done { entry, columns, asked, encodings })

@@ -95,7 +95,14 @@ pub fn entry(ck: &mut Checker, of: Update) -> Option<Vec<First>> {
     let whole: Vec<(Run, &Made)> = runs.into_iter().zip(which.iter().map(|n| &made[*n])).collect();
     let firsts = lay_states(ck, &whole);
     let (function, inputs, outputs) = joined(ck, of, norm, &whole);
-    ck.program.entries.push(Entry { name: "update".into(), function, inputs, outputs, guards: Vec::new() });
+    ck.program.entries.push(Entry {
+        name: "update".into(),
+        function,
+        inputs,
+        outputs,
+        guards: Vec::new(),
+        defaults: Vec::new(),
+    });
     Some(firsts)
 }
 

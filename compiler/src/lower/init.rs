@@ -52,7 +52,8 @@ pub fn entry(ck: &mut Checker, stored: &Stored, states: &[update::First]) {
         });
     }
     let function = ck.program.add(b.finish(results));
-    let entry = Entry { name: "init".into(), function, inputs: Vec::new(), outputs, guards: Vec::new() };
+    let entry =
+        Entry { name: "init".into(), function, inputs: Vec::new(), outputs, guards: Vec::new(), defaults: Vec::new() };
     ck.program.entries.push(entry);
 }
 

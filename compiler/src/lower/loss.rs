@@ -4,6 +4,7 @@
 use super::columns::Column;
 use super::index;
 use super::item;
+use super::rows::Fixed;
 use super::stored::Stored;
 use super::train::Train;
 use crate::check::{Checker, EntryFn, Given, Scope, Tensor, Val, names_in};
@@ -32,6 +33,7 @@ pub fn entry(
         inputs: inputs.into_iter().chain(weights).collect(),
         outputs: outputs.chain(stored.updated(f)).collect(),
         guards: f.conditions(),
+        defaults: Vec::new(),
     }
 }
 
@@ -68,7 +70,17 @@ fn loss_value(ck: &mut Checker, train: &Train, columns: &[Column]) -> Option<(Ve
     let used: Vec<&Column> = columns.iter().filter(used).collect();
     let (inputs, outputs) = applied(ck, train, &used, &sc)?;
     define_outputs(ck, outputs, columns, &sc)?;
+    let before = ck.diagnostics.len();
     let v = eval_near(ck, &train.loss, columns, &sc);
+    if train.data.is_none() {
+        let unknown = ck.diagnostics[before..].iter_mut().find(|d| d.code == "E0102" && d.help.is_empty());
+        if let Some(d) = unknown {
+            d.help.push(
+                "`data = ..` names an item whose columns a loss may speak of; `dlc grad` takes them from its batch"
+                    .into(),
+            );
+        }
+    }
     let v = scalar(ck, "loss", v, train.loss.span)?;
     Some((inputs, v))
 }
@@ -169,8 +181,17 @@ fn scalar(ck: &mut Checker, what: &str, v: Val, span: Span) -> Option<Val> {
 
 /// Adds the entry `evaluate`: from outputs and columns of many rows to the metrics. The outputs' types come from applying
 /// the model outside of training to the columns that feed it.
-pub fn evaluate(ck: &mut Checker, stored: &mut Stored, train: &Train, columns: &[Column]) -> Option<()> {
-    let outputs = output_types(ck, train, columns)?;
+pub fn evaluate(
+    ck: &mut Checker,
+    stored: &mut Stored,
+    train: &Train,
+    columns: &[Column],
+    fixed: Option<&Fixed>,
+) -> Option<()> {
+    let outputs = match fixed {
+        Some(fixed) => fixed.of_all(&output_types(ck, train, &fixed.of_batch(columns))?),
+        None => output_types(ck, train, columns)?,
+    };
     ck.open_entry("evaluate");
     ck.trained = stored.slots(ck);
     let values = metric_values(ck, train, columns, &outputs);

@@ -92,7 +92,14 @@ fn add(ck: &mut Checker, groups: &[Group]) {
         }
     }
     let function = ck.program.add(b.finish(results));
-    ck.program.entries.push(Entry { name: "merge".into(), function, inputs: roles, outputs, guards: Vec::new() });
+    ck.program.entries.push(Entry {
+        name: "merge".into(),
+        function,
+        inputs: roles,
+        outputs,
+        guards: Vec::new(),
+        defaults: Vec::new(),
+    });
 }
 
 /// The adapted weights in groups: those of one row that are merged alike.

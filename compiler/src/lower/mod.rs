@@ -3,7 +3,7 @@
 //!
 //! - [`item`], [`schema`]: what all configuration items have in common; [`train`], [`data`], [`weights`] read one kind each;
 //! - [`stored`], [`select`], [`groups`]: weights, the globs that choose them, and what differs between them;
-//! - [`columns`], [`defaults`], [`loss`], [`share`], [`update`], [`each`], [`init`]: the entries;
+//! - [`columns`], [`defaults`], [`loss`], [`rows`], [`share`], [`update`], [`each`], [`init`]: the entries;
 //! - [`recipe`]: what a training needs besides its program.
 
 mod item;
@@ -28,6 +28,7 @@ mod init;
 mod loss;
 mod merge;
 mod recipe;
+mod rows;
 mod share;
 mod texts;
 mod update;
@@ -36,21 +37,21 @@ mod choose;
 mod sets;
 mod show;
 
-pub use choose::{Target, choose, targets};
+pub use choose::{Target, choose, choose_model, targets};
 pub use data::{Cells, Files, SourceColumn};
 pub use index::limits as index_limits;
 pub use sets::{apply as apply_sets, written as with_sets};
 pub use show::show;
 pub use weights::Rules;
 
-use crate::check::{Checker, ConfigItem, Ctor, Decl, Given, ModelFn};
+use crate::check::{BatchTensor, Checker, ConfigItem, Ctor, Decl, Given, Input, ModelFn, names_in};
 use crate::passes;
-use crate::program::{Program, WeightId};
+use crate::program::{Program, Ty, WeightId};
 use columns::Column;
 use data::{Columns, Data};
 use dlc_grammar::Diagnostic;
 use dlc_plan::recipe::{Adaptable, Encoding, Finish, Recipe};
-use dlc_plan::{Host, recipe as plain};
+use dlc_plan::{Host, Size, recipe as plain};
 use merge::Takers;
 use select::Names;
 use share::Shares;
@@ -121,9 +122,22 @@ fn make(ck: &mut Checker, files: &mut dyn Files, target: &Target, needs_files: b
             let rules = weights::of_model(ck, net);
             Some(Made { stored, model, recipe: None, adaptable: None, rules, differing: Vec::new() })
         }
+        Target::Trained { item, training } => {
+            let reading = item::read(ck, item, Vec::new(), item.ast.name.span)?;
+            let train::Begun { model: (ctor, _), weights } = train::begun(ck, &reading)?;
+            let model = forward(ck, &mut stored, &ctor, *training)?;
+            init::entry(ck, &stored, &[]);
+            let rules = match weights {
+                Some(it) => Some(Rules { weights: weights::read(ck, &it, None)?, file: weights::file_span(&it.item) }),
+                None => None,
+            };
+            Some(Made { stored, model, recipe: None, adaptable: None, rules, differing: Vec::new() })
+        }
         Target::Train(item) => {
             let reading = item::read(ck, item, Vec::new(), item.ast.name.span)?;
             let train = train::read(ck, files, reading)?;
+            // What a `data` item makes of its rows has sizes of its own.
+            ck.batch = ck.batch.take().filter(|_| train.data.is_none());
             if let (true, Some((span, why))) = (needs_files, train.data.as_ref().and_then(Data::unknown)) {
                 ck.report(Diagnostic::error("E0514", span, why));
                 return None;
@@ -187,6 +201,7 @@ fn forward(ck: &mut Checker, stored: &mut Stored, ctor: &Rc<Ctor>, training: boo
         return None;
     }
     let mut entry = loss::entry(ck, stored, "forward", &model.entry, &inputs, &outputs);
+    defaults::hold(&model.inputs, &mut entry);
     entry.outputs.truncate(outputs.len());
     ck.program.functions[entry.function.0 as usize].results.truncate(outputs.len());
     ck.program.entries.push(entry);
@@ -199,22 +214,36 @@ type Differing = Vec<(String, Vec<(WeightId, Host)>)>;
 fn training(ck: &mut Checker, stored: &mut Stored, train: &Train, model: &mut ModelFn) -> Option<(Recipe, Differing)> {
     let (batch, encodings) = match &train.data {
         Some(data) => columns_of(ck, data, model)?,
-        None => (own_columns(model), Vec::new()),
+        None => (Some(own_columns(ck, train, model)), Vec::new()),
     };
+    let inputs = model.inputs.clone();
     if let Some(columns) = &batch {
         defaults::leave_out(ck, model, columns);
     }
+    let fixed = batch.as_ref().filter(|_| train.data.is_some()).and_then(|columns| rows::fixed(ck, model, columns));
+    if let (Some(fixed), Some(data)) = (&fixed, &train.data) {
+        fixed.check(ck, model, data)?;
+    }
+    let in_batch = match (&batch, &fixed) {
+        (Some(columns), Some(fixed)) => Some(fixed.of_batch(columns)),
+        (batch, _) => batch.clone(),
+    };
     ck.program.operands = train.operands;
     let modules = groups::evaluated(ck, train, &Names::new(stored::names(ck)));
     ck.evaluated = modules.unwrap_or_default();
-    let lossy = batch.as_ref().map(|columns| loss::loss(ck, stored, train, columns).is_some());
+    let lossy = in_batch.as_ref().map(|columns| loss::loss(ck, stored, train, columns).is_some());
+    if let Some(entry) = ck.program.entries.iter_mut().find(|e| e.name == "loss") {
+        defaults::hold(&inputs, entry);
+    }
     let shares = (train.accumulate > 1).then(|| shares(ck, train)).flatten();
     let names = Names::new(stored::names(ck));
     let weights = train.weights.as_ref().map(|it| weights::read(ck, it, Some(&names)));
     let overrides = groups::apply(ck, train, &names);
     let states = overrides.as_ref().and_then(|o| update::entry(ck, train, o, shares));
-    if let Some(columns) = batch.as_ref().filter(|_| lossy == Some(true) && !train.metrics.is_empty()) {
-        loss::evaluate(ck, stored, train, columns)?;
+    // Gradients of a batch are asked for without metrics, which may speak of what the batch does not have.
+    let measured = lossy == Some(true) && !train.metrics.is_empty() && ck.batch.is_none();
+    if let Some(columns) = batch.as_ref().filter(|_| measured) {
+        loss::evaluate(ck, stored, train, columns, fixed.as_ref())?;
     }
     let takers = merge::entry(ck, stored, train.lora.as_ref().map_or(Finish::Keep, |lora| lora.finish))?;
     init::entry(ck, stored, states.as_deref().unwrap_or_default());
@@ -248,7 +277,7 @@ fn columns_of(ck: &mut Checker, data: &Data, model: &ModelFn) -> Option<(Option<
     if let Columns::Unknown(_) = data.source {
         return Some((None, Vec::new()));
     }
-    let (rows, lengths) = (rows_name(ck, model), lengths(ck, model));
+    let (rows, lengths) = (rows::name(ck, model), lengths(ck, model));
     let batch = columns::batch(ck, data, &Counted { rows: &rows, lengths: &lengths })?;
     ck.program.entries.extend(batch.entries);
     Some((Some(batch.columns), batch.encodings))
@@ -256,29 +285,34 @@ fn columns_of(ck: &mut Checker, data: &Data, model: &ModelFn) -> Option<(Option<
 
 /// The model's inputs whose rows have a dynamic length, each with what the model calls it.
 fn lengths(ck: &Checker, model: &ModelFn) -> Vec<(String, String)> {
-    let length = |i: &crate::check::Input| {
+    let length = |i: &Input| {
         let [_, second, ..] = i.ty.shape.as_slice() else { return None };
         let [d] = second.dims()[..] else { return None };
         let name = ck.program.dims[usize::from(d)].clone();
-        (*second == dlc_plan::Size::dim(d)).then(|| (i.name.clone(), name))
+        (*second == Size::dim(d)).then(|| (i.name.clone(), name))
     };
     model.inputs.iter().filter_map(length).collect()
 }
 
-/// What the model calls the first axis of its inputs: samples are counted by the same size.
-fn rows_name(ck: &Checker, model: &ModelFn) -> String {
-    let first = model.inputs.iter().filter_map(|i| i.ty.shape.first()).find_map(|s| match s.dims()[..] {
-        [d] if *s == dlc_plan::Size::dim(d) => Some(d),
-        _ => None,
-    });
-    first.map_or("N".to_string(), |d| ck.program.dims[usize::from(d)].clone())
-}
-
-/// Without a `data` item, a batch has the model's inputs.
-fn own_columns(model: &ModelFn) -> Option<Vec<Column>> {
-    let column =
-        |i: &crate::check::Input| Column { name: i.name.clone(), ty: i.ty.clone(), tags: i.tags.clone(), span: i.span };
-    Some(model.inputs.iter().map(column).collect())
+/// Without a `data` item, a batch has the model's inputs; one that is there, but for inputs with a default that it does not
+/// have, and with what else the loss speaks of.
+fn own_columns(ck: &mut Checker, train: &Train, model: &ModelFn) -> Vec<Column> {
+    let batch = ck.batch.clone().unwrap_or_default();
+    let given = |name: &str| batch.iter().any(|tensor| tensor.name == name);
+    let left = |i: &&Input| ck.batch.is_none() || i.default.is_none() || given(&i.name);
+    let column = |i: &Input| Column { name: i.name.clone(), ty: i.ty.clone(), tags: i.tags.clone(), span: i.span };
+    let mut columns: Vec<Column> = model.inputs.iter().filter(left).map(column).collect();
+    for (name, span) in names_in(&train.loss) {
+        let Some(BatchTensor { dtype, shape, .. }) = batch.iter().find(|tensor| tensor.name == name) else { continue };
+        let taken = columns.iter().any(|c| c.name == name) || model.outputs.iter().any(|(output, _)| *output == name);
+        if taken || ck.is_known(&name, &train.reading.scope) {
+            continue;
+        }
+        let shape = shape.iter().map(|n| Size::from(i64::try_from(*n).unwrap_or(i64::MAX)));
+        let ty = Ty { dtype: *dtype, shape: shape.collect() };
+        columns.push(Column { name, tags: vec![None; ty.shape.len()], ty, span });
+    }
+    columns
 }
 
 /// A weight that starts at random and is never trained.

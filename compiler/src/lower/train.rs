@@ -109,6 +109,25 @@ pub fn read(ck: &mut Checker, files: &mut dyn Files, it: Reading) -> Option<Trai
     })
 }
 
+/// What a training begins with.
+pub struct Begun {
+    /// The model with its configuration, and where it is named.
+    pub model: (Rc<Ctor>, Span),
+    /// Where weights come from.
+    pub weights: Option<Reading>,
+}
+
+/// Reads what a `train` item begins with, and nothing else of it.
+pub fn begun(ck: &mut Checker, it: &Reading) -> Option<Begun> {
+    let item = it.item.clone();
+    item::define_step(&it.scope);
+    let owner = it.owner(&schema::TRAIN);
+    let found = item::checked(ck, owner, &item.ast.entries);
+    let model = required(ck, owner, &found, "model").and_then(|e| net(ck, e, &it.scope, NetKind::Model));
+    let weights = found.value("weights").map(|e| weights::named(ck, e, &it.scope));
+    Some(Begun { model: model?, weights: flat(weights)? })
+}
+
 /// What is there must be right.
 fn flat<T>(found: Option<Option<T>>) -> Option<Option<T>> {
     found.map_or(Some(None), |f| f.map(Some))

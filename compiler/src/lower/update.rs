@@ -66,6 +66,7 @@ pub fn entry(ck: &mut Checker, train: &Train, overrides: &Overrides, shares: Opt
         inputs: [Role::Trained, Role::Grads].into_iter().chain(over_role).chain(all).collect(),
         outputs: std::iter::once(Role::Trained).chain(updated).collect(),
         guards: Vec::new(),
+        defaults: Vec::new(),
     });
     Some(states)
 }

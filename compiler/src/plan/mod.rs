@@ -132,7 +132,8 @@ fn entry(p: &mut Planner, e: &Entry) -> plan::Entry {
         frame.life.touch(b);
         binds.push(Bind::Buffer(b));
         if let Some(port) = port(role, &param.ty, b) {
-            inputs.push(port);
+            let default = e.defaults.iter().find(|(name, _)| *name == port.name).map(|(_, x)| x.clone());
+            inputs.push(Port { default, ..port });
         }
     }
     let mut targets = Vec::new();
@@ -172,5 +173,5 @@ fn port(role: &Role, ty: &Ty, buffer: plan::BufId) -> Option<Port> {
             return None;
         }
     };
-    Some(Port { name, dtype: ty.dtype, shape: ty.shape.clone(), buffer, limit })
+    Some(Port { name, dtype: ty.dtype, shape: ty.shape.clone(), buffer, limit, default: None })
 }

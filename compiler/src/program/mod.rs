@@ -357,6 +357,8 @@ pub struct Entry {
     pub outputs: Vec<Role>,
     /// Conditions on the sizes, and what to say where they fail.
     pub guards: Vec<(Host, String)>,
+    /// The inputs that need not be given, by name, and the number that all elements of such a one then are.
+    pub defaults: Vec<(String, Host)>,
 }
 
 /// What an entry's parameter or result is.

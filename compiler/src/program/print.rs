@@ -329,6 +329,9 @@ fn entry(out: &mut String, p: &Program, e: &Entry) {
         let t = f.and_then(|f| Some(ty(p, f.ty(*f.results.get(i)?)))).unwrap_or("?".into());
         line(out, format_args!("  gives {}: {t}", role(p, r)));
     }
+    for (name, x) in &e.defaults {
+        line(out, format_args!("  default of {name}: {}", host(p, x)));
+    }
     for (condition, message) in &e.guards {
         line(out, format_args!("  requires {}, else \"{message}\"", host(p, condition)));
     }

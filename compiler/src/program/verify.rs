@@ -343,6 +343,13 @@ fn entry(p: &Program, e: &Entry) -> Result<(), Fault> {
             role(p, r, t)?;
         }
     }
+    for (name, x) in &e.defaults {
+        let is_it = |r: &Role| matches!(r, Role::Named(own) | Role::Index(own, _) if own == name);
+        if !e.inputs.iter().any(is_it) {
+            return Err((19, format!("there is a default for `{name}`, which is no input")));
+        }
+        host(p, x)?;
+    }
     e.guards.iter().try_for_each(|(h, _)| host(p, h))
 }
 

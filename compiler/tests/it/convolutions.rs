@@ -27,7 +27,14 @@ fn forward(text: &str, dims: &[i64]) -> Plan {
     let (mut p, f, names) = model(text);
     let named = |names: Vec<String>| names.into_iter().map(Role::Named).collect();
     let outputs = named(vec!["y".into()]);
-    p.entries = vec![Entry { name: "forward".into(), function: f, inputs: named(names), outputs, guards: Vec::new() }];
+    p.entries = vec![Entry {
+        name: "forward".into(),
+        function: f,
+        inputs: named(names),
+        outputs,
+        guards: Vec::new(),
+        defaults: Vec::new(),
+    }];
     check_plan(&p, &inputs(&p, f, dims))
 }
 

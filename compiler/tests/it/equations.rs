@@ -62,7 +62,8 @@ pub fn with_gradients(mut p: Program, f: FnId) -> (Program, Vec<usize>) {
     let named = |names: Vec<String>| names.into_iter().map(Role::Named).collect();
     let inputs = named(p.function(function).params.iter().map(|q| q.name.clone()).collect());
     let outputs = named((0..=found.len()).map(|k| format!("out{k}")).collect());
-    p.entries = vec![Entry { name: "forward".into(), function, inputs, outputs, guards: Vec::new() }];
+    p.entries =
+        vec![Entry { name: "forward".into(), function, inputs, outputs, guards: Vec::new(), defaults: Vec::new() }];
     (p, found.into_iter().map(|f| f.0).collect())
 }
 

@@ -26,7 +26,14 @@ fn program(mut functions: Vec<Function>, entry: Function) -> Program {
         p.add(f);
     }
     let function = FnId(p.functions.len() as u32 - 1);
-    p.entries.push(Entry { name: "forward".into(), function, inputs, outputs, guards: Vec::new() });
+    p.entries.push(Entry {
+        name: "forward".into(),
+        function,
+        inputs,
+        outputs,
+        guards: Vec::new(),
+        defaults: Vec::new(),
+    });
     p
 }
 

@@ -476,7 +476,7 @@ fn the_loss_of_an_entry_gets_gradients_for_trained_weights() {
     let w = |i| Role::weight(WeightId(i));
     let inputs = vec![w(3), Role::Named("x".into()), w(0), w(1)];
     let outputs = vec![Role::Named("loss".into()), Role::Named("y".into())];
-    let entry = Entry { name: "evaluate".into(), function, inputs, outputs, guards: Vec::new() };
+    let entry = Entry { name: "evaluate".into(), function, inputs, outputs, guards: Vec::new(), defaults: Vec::new() };
     let e = accumulate(&mut p, &entry, "accumulate");
     let grad = |i| Role::grad(WeightId(i));
     assert_eq!(e.outputs[2..], [grad(0), grad(2), grad(3)]);

@@ -239,7 +239,8 @@ fn what_is_read_on_a_diagonal_is_computed_there_alone() {
         let mut p = Program::default();
         let function = p.add(b.finish(vec![y]));
         let (inputs, outputs) = (vec![Role::Named("x".into())], vec![Role::Named("y".into())]);
-        p.entries = vec![Entry { name: "forward".into(), function, inputs, outputs, guards: Vec::new() }];
+        p.entries =
+            vec![Entry { name: "forward".into(), function, inputs, outputs, guards: Vec::new(), defaults: Vec::new() }];
         let (expected, wide) = given(&p);
         passes::run(&mut p, BEFORE_GRADIENTS, true, &mut |_, _, _| {}).unwrap();
         let (found, left) = given(&p);

@@ -59,7 +59,14 @@ pub fn with_gradients(p: &mut Program) {
     let mut inputs: Vec<Role> = f.params.iter().map(|q| Role::Named(q.name.clone())).collect();
     inputs.push(Role::Named("dy".into()));
     let function = p.add(b.finish(results));
-    p.entries.push(Entry { name: "grads".into(), function, inputs, outputs, guards: entry.guards.clone() });
+    p.entries.push(Entry {
+        name: "grads".into(),
+        function,
+        inputs,
+        outputs,
+        guards: entry.guards.clone(),
+        defaults: entry.defaults.clone(),
+    });
 }
 
 /// The same program, with nothing run in panels.

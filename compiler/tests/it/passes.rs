@@ -14,7 +14,14 @@ fn enter(p: &mut Program, f: FnId) {
     let named = |n: usize, word: &str| (0..n).map(|i| Role::Named(format!("{word}{i}"))).collect();
     let function = p.function(f);
     let (inputs, outputs) = (named(function.params.len(), "x"), named(function.results.len(), "y"));
-    p.entries.push(Entry { name: format!("e{}", f.0), function: f, inputs, outputs, guards: Vec::new() });
+    p.entries.push(Entry {
+        name: format!("e{}", f.0),
+        function: f,
+        inputs,
+        outputs,
+        guards: Vec::new(),
+        defaults: Vec::new(),
+    });
 }
 
 /// A function that gives what `f` gives, and the cotangents of its real parameters for cotangents of ones.

@@ -182,6 +182,7 @@ fn weights_and_roles() {
             inputs: vec![input],
             outputs: vec![output],
             guards: Vec::new(),
+            defaults: Vec::new(),
         };
         Program { weights: vec![w.clone()], functions: vec![f(t)], entries: vec![entry], ..Program::default() }
     };

@@ -204,10 +204,11 @@ impl<'a> Reader<'a> {
             let below = self.size(&mut line)?;
             limit = Some(Bound { below, except: if line.eat(" or ") { Some(line.number()?) } else { None } });
         }
+        let default = if line.eat(" default ") { Some(self.host(&mut line)?) } else { None };
         line.expect(" = ")?;
         let buffer = line.buf()?;
         line.end()?;
-        Ok(Port { name, dtype, shape, buffer, limit })
+        Ok(Port { name, dtype, shape, buffer, limit, default })
     }
 
     fn buffer(&mut self, number: usize) -> Read<Buffer> {

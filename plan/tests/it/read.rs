@@ -108,7 +108,7 @@ fn names_are_told_from_all_else() {
                 offset: 0,
                 unread: store == Store::Frozen,
             };
-            (weight, Port { name: name.clone(), dtype, shape: vec![sum(2)], buffer: 0, limit: None })
+            (weight, Port { name: name.clone(), dtype, shape: vec![sum(2)], buffer: 0, limit: None, default: None })
         })
         .unzip();
     let entry = Entry { name: "e".into(), inputs, steps: (0..names.len()).map(gemm).collect(), ..Entry::default() };

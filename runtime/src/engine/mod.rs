@@ -6,6 +6,7 @@
 
 mod bind;
 mod call;
+mod defaults;
 mod fold;
 mod frame;
 mod moves;
@@ -25,6 +26,7 @@ use crate::pool::Pool;
 use crate::stores::Stores;
 use crate::tensor::{self, Tensor};
 use call::{SMALL, Scratch};
+pub use defaults::defaults;
 use dlc_plan::chunks::FOLD_CHUNKS;
 use dlc_plan::kernel::KernelFn;
 use dlc_plan::{HostState, Plan};
@@ -134,7 +136,7 @@ impl Engine {
         })
     }
 
-    /// Runs an entry on inputs by name, in any order; gives its outputs by name.
+    /// Runs an entry on inputs by name, in any order; gives its outputs by name. Inputs that have a default need not be given.
     ///
     /// # Errors
     /// When there is no such entry, an input is missing, unknown, or of a wrong type, shape or range, the sizes are not
@@ -153,11 +155,16 @@ impl Engine {
             let known = entry.inputs.iter().map(|port| port.name.clone()).collect();
             return Err(Error::StrayInput { name: (*stray).into(), known });
         }
+        let defaults = match inputs.len() < entry.inputs.len() {
+            true => defaults(&entry.inputs, plan.dims.len(), state, inputs)?,
+            false => Vec::new(),
+        };
         let mut ordered = Vec::new();
         for port in &entry.inputs {
-            let given = inputs.iter().find(|(name, _)| *name == port.name);
+            let given = inputs.iter().find(|(name, _)| *name == port.name).map(|(_, tensor)| *tensor);
+            let default = || defaults.iter().find(|(name, _)| *name == port.name).map(|(_, tensor)| tensor);
             let missing = || Error::NoInput { name: port.name.clone(), entry: entry.name.clone() };
-            ordered.push(given.ok_or_else(missing)?.1);
+            ordered.push(given.or_else(default).ok_or_else(missing)?);
         }
         let empty = Tensor::zeros(tensor::DType::U8, &[0]).map_err(|_| Error::Memory { bytes: 0 })?;
         let mut outputs = vec![empty; entry.outputs.len()];

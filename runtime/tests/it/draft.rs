@@ -69,7 +69,7 @@ impl Draft {
     fn port(&mut self, name: &str, dtype: DType, shape: &[Size], life: (u32, u32)) -> Port {
         let place = Place::Arena { first: life.0, last: life.1 };
         let buffer = self.buffer(Elem::of(dtype), Size::product(shape), place);
-        Port { name: name.into(), dtype, shape: shape.to_vec(), buffer, limit: None }
+        Port { name: name.into(), dtype, shape: shape.to_vec(), buffer, limit: None, default: None }
     }
 
     /// An input that lives to step `last`.

@@ -2,7 +2,7 @@
 
 use dlc_plan::plan::{Entry, Port};
 use dlc_plan::recipe::Weights;
-use dlc_plan::{Plan, Recipe};
+use dlc_plan::{Host, Plan, Recipe};
 use std::fmt::Write;
 
 /// What a struct is made for.
@@ -91,19 +91,42 @@ fn common(module: &str) -> String {
 /// A port as people read it: `pixels: f32[B, 64]`.
 fn show(plan: &Plan, p: &Port) -> String {
     let shape: Vec<String> = p.shape.iter().map(|s| s.show(&plan.dims).to_string()).collect();
-    format!("`{}`: {}[{}]", p.name, p.dtype, shape.join(", "))
+    let default = match p.default.as_ref().map(Host::known) {
+        Some(Some(x)) => format!(" = {x}"),
+        Some(None) => " = ..".to_string(),
+        None => String::new(),
+    };
+    format!("`{}`: {}[{}]{default}", p.name, p.dtype, shape.join(", "))
 }
 
 fn shows(plan: &Plan, ports: &[Port]) -> String {
     ports.iter().map(|p| show(plan, p)).collect::<Vec<_>>().join(", ")
 }
 
-fn parameters(ports: &[Port]) -> String {
-    ports.iter().map(|p| format!(", {}: &::dlc::Tensor", ident(&p.name))).collect()
+/// The parameters of a method that takes inputs, and the lifetime that those with a default need.
+fn parameters(ports: &[Port]) -> (&'static str, String) {
+    let parameter = |p: &Port| match p.default {
+        None => format!(", {}: &::dlc::Tensor", ident(&p.name)),
+        Some(_) => {
+            format!(", {}: impl ::core::convert::Into<::core::option::Option<&'a ::dlc::Tensor>>", ident(&p.name))
+        }
+    };
+    let lifetime = if ports.iter().any(|p| p.default.is_some()) { "<'a>" } else { "" };
+    (lifetime, ports.iter().map(parameter).collect())
 }
 
+/// The inputs by name, as a slice; those that are not given are left out.
 fn arguments(ports: &[Port]) -> String {
-    ports.iter().map(|p| format!("({:?}, {})", p.name, ident(&p.name))).collect::<Vec<_>>().join(", ")
+    let named = |p: &Port| format!("({:?}, {})", p.name, ident(&p.name));
+    let given = |p: &Port| match p.default {
+        None => format!("::core::option::Option::Some({})", named(p)),
+        Some(_) => format!("{}.into().map(|given| ({:?}, given))", ident(&p.name), p.name),
+    };
+    if ports.iter().all(|p| p.default.is_none()) {
+        return format!("&[{}]", ports.iter().map(named).collect::<Vec<_>>().join(", "));
+    }
+    let all = ports.iter().map(given).collect::<Vec<_>>().join(", ");
+    format!("&[{all}].into_iter().flatten().collect::<::std::vec::Vec<_>>()")
 }
 
 /// A name of the spec as a name of Rust.
@@ -125,22 +148,22 @@ fn forward(plan: &Plan, e: &Entry) -> String {
             (format!("({ty})"), format!("Ok(({}))", vec!["out.remove(0)"; n].join(", ")))
         }
     };
+    let (lifetime, parameters) = parameters(&e.inputs);
     format!(
         "    /// {given} -> {gives}.\n    \
-         pub fn run(&mut self{}) -> ::dlc::Result<{ty}> {{\n        \
-         let mut out = self.0.outputs(\"forward\", &[{}])?;\n        {take}\n    }}\n",
-        parameters(&e.inputs),
+         pub fn run{lifetime}(&mut self{parameters}) -> ::dlc::Result<{ty}> {{\n        \
+         let mut out = self.0.outputs(\"forward\", {})?;\n        {take}\n    }}\n",
         arguments(&e.inputs)
     )
 }
 
 fn training(plan: &Plan, e: &Entry) -> String {
+    let (lifetime, parameters) = parameters(&e.inputs);
     format!(
         "    /// One step of training on a batch: {}. Gives the loss before the step.\n    \
-         pub fn step(&mut self{}) -> ::dlc::Result<f32> {{\n        \
-         self.0.step(&[{}])\n    }}\n",
+         pub fn step{lifetime}(&mut self{parameters}) -> ::dlc::Result<f32> {{\n        \
+         self.0.step({})\n    }}\n",
         shows(plan, &e.inputs),
-        parameters(&e.inputs),
         arguments(&e.inputs)
     )
 }

@@ -113,13 +113,20 @@ fn entry(p: &mut Program, case: &Case, model: &ModelFn) -> Entry {
     let role = |name: &String| Role::Named(name.clone());
     if wanted.is_empty() {
         let (inputs, outputs) = (names.iter().map(role).collect(), outputs.iter().map(role).collect());
-        return Entry { name: case.name.clone(), function: f, inputs, outputs, guards: Vec::new() };
+        return Entry {
+            name: case.name.clone(),
+            function: f,
+            inputs,
+            outputs,
+            guards: Vec::new(),
+            defaults: Vec::new(),
+        };
     }
     let function = with_gradient(p, f, &wanted);
     outputs.extend(wanted.iter().map(|i| format!("d{}", names[*i])));
     let inputs = names.iter().map(role).chain([Role::Named("dy".into())]).collect();
     let outputs = outputs.iter().map(role).collect();
-    Entry { name: case.name.clone(), function, inputs, outputs, guards: Vec::new() }
+    Entry { name: case.name.clone(), function, inputs, outputs, guards: Vec::new(), defaults: Vec::new() }
 }
 
 /// From a function's parameters and its first result's cotangent to its results and the cotangents of some parameters.
