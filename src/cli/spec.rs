@@ -6,7 +6,7 @@ use super::weights::Said;
 use crate::error::{Error, Kind, code};
 use crate::jit::{Beside, folder_of};
 use clap::ArgMatches;
-use dlc_compiler::lower::{apply_sets, with_sets};
+use dlc_compiler::lower::{apply_sets, with_paths, with_sets};
 use dlc_compiler::pipeline::{self, Compiled, Findings, Goal, Request, Stage};
 use dlc_compiler::program::Program;
 use dlc_grammar::parse::parse;
@@ -15,7 +15,7 @@ use dlc_grammar::tree::tree;
 use dlc_grammar::{Diagnostic, Sources, ast, nearest};
 use dlc_plan::Plan;
 use dlc_plan::recipe::Recipe;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// A model or a training of a spec.
 pub struct Item {
@@ -182,15 +182,37 @@ impl Source {
         Request { name: &self.name, text: &self.text, sets: &self.sets, goal }
     }
 
-    /// Its text as it was used, formatted. Comments that a setting leaves no place for are left out.
-    pub fn resolved(&self) -> String {
-        if let Some(text) = with_sets(&self.text, &self.sets) {
-            return format(&text).unwrap_or(text);
-        }
-        let (mut spec, _) = parse(&self.text, 0);
-        apply_sets(&mut spec, &self.sets, &mut Sources::new(), &mut Vec::new());
-        print_spec(&spec)
+    /// Its text as it was used, formatted, with paths that are relative to `folder`. Comments that a setting leaves no place
+    /// for are left out.
+    pub fn resolved(&self, folder: &Path) -> String {
+        let text = with_sets(&self.text, &self.sets).unwrap_or_else(|| {
+            let (mut spec, _) = parse(&self.text, 0);
+            apply_sets(&mut spec, &self.sets, &mut Sources::new(), &mut Vec::new());
+            print_spec(&spec)
+        });
+        let own = relative(&self.folder(), folder);
+        let text = with_paths(&text, &|path| match Path::new(path).is_absolute() || own.as_os_str().is_empty() {
+            true => path.to_owned(),
+            false => format!("{}/{path}", own.display().to_string().replace('\\', "/")),
+        });
+        format(&text).unwrap_or(text)
     }
+}
+
+/// A folder as seen from another; empty if they are the same.
+fn relative(folder: &Path, from: &Path) -> PathBuf {
+    let whole = |path: &Path| {
+        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        path.canonicalize()
+    };
+    let (Ok(folder), Ok(from)) = (whole(folder), whole(from)) else { return folder.to_owned() };
+    let (own, other): (Vec<_>, Vec<_>) = (folder.components().collect(), from.components().collect());
+    let shared = own.iter().zip(&other).take_while(|(a, b)| a == b).count();
+    if shared == 0 {
+        return folder;
+    }
+    let up = other[shared..].iter().map(|_| Component::ParentDir);
+    up.chain(own[shared..].iter().copied()).collect()
 }
 
 /// `fit.lr=1e-3` as a path and a value.

@@ -25,7 +25,7 @@ pub fn main(args: &ArgMatches, json: bool) -> Outcome {
     let out = args.get_one::<PathBuf>("out").cloned().unwrap_or_else(|| Path::new("runs").join(&recipe.name));
     // What cannot be written is better known before the training than after it.
     make_folder(&out)?;
-    write_whole(&out.join("resolved.dl"), |file| file.write_all(source.resolved().as_bytes()))?;
+    write_whole(&out.join("resolved.dl"), |file| file.write_all(source.resolved(&out).as_bytes()))?;
     let epochs = match recipe.length {
         Length::Epochs(epochs) => Some(epochs),
         Length::Steps(_) => None,

@@ -28,6 +28,7 @@ mod mutants;
 mod numbers;
 mod peft;
 mod pretrained;
+mod resolved;
 mod safetensors;
 mod samples;
 mod scratch;

@@ -124,6 +124,11 @@ impl Builtin {
         ROWS.into_iter().chain(scalars()).chain(casts()).find(|b| b.name == name)
     }
 
+    /// Whether it reads a file that one of its arguments names.
+    pub(crate) fn reads_file(self) -> bool {
+        matches!(self.kind, Kind::Encode(Encode::Tokenize))
+    }
+
     /// The names of all primitives.
     pub fn names() -> impl Iterator<Item = &'static str> {
         ROWS.into_iter().chain(scalars()).chain(casts()).map(|b| b.name)

@@ -4,6 +4,7 @@
 //! items are found by their brackets and parsed when something asks for them.
 
 use super::value::Val;
+use crate::lower::paths;
 use dlc_grammar::ast::{self, ImportWhat, Item};
 use dlc_grammar::parse::{ItemHead, index, parse, parse_item};
 use dlc_grammar::{Diagnostic, Sources, Span, nearest};
@@ -127,6 +128,8 @@ pub struct Modules {
     heads: Vec<ItemHead>,
     /// The number of each file that is loaded or being loaded; `None` while it is.
     by_name: HashMap<String, Option<u16>>,
+    /// The folder of the file that is being loaded, as its importers write it: empty for the spec's own.
+    folder: String,
     /// The files of the prelude, by their number in `sources`.
     prelude_files: std::ops::Range<u16>,
     items: u32,
@@ -140,6 +143,7 @@ impl Modules {
             modules: vec![Module::default()],
             heads: Vec::new(),
             by_name: HashMap::default(),
+            folder: String::new(),
             prelude_files: 0..prelude.len() as u16,
             items: 0,
         };
@@ -162,8 +166,12 @@ impl Modules {
     /// Parses a file and what it imports; gives its module's number.
     pub fn load(&mut self, name: &str, text: &str, loader: &mut dyn Loader, errors: &mut Vec<Diagnostic>) -> u16 {
         let file = self.sources.add(name, text);
-        let (spec, mut found) = parse(text, file);
+        let (mut spec, mut found) = parse(text, file);
         errors.append(&mut found);
+        if !self.folder.is_empty() {
+            // The whole is read from the spec's folder.
+            paths::files(&mut spec, &mut |path| path.value = paths::below(&self.folder, &path.value));
+        }
         self.add(name, spec, file, loader, errors)
     }
 
@@ -295,7 +303,13 @@ impl Modules {
                 errors.push(Diagnostic::error("E0110", import.path.span, message));
                 None
             }
-            None => Some(self.load(&loaded.name, &loaded.text, loader, errors)),
+            None => {
+                let folder = paths::below(&self.folder, paths::folder_of(&import.path.value));
+                let before = std::mem::replace(&mut self.folder, folder);
+                let module = self.load(&loaded.name, &loaded.text, loader, errors);
+                self.folder = before;
+                Some(module)
+            }
         }
     }
 

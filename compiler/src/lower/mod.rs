@@ -4,6 +4,7 @@
 //! - [`item`], [`schema`]: what all configuration items have in common; [`train`], [`data`], [`weights`] read one kind each;
 //! - [`stored`], [`select`], [`groups`]: weights, the globs that choose them, and what differs between them;
 //! - [`columns`], [`defaults`], [`loss`], [`rows`], [`share`], [`update`], [`each`], [`init`]: the entries;
+//! - [`paths`]: the literals of a text that are paths of files;
 //! - [`recipe`]: what a training needs besides its program.
 
 mod item;
@@ -27,6 +28,7 @@ mod each;
 mod init;
 mod loss;
 mod merge;
+pub(crate) mod paths;
 mod recipe;
 mod rows;
 mod share;
@@ -40,6 +42,7 @@ mod show;
 pub use choose::{Target, choose, choose_model, targets};
 pub use data::{Cells, Files, SourceColumn};
 pub use index::limits as index_limits;
+pub use paths::moved as with_paths;
 pub use sets::{apply as apply_sets, written as with_sets};
 pub use show::show;
 pub use weights::Rules;

@@ -216,6 +216,7 @@ fn entries_bind_sizes_and_check_guards_and_indices() {
         inputs: vec![Role::Index("ids".into(), Bound { below: Size::from(3), except: None })],
         outputs: vec![Role::Named("y".into())],
         guards: vec![(at_most_two, "B <= 2".into())],
+        defaults: Vec::new(),
     });
     let go = |data: &[f64]| run_entry(&p, &p.entries[0], vec![tensor(&[data.len()], data)], &HostState::default());
     assert_eq!(go(&[0.0, 2.0]).unwrap()[0].data, [0.0, 2.0]);

@@ -22,6 +22,7 @@ mod optimizers;
 mod panels;
 mod parts;
 mod passes;
+mod paths;
 mod precision;
 mod print;
 mod rows;

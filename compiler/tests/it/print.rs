@@ -42,6 +42,7 @@ fn a_program_is_printed_a_node_a_line() {
         inputs: std::iter::once(Role::Named("x".into())).chain(weights).collect(),
         outputs: vec![Role::Named("y".into())],
         guards: vec![(Host::Prim(Prim::Le, vec![Host::Size(Size::dim(0)), Host::Const(9.0)]), "B <= 9".into())],
+        defaults: Vec::new(),
     });
     assert_eq!(
         print::program(&p),

@@ -12,7 +12,7 @@ mod layout;
 
 use crate::ast::{Docs, Item, Spec};
 use crate::diagnostic::Diagnostic;
-use crate::lex::{BYTE_ORDER_MARK, Comment, lex};
+use crate::lex::{BYTE_ORDER_MARK, Comment, escape, lex};
 use crate::node::without_spans;
 use crate::parse::parse;
 use crate::span::Span;
@@ -42,6 +42,11 @@ pub fn format(text: &str) -> Result<String, Vec<Diagnostic>> {
         return Err(vec![Diagnostic::error("E0010", span, message)]);
     }
     Ok(formatted)
+}
+
+/// A text as a string literal.
+pub fn quoted(value: &str) -> String {
+    escape(value)
 }
 
 /// A tree as text in the one style.

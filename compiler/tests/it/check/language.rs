@@ -342,7 +342,7 @@ fn optional_inputs_and_constants_take_their_types() {
     let checked = check(text);
     assert!(checked.checker.diagnostics.is_empty(), "{:#?}", checked.checker.diagnostics);
     let m = &checked.models[1];
-    assert_eq!(m.inputs[1].default, Some(0.0));
+    assert_eq!(m.inputs[1].default, Some(dlc_plan::Host::Const(0.0)));
     let types: Vec<DType> = m.outputs.iter().map(|(_, ty)| ty.dtype).collect();
     assert_eq!(types, [DType::F32, DType::I64]);
     let p = program_of(check(text).checker);
