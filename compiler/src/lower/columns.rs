@@ -104,7 +104,14 @@ fn kept(ck: &mut Checker, data: &Data, counted: &Counted, e: &Expr) -> Option<En
         Val::Tensor(t) if t.dtype == DType::Bool && t.shape() == [rows] => {
             let made = ck.close_entry(&Val::Tensor(t));
             let (inputs, outputs) = (inputs.into_iter().map(Role::Named).collect(), vec![Role::Named("where".into())]);
-            Some(Entry { name: "where".into(), function: made.function, inputs, outputs, guards: made.conditions(), defaults: Vec::new() })
+            Some(Entry {
+                name: "where".into(),
+                function: made.function,
+                inputs,
+                outputs,
+                guards: made.conditions(),
+                defaults: Vec::new(),
+            })
         }
         v => {
             if !v.is_poison() {

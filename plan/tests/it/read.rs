@@ -106,7 +106,7 @@ fn names_are_told_from_all_else() {
                 dtype,
                 store,
                 offset: 0,
-                unread: store == Store::Frozen,
+                unread: store == dlc_plan::plan::Store::Frozen,
             };
             (weight, Port { name: name.clone(), dtype, shape: vec![sum(2)], buffer: 0, limit: None, default: None })
         })
