@@ -6,6 +6,7 @@
 pub use crate::back::rust::Emitter;
 use crate::back::rust::Face;
 use crate::check::{Checker, Loaded, Loader};
+use crate::limits;
 use crate::lower::{Cells, Files, SourceColumn, Target, targets};
 use crate::pipeline::{Compiled, Findings, Goal, Request, compile};
 use dlc_grammar::{Diagnostic, Sources};
@@ -46,7 +47,7 @@ impl Loader for Folder {
     fn load(&mut self, path: &str, from: &str) -> Result<Loaded, String> {
         let beside = Path::new(from).parent().unwrap_or(Path::new(""));
         let path = self.root.join(beside).join(path);
-        let text = std::fs::read_to_string(&path).map_err(|e| format!("{} cannot be read: {e}", path.display()))?;
+        let text = limits::read_text(&path).map_err(|e| format!("{} cannot be read: {e}", path.display()))?;
         let whole = path.canonicalize().unwrap_or(path);
         self.read.push(whole.clone());
         Ok(Loaded { name: whole.display().to_string(), text })
@@ -140,7 +141,7 @@ pub fn items_of_text(text: &str, folder: &Path) -> Result<Items, Findings> {
 /// Everything that is wrong with it, or that it cannot be read.
 pub fn items_of_file(path: &Path) -> Result<Items, Findings> {
     let name = path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
-    let text = std::fs::read_to_string(path).map_err(|e| Findings {
+    let text = limits::read_text(path).map_err(|e| Findings {
         sources: Sources::new(),
         diagnostics: vec![Diagnostic::global("E0008", format!("{} cannot be read: {e}", path.display()))],
     })?;

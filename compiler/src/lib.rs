@@ -4,6 +4,8 @@ pub mod prelude;
 
 pub mod catalogue;
 
+pub mod limits;
+
 pub mod pipeline;
 
 pub mod check;

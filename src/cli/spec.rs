@@ -6,6 +6,7 @@ use super::weights::Said;
 use crate::error::{Error, Kind, code};
 use crate::jit::{Beside, folder_of};
 use clap::ArgMatches;
+use dlc_compiler::limits;
 use dlc_compiler::lower::{apply_sets, with_paths, with_sets};
 use dlc_compiler::pipeline::{self, Compiled, Findings, Goal, Request, Stage};
 use dlc_compiler::program::Program;
@@ -228,7 +229,7 @@ fn pair(set: &str) -> Result<(String, String), Fail> {
 
 /// The text of a spec.
 pub fn read(path: &Path) -> Result<String, Fail> {
-    let bytes = std::fs::read(path).map_err(|error| cannot_read(path, &error))?;
+    let bytes = limits::read(path).map_err(|error| cannot_read(path, &error))?;
     text_of(bytes, path)
 }
 

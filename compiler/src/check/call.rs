@@ -82,6 +82,9 @@ impl Checker {
         if self.levels.len() >= MOST_CALLS {
             return self.too_deep(span);
         }
+        if !self.called(&name, f.ast.name.span, span) {
+            return Val::Poison;
+        }
         let failed = args.iter().any(|a| a.val.is_poison());
         let Some(bound) = self.bind(&name, "parameter", &f.ast.params, args, span) else { return Val::Poison };
         if failed {

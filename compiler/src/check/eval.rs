@@ -41,6 +41,9 @@ impl Checker {
         if self.depth >= DEEPEST {
             return self.too_deep(e.span);
         }
+        if !self.step(e.span) {
+            return Val::Poison;
+        }
         self.depth += 1;
         let v = match &e.kind {
             ExprKind::Number(n) => self.literal(n, e.span),
@@ -48,8 +51,14 @@ impl Checker {
             ExprKind::Bool(b) => Val::Bool(*b),
             ExprKind::None => Val::None,
             ExprKind::Name(name) => self.name(name, e.span, sc, want),
-            ExprKind::List(items) => Val::List(items.iter().map(|i| self.eval(i, sc)).collect()),
-            ExprKind::Tuple(items) => Val::Tuple(items.iter().map(|i| self.eval(i, sc)).collect()),
+            ExprKind::List(items) => {
+                let list = Val::List(items.iter().map(|i| self.eval(i, sc)).collect());
+                self.of_bearable_size(list, e.span)
+            }
+            ExprKind::Tuple(items) => {
+                let tuple = Val::Tuple(items.iter().map(|i| self.eval(i, sc)).collect());
+                self.of_bearable_size(tuple, e.span)
+            }
             ExprKind::Unary { op, operand } => self.unary(*op, operand, e.span, sc),
             ExprKind::Binary { op, op_span, left, right } => self.binary(*op, (*op_span, e.span), left, right, sc),
             ExprKind::If { arms, otherwise } => self.choose(arms, otherwise, sc),
@@ -405,7 +414,7 @@ impl Checker {
                         return self.error(d.help(format!("`{name}({})`", show_params(&net.ast.config))));
                     }
                 }
-                Val::Ctor(Rc::new(Ctor { net, config, span }))
+                self.of_bearable_size(Val::Ctor(Rc::new(Ctor { net, config, span })), span)
             }
             _ => Val::Poison,
         }

@@ -47,6 +47,7 @@ mod sums;
 mod types;
 mod unreached;
 mod value;
+mod work;
 
 pub use adapt::{Adapted, Adapter, Identity, label_of};
 pub use builtin::Builtin;
@@ -132,6 +133,8 @@ pub struct Checker {
     said_too_deep: bool,
     /// Whether what is being worked through has asked for `training`.
     asked_mode: bool,
+    /// What it has cost so far.
+    work: work::Work,
 }
 
 /// What is known of the values over the whole training split that a data item's columns ask for, in their order.
@@ -187,6 +190,7 @@ impl Checker {
             failures: 0,
             said_too_deep: false,
             asked_mode: false,
+            work: work::Work::new(),
         };
         // Expressions outside of all entries have somewhere to put their nodes, which then go nowhere.
         checker.open_root("nowhere");

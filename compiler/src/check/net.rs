@@ -333,6 +333,9 @@ impl Checker {
             self.too_deep(span);
             return None;
         }
+        if !self.called(&net.ast.name.text, net.ast.name.span, span) {
+            return None;
+        }
         let mut key = vec![self.mode()];
         key.extend(net.id.to_le_bytes());
         for given in level.ctor.config.iter().chain(bound) {

@@ -82,6 +82,7 @@ impl Checker {
             if let Some(index) = index {
                 inner.define_item(&index.text, Val::int(i as i64), index.span);
             }
+            self.iterated(body.span);
             let name = format!("repeat{number}.{i}");
             let sites = self.within_frame(&name);
             let again = last.as_mut().and_then(|last| self.again(last, &mut iterations, sites, &inner));

@@ -63,11 +63,12 @@ impl Checker {
         }
         let mut found: Vec<Val> = values.iter().map(|e| self.eval(e, sc)).collect();
         let single = found.len() == 1;
-        Flow::Return(match single {
+        let value = match single {
             true => found.remove(0),
             false if found.iter().any(Val::is_poison) => Val::Poison,
             false => Val::Tuple(found.into()),
-        })
+        };
+        Flow::Return(self.of_bearable_size(value, span))
     }
 
     fn if_stmt(&mut self, arms: &[StmtArm], otherwise: Option<&Block>, sc: &Scope) -> Flow {
