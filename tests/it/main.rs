@@ -3,6 +3,7 @@
 mod adapters;
 mod archive;
 mod assets;
+mod bounds;
 mod cli;
 mod commands;
 mod convert;

@@ -9,6 +9,12 @@ use super::value::{Axis, Num, Tag, Tensor, Val};
 use dlc_grammar::{Diagnostic, Span};
 use dlc_plan::{Atom, Host, Prim, Size};
 
+/// The longest axis: indices are numbers of 32 bits wherever they are computed.
+pub(super) const LONGEST: i64 = i32::MAX as i64;
+
+/// The most elements of a tensor, counted without its dynamic sizes: the host counts in double precision.
+const MOST_ELEMENTS: i64 = 1 << 53;
+
 /// A comparison of two sizes: the left one is [`Prim::Lt`] or [`Prim::Le`] the right one.
 pub(super) type Claim<'a> = (&'a Size, Prim, &'a Size);
 
@@ -63,8 +69,26 @@ impl Checker {
         Some((size, tag))
     }
 
-    /// Sees to it that the extent of an axis is not negative.
+    /// Says, once, that a tensor of the innermost function is too large for its elements to be counted.
+    pub(super) fn refuse_too_large(&mut self, shape: &[Size]) {
+        if std::mem::replace(&mut self.said_too_large, true) {
+            return;
+        }
+        let span = self.frame().builder.origin.span;
+        let shown = self.show_sizes(shape);
+        let message = match shape.iter().find(|s| factor(s) > LONGEST) {
+            Some(size) => format!("an axis of {} is longer than {LONGEST}, in {shown}", self.show_size(size)),
+            None => format!("{shown} has more than {MOST_ELEMENTS} elements"),
+        };
+        self.report(Diagnostic::error("E0303", span, message));
+    }
+
+    /// Sees to it that the extent of an axis is not negative, and not longer than any can be.
     pub(super) fn not_negative(&mut self, size: &Size, span: Span) -> Option<()> {
+        if let Some(n) = size.known().filter(|n| *n > LONGEST) {
+            self.report(Diagnostic::error("E0303", span, format!("an axis of {n} is longer than {LONGEST}")));
+            return None;
+        }
         self.must_hold(&[(&Size::zero(), Prim::Le, size)], span, |c| {
             let shown = c.show_num(&Num::plain(Num::size(size)));
             Diagnostic::error("E0303", span, format!("a size cannot be {shown}"))
@@ -80,6 +104,17 @@ impl Checker {
             root.guards.push(guard);
         }
     }
+}
+
+/// The greatest number in a size, with which it grows.
+fn factor(s: &Size) -> i64 {
+    s.terms().iter().map(|t| t.factor.saturating_abs()).max().unwrap_or(0)
+}
+
+/// Whether no tensor can have that shape, if none of its dynamic sizes is 0.
+pub(super) fn is_too_large(shape: &[Size]) -> bool {
+    let axes = || shape.iter().map(factor);
+    axes().any(|n| n > LONGEST) || axes().fold(1, i64::saturating_mul) > MOST_ELEMENTS
 }
 
 fn host(s: &Size) -> Host {

@@ -7,6 +7,7 @@
 
 use super::Checker;
 use super::adapt::Adapted;
+use super::bounds::is_too_large;
 use super::stacks::{self, SlotParam, Stacks};
 use super::value::{Axis, Tag, Tensor, Val};
 use crate::program::build::Builder;
@@ -273,6 +274,10 @@ impl Checker {
 
     /// A tensor of the innermost frame, with tags for its axes.
     pub(super) fn tensor(&mut self, value: Value, tags: Vec<Option<Tag>>) -> Tensor {
+        if is_too_large(&self.frame().builder.ty(value).shape) {
+            let shape = self.b().shape(value);
+            self.refuse_too_large(&shape);
+        }
         let frame = self.frame();
         let ty = frame.builder.ty(value);
         debug_assert_eq!(ty.shape.len(), tags.len(), "a tag for each axis");

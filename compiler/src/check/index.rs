@@ -1,6 +1,7 @@
 //! `x[i, :, a:b:s, .., none]` on tensors: positions, slices, new axes, and rows chosen by an integer tensor.
 
 use super::Checker;
+use super::bounds::LONGEST;
 use super::scope::Scope;
 use super::value::{Num, NumVal, Tag, Tensor, Val};
 use crate::program::{Op, Ty, Value};
@@ -122,8 +123,9 @@ impl Checker {
             None => 1,
             Some(e) => self.static_int(e, sc)?,
         };
-        if by <= 0 {
-            self.report(Diagnostic::error("E0311", span, format!("a slice's step is at least 1, got {by}")));
+        if !(1..=LONGEST).contains(&by) {
+            let message = format!("a slice's step is from 1 to {LONGEST}, got {by}");
+            self.report(Diagnostic::error("E0311", span, message));
             return None;
         }
         let mut bound = |e: &Option<Expr>, other: Size| match e {

@@ -131,6 +131,7 @@ pub struct Checker {
     depth: usize,
     failures: usize,
     said_too_deep: bool,
+    said_too_large: bool,
     /// Whether what is being worked through has asked for `training`.
     asked_mode: bool,
     /// What it has cost so far.
@@ -189,6 +190,7 @@ impl Checker {
             depth: 0,
             failures: 0,
             said_too_deep: false,
+            said_too_large: false,
             asked_mode: false,
             work: work::Work::new(),
         };

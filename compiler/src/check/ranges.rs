@@ -2,7 +2,7 @@
 //! and the proof that an index does stay inside.
 
 use super::Checker;
-use super::bounds::never_negative;
+use super::bounds::{LONGEST, never_negative};
 use super::value::{Axis, Tag};
 use dlc_grammar::ast::Expr;
 use dlc_grammar::{Diagnostic, Span};
@@ -129,6 +129,11 @@ impl Checker {
             && self.extent(var)? == axis.size
         {
             return Some(());
+        }
+        if let Some((_, step)) = steps.iter().find(|(_, step)| step.saturating_abs() > LONGEST) {
+            let message = format!("`{}` goes on in steps of {step}, longer than any axis", self.text(e.span));
+            self.report(Diagnostic::error("E0311", e.span, message));
+            return None;
         }
         let (low, high) = self.reach(start, steps)?;
         let before = never_negative(&low);

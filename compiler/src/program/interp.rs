@@ -65,6 +65,9 @@ impl fmt::Display for RunError {
 
 impl std::error::Error for RunError {}
 
+/// Fewer elements than this need not be asked for before they are made.
+const MANY: usize = 1 << 24;
+
 fn error<T>(message: String) -> Result<T, RunError> {
     Err(RunError(message))
 }
@@ -157,9 +160,17 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
+    /// The extents of a tensor that there is memory for: one that large is not made otherwise.
     fn extents(&self, shape: &[Size]) -> Result<Vec<usize>, RunError> {
         let extent = |s: &Size| usize::try_from(s.eval(self.dims)).ok();
-        shape.iter().map(extent).collect::<Option<_>>().ok_or_else(|| RunError("an axis has a negative extent".into()))
+        let extents: Option<Vec<usize>> = shape.iter().map(extent).collect();
+        let extents = extents.ok_or_else(|| RunError("an axis has a negative extent".into()))?;
+        let count = extents.iter().try_fold(1usize, |n, e| n.checked_mul(*e));
+        let fits = |n| n <= MANY || Vec::<f64>::new().try_reserve_exact(n).is_ok();
+        match count {
+            Some(n) if fits(n) => Ok(extents),
+            _ => error(format!("there is no memory for a tensor of {extents:?}")),
+        }
     }
 
     /// Runs a function. A value is given up as soon as its last user has had it.

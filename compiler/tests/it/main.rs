@@ -15,6 +15,7 @@ mod fuzzed;
 mod grad;
 mod groups;
 mod interp;
+mod limits;
 mod lora;
 mod lower;
 mod mode;
