@@ -13,15 +13,31 @@
 //!
 //! In every fold the old value is the first operand and the new element the second.
 //!
+//! Sums of F32 go in runs, so that their error does not grow with their length. A run's result is added to a total of two
+//! numbers, `high` and `low`, both 0 at the start: `t = high + x`, `low = low + (x - (t - high))`, `high = t`. Two totals
+//! are joined by adding the second's `high` to the first in this way, after `low = low + low'`. A total is worth
+//! `high + low`, or `high` where `low` is not finite. A run has [`Kernel::run`] members:
+//! - a column fold's are blocks, over all column axes in order. Before the block after a run, and after the last one, each
+//!   partial result is added to a total of its own and starts again from 0. The totals are halved as totals are joined.
+//!   Where all blocks are one run, there are no totals: the partial results are halved as above;
+//! - a row fold's are rows. A run ends after the row with number n if n + 1 is a multiple of a run's length, and with the
+//!   call. Each column's sum is then added to a total of its own and starts again from 0;
+//! - an all fold's run is one row.
+//!
+//! What a slot keeps is, for such a sum, the runs' sums, then the `high`, then the `low` parts: [`FoldOp::parts`].
+//!
 //! Order of memory: a sweep goes block by block, a block being up to sixteen neighbours along the vector axis. A block's
 //! loads all come before its stores. No two stores of a phase write the same element in one block.
 //!
-//! Row and all folds go on from what their slot holds; the runtime starts it with [`FoldOp::start`].
+//! Row and all folds go on from what their slot holds; the runtime starts all of it with [`FoldOp::start`].
 
 use crate::DType;
 
 /// The width of a sweep: elements of the vector axis that are computed side by side.
 pub const LANES: usize = 16;
+
+/// How many blocks, or rows, of a sum are added up before they are added to its total.
+pub const RUN: u64 = 16;
 
 /// The number of a value in its kernel.
 pub type Val = u32;
@@ -315,6 +331,16 @@ impl FoldOp {
         }
     }
 
+    /// Whether it is a sum that goes in runs.
+    pub fn is_long(self, kind: Kind) -> bool {
+        self == FoldOp::Sum && kind == Kind::F32
+    }
+
+    /// How many numbers a slot keeps for each result.
+    pub fn parts(self, kind: Kind) -> usize {
+        if self.is_long(kind) { 3 } else { 1 }
+    }
+
     /// What a fold starts from, as bits.
     pub fn start(self, kind: Kind) -> u32 {
         let pick = |float: f32, int: i32| if kind == Kind::F32 { float.to_bits() } else { int as u32 };
@@ -375,6 +401,33 @@ pub struct BufTy {
     pub written: bool,
 }
 
+/// A sum as two numbers, of which the second holds what the first lost by rounding.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Total {
+    /// The sum, rounded at each step.
+    pub high: f32,
+    /// What was rounded away.
+    pub low: f32,
+}
+
+impl Total {
+    /// Adds a number.
+    pub fn add(self, x: f32) -> Total {
+        let t = self.high + x;
+        Total { high: t, low: self.low + (x - (t - self.high)) }
+    }
+
+    /// Adds another total.
+    pub fn join(self, other: Total) -> Total {
+        Total { low: self.low + other.low, ..self }.add(other.high)
+    }
+
+    /// The sum as one number.
+    pub fn value(self) -> f32 {
+        if self.low.is_finite() { self.high + self.low } else { self.high }
+    }
+}
+
 /// A fused loop.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Kernel {
@@ -390,6 +443,8 @@ pub struct Kernel {
     pub exts: u16,
     /// The number of the call's folds.
     pub folds: u16,
+    /// How many blocks, or rows, a sum's run has; a power of two. [`RUN`], or 1 where sums are to be as exact as they can be.
+    pub run: u64,
     /// Values that are the same for every row: constants, uniforms, loads without terms, and what follows from them.
     pub setup: Vec<Def>,
     /// The work on a row.
@@ -406,7 +461,8 @@ pub struct Args {
     pub uniforms: *const u32,
     /// The extents, strides and offsets.
     pub exts: *const i64,
-    /// For each fold slot, this chunk's partial result: `cols` elements for a row fold, one for an all fold.
+    /// For each fold slot, this chunk's partial result: `cols` elements for a row fold, one for an all fold, times the
+    /// parts that the fold keeps.
     pub folds: *const *mut u8,
     /// For each buffer, how many elements it has from its address on.
     pub lens: *const u64,

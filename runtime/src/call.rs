@@ -7,8 +7,8 @@ use crate::isa::Isa;
 #[cfg(target_arch = "x86_64")]
 use crate::lanes::{Avx2, Avx512};
 use crate::lanes::{Baseline, Int, LANES, Mask, Simd};
-use dlc_plan::kernel::{Args, KernelFn};
-use std::ops::Range;
+use dlc_plan::kernel::{Args, KernelFn, Total};
+use std::ops::{Add, Range, Sub};
 
 /// A kernel in Rust.
 pub trait Code {
@@ -20,6 +20,18 @@ pub trait Code {
 pub struct Call<'a, S> {
     args: &'a Args,
     simd: S,
+}
+
+/// A sum over columns in the making: sixteen partial results of a run of blocks, and their totals.
+#[derive(Clone, Copy)]
+pub struct Sum<S: Simd> {
+    run: S::F,
+    high: S::F,
+    low: S::F,
+    /// How many blocks the run has.
+    blocks: u64,
+    /// Whether any run has ended.
+    long: bool,
 }
 
 /// What a buffer may hold, and what sixteen elements are in registers.
@@ -186,6 +198,13 @@ unsafe extern "C" fn baseline<K: Code>(args: *const Args, first: u64, last: u64)
     K::run(&Call { args, simd: Baseline }, first as i64..last as i64);
 }
 
+/// The total that another number makes of one, in sixteen lanes.
+#[cfg_attr(not(feature = "calls"), inline(always))]
+fn add_to_total<S: Simd>([high, low]: [S::F; 2], x: S::F) -> [S::F; 2] {
+    let t = high.add(x);
+    [t, low.add(x.sub(t.sub(high)))]
+}
+
 #[cold]
 fn outside(buf: usize, at: i64, len: u64) -> ! {
     panic!("element {at} of buffer {buf} is outside its {len} elements: this is a bug in dlc")
@@ -341,6 +360,41 @@ impl<S: Simd> Call<'_, S> {
         crate::lanes::halve(T::array(self.simd, partial), join)
     }
 
+    /// A sum over columns that has nothing yet.
+    #[cfg_attr(not(feature = "calls"), inline(always))]
+    pub fn sum(&self) -> Sum<S> {
+        let zero = self.simd.float(0.0);
+        Sum { run: zero, high: zero, low: zero, blocks: 0, long: false }
+    }
+
+    /// Adds the first `n` of sixteen elements to a sum over columns, whose runs have `run` blocks.
+    #[cfg_attr(not(feature = "calls"), inline(always))]
+    pub fn add(&self, sum: &mut Sum<S>, v: S::F, n: usize, run: u64) {
+        if sum.blocks == run {
+            self.end_run(sum);
+        }
+        sum.blocks += 1;
+        sum.run = self.fold::<f32>(sum.run, v, n, |a, b| a.add(b));
+    }
+
+    /// Adds the partial results of a run to the totals.
+    #[cfg_attr(not(feature = "calls"), inline(always))]
+    fn end_run(&self, sum: &mut Sum<S>) {
+        let [high, low] = add_to_total::<S>([sum.high, sum.low], sum.run);
+        *sum = Sum { run: self.simd.float(0.0), high, low, blocks: 0, long: true };
+    }
+
+    /// The result of a sum over columns.
+    #[cfg_attr(not(feature = "calls"), inline(always))]
+    pub fn summed(&self, mut sum: Sum<S>) -> f32 {
+        if !sum.long {
+            return self.halve::<f32>(sum.run, |a, b| a + b);
+        }
+        self.end_run(&mut sum);
+        let (high, low) = (self.simd.to_floats(sum.high), self.simd.to_floats(sum.low));
+        crate::lanes::halve(std::array::from_fn(|l| Total { high: high[l], low: low[l] }), Total::join).value()
+    }
+
     /// Joins `n` elements to a row fold's partial results, from the one with number `at` on.
     #[cfg_attr(not(feature = "calls"), inline(always))]
     pub fn fold_rows<T: Element>(
@@ -360,6 +414,45 @@ impl<S: Simd> Call<'_, S> {
         let partial = unsafe { std::slice::from_raw_parts_mut(start.cast::<T>().add(at as usize), n) };
         let joined = join(T::load(self.simd, partial), v);
         T::store(self.simd, joined, partial);
+    }
+
+    /// After a row, where `next` is the next one and `last` the one after the last: ends the run of a sum over rows, if it
+    /// has its `run` rows or there are no more.
+    #[cfg_attr(not(feature = "calls"), inline(always))]
+    pub fn end_rows(&self, slot: usize, next: i64, last: i64, run: i64) {
+        if next % run != 0 && next != last {
+            return;
+        }
+        let columns = self.slot(slot).len() / 3;
+        let (sums, totals) = self.slot(slot).split_at_mut(columns);
+        let (highs, lows) = totals.split_at_mut(columns);
+        let blocks = sums.chunks_mut(LANES).zip(highs.chunks_mut(LANES)).zip(lows.chunks_mut(LANES));
+        for ((sum, high), low) in blocks {
+            let [x, h, l] = [&*sum, &*high, &*low].map(|part| self.simd.load_floats(part));
+            let [h, l] = add_to_total::<S>([h, l], x);
+            self.simd.store_floats(h, high);
+            self.simd.store_floats(l, low);
+            sum.fill(0.0);
+        }
+    }
+
+    /// Adds a row's value to a sum over all.
+    #[cfg_attr(not(feature = "calls"), inline(always))]
+    pub fn add_all(&self, slot: usize, v: f32) {
+        if let [_, high, low] = self.slot(slot) {
+            let total = Total { high: *high, low: *low }.add(v);
+            (*high, *low) = (total.high, total.low);
+        }
+    }
+
+    /// What a fold's slot keeps.
+    #[cfg_attr(not(feature = "calls"), inline(always))]
+    #[allow(clippy::mut_from_ref, reason = "every chunk has partial results of its own")]
+    fn slot(&self, slot: usize) -> &mut [f32] {
+        // SAFETY: the engine checked that there are as many fold slots as the kernel names, and that each has its length.
+        unsafe {
+            std::slice::from_raw_parts_mut((*self.args.folds.add(slot)).cast(), *self.args.fold_lens.add(slot) as usize)
+        }
     }
 
     /// Joins a row's value to an all fold's partial result.

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use dlc_plan::kernel::{
     Access, Affine, Args, Axis, Bits, Bound, Def, Elem, Ext, Fold, Instr, Kernel, KernelFn, Kind, LANES, Op, Over,
-    Phase, Store, Val,
+    Phase, Store, Total, Val,
 };
 use dlc_plan::random;
 
@@ -101,6 +101,7 @@ pub fn run(kernel: &Kernel, memory: &mut Memory, rows: Range<u64>) {
     let count = values.chain(folded).max().map_or(0, |last| last as usize + 1);
     let mut state = State { kernel, memory, rows: vec![], cols: vec![], values: vec![[0; LANES]; count] };
     state.define(&kernel.setup, 1);
+    let last = rows.end;
     for row in rows {
         state.rows = unravel(row as i64, &kernel.rows.iter().map(|e| state.ext(*e)).collect::<Vec<_>>());
         for phase in &kernel.phases {
@@ -109,6 +110,9 @@ pub fn run(kernel: &Kernel, memory: &mut Memory, rows: Range<u64>) {
             } else {
                 state.row(phase);
             }
+        }
+        if (row + 1).is_multiple_of(kernel.run) || row + 1 == last {
+            state.end_runs();
         }
     }
 }
@@ -224,6 +228,10 @@ impl State<'_> {
         self.store(&phase.stores, 1);
         for Fold { op, value, kind, over } in &phase.folds {
             match over {
+                Over::All(slot) if op.is_long(*kind) => {
+                    let element = self.value(*value, 0);
+                    add_to_total(&mut self.memory.folds[*slot as usize], 0, f32::from_bits(element));
+                }
                 Over::All(slot) => {
                     let element = self.value(*value, 0);
                     let old = &mut self.memory.folds[*slot as usize][0];
@@ -237,8 +245,10 @@ impl State<'_> {
     fn sweep(&mut self, phase: &Phase) {
         let extents: Vec<i64> = self.kernel.cols.iter().map(|e| self.ext(*e)).collect();
         let (inner, outer) = extents.split_last().expect("a kernel with a sweep has columns");
-        let mut partials: Vec<[u32; LANES]> =
-            phase.folds.iter().map(|fold| [fold.op.start(fold.kind); LANES]).collect();
+        let start =
+            |fold: &Fold| Partials { run: [fold.op.start(fold.kind); LANES], totals: [Total::default(); LANES] };
+        let mut partials: Vec<Partials> = phase.folds.iter().map(start).collect();
+        let mut blocks = 0;
         for line in 0..outer.iter().product::<i64>() {
             for first in (0..*inner).step_by(LANES) {
                 self.cols = unravel(line, outer);
@@ -246,26 +256,44 @@ impl State<'_> {
                 let lanes = (inner - first).min(LANES as i64) as usize;
                 self.define(&phase.defs, lanes);
                 self.store(&phase.stores, lanes);
+                if blocks > 0 && blocks % self.kernel.run == 0 {
+                    let long = |fold: &Fold| fold.op.is_long(fold.kind);
+                    partials.iter_mut().zip(&phase.folds).filter(|(_, fold)| long(fold)).for_each(|(p, _)| p.end_run());
+                }
                 self.fold(&phase.folds, &mut partials, line * inner + first, lanes);
+                blocks += 1;
             }
         }
-        for (fold, partial) in phase.folds.iter().zip(&mut partials) {
+        for (fold, mut partial) in phase.folds.iter().zip(partials) {
             let Over::Cols(val) = fold.over else { continue };
-            let mut half = LANES / 2;
-            while half > 0 {
-                for i in 0..half {
-                    partial[i] = instr(fold.op.instr(fold.kind), [partial[i], partial[i + half], 0]);
+            let sum = if fold.op.is_long(fold.kind) && blocks > self.kernel.run {
+                partial.end_run();
+                halve(partial.totals, Total::join).value().to_bits()
+            } else {
+                halve(partial.run, |a, b| instr(fold.op.instr(fold.kind), [a, b, 0]))
+            };
+            self.values[val as usize] = [sum; LANES];
+        }
+    }
+
+    /// Ends the runs of folds over rows: sums of columns are added to the totals.
+    fn end_runs(&mut self) {
+        for Fold { op, kind, over, .. } in self.kernel.phases.iter().flat_map(|phase| &phase.folds) {
+            let Over::Rows(slot) = over else { continue };
+            if op.is_long(*kind) {
+                let slot = &mut self.memory.folds[*slot as usize];
+                for column in 0..slot.len() / 3 {
+                    let sum = std::mem::take(&mut slot[column]);
+                    add_to_total(slot, column, f32::from_bits(sum));
                 }
-                half /= 2;
             }
-            self.values[val as usize] = [partial[0]; LANES];
         }
     }
 
     /// Folds a block whose first column has the linear number `column`.
-    fn fold(&mut self, folds: &[Fold], partials: &mut [[u32; LANES]], column: i64, lanes: usize) {
+    fn fold(&mut self, folds: &[Fold], partials: &mut [Partials], column: i64, lanes: usize) {
         for (Fold { op, value, kind, over }, partial) in folds.iter().zip(partials) {
-            for (lane, part) in partial.iter_mut().enumerate().take(lanes) {
+            for (lane, part) in partial.run.iter_mut().enumerate().take(lanes) {
                 let element = self.value(*value, lane);
                 let old = match over {
                     Over::Cols(_) => part,
@@ -276,6 +304,40 @@ impl State<'_> {
             }
         }
     }
+}
+
+/// A column fold's partial results: of the current run, and of all runs before it.
+struct Partials {
+    run: [u32; LANES],
+    totals: [Total; LANES],
+}
+
+impl Partials {
+    /// Adds a sum's run to the totals.
+    fn end_run(&mut self) {
+        for (run, total) in self.run.iter_mut().zip(&mut self.totals) {
+            *total = total.add(f32::from_bits(std::mem::take(run)));
+        }
+    }
+}
+
+/// Joins sixteen values: i with i + 8, then 4, 2, 1.
+fn halve<T: Copy>(mut lanes: [T; LANES], join: impl Fn(T, T) -> T) -> T {
+    let mut half = LANES / 2;
+    while half > 0 {
+        for i in 0..half {
+            lanes[i] = join(lanes[i], lanes[i + half]);
+        }
+        half /= 2;
+    }
+    lanes[0]
+}
+
+/// Adds a number to a column's total in a slot that keeps sums of runs, high and low parts.
+fn add_to_total(slot: &mut [u32], column: usize, x: f32) {
+    let [high, low] = [1, 2].map(|part| part * slot.len() / 3 + column);
+    let total = Total { high: f32::from_bits(slot[high]), low: f32::from_bits(slot[low]) }.add(x);
+    (slot[high], slot[low]) = (total.high.to_bits(), total.low.to_bits());
 }
 
 /// The value of a machine operation, everything as bits; a mask is all ones or all zeros.
@@ -362,8 +424,8 @@ pub fn memory(kernel: &Kernel, len: usize, columns: usize) -> Memory {
     for Fold { op, kind, over, .. } in kernel.phases.iter().flat_map(|phase| &phase.folds) {
         match over {
             Over::Cols(_) => {}
-            Over::Rows(slot) => folds[*slot as usize] = vec![op.start(*kind); columns],
-            Over::All(slot) => folds[*slot as usize] = vec![op.start(*kind)],
+            Over::Rows(slot) => folds[*slot as usize] = vec![op.start(*kind); columns * op.parts(*kind)],
+            Over::All(slot) => folds[*slot as usize] = vec![op.start(*kind); op.parts(*kind)],
         }
     }
     let uniforms = kernel.uniforms.iter().map(|kind| match kind {

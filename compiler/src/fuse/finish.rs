@@ -5,7 +5,7 @@ use super::emit::{Emit, Emitted, KAccess, KDef, KOp, Part};
 use super::index::Lin;
 use super::scalar::kind_of;
 use dlc_plan::kernel::{
-    Access, Affine, Axis, Bits, Bound, BufTy, Def, Elem, Ext, Fold, Kernel, Kind, Op, Over, Phase, Store, Val,
+    Access, Affine, Axis, Bits, Bound, BufTy, Def, Elem, Ext, Fold, Kernel, Kind, Op, Over, Phase, RUN, Store, Val,
 };
 use dlc_plan::{DType, Size};
 use rustc_hash::FxHashMap as HashMap;
@@ -73,6 +73,7 @@ pub(super) fn finish(mut e: Emit) -> Emitted {
         uniforms: e.uniforms.iter().map(|u| u.0).collect(),
         exts: 0,
         folds: e.folds.len() as u16,
+        run: RUN,
         setup: e.setup.iter().map(|d| f.def(d)).collect(),
         phases: f.phases(&e.parts),
     };

@@ -249,7 +249,7 @@ impl Body<'_> {
             let elem = if kind == Kind::F32 { Elem::F32 } else { Elem::I32 };
             let whole = Buffer {
                 elem,
-                len: len.times(&Size::from(CHUNKS)),
+                len: len.times(&Size::from(CHUNKS * op.parts(kind) as i64)),
                 place: Place::Arena { first: u32::MAX, last: 0 },
                 note: "partial folds".into(),
             };

@@ -4,7 +4,8 @@
 use dlc_compiler::back::reference::{self, Buf, Memory};
 use dlc_plan::Kernel;
 use dlc_plan::kernel::{
-    Access, Affine, Axis, Bits, Bound, BufTy, Def, Elem, Ext, Fold, FoldOp, Instr, Kind, Op, Over, Phase, Store, Val,
+    Access, Affine, Axis, Bits, Bound, BufTy, Def, Elem, Ext, Fold, FoldOp, Instr, Kind, Op, Over, Phase, RUN, Store,
+    Val,
 };
 
 /// Every machine operation.
@@ -195,8 +196,18 @@ impl<'r> Maker<'r> {
         let bufs: Vec<BufTy> = bufs.collect();
         let uniforms = (0..random.below(4)).map(|_| random.pick(&[Kind::F32, Kind::I32])).collect();
         let lens = vec![0; bufs.len()];
-        let kernel =
-            Kernel { rows: vec![], cols: vec![], bufs, uniforms, exts: 0, folds: 0, setup: vec![], phases: vec![] };
+        let run = random.pick(&[1, 2, RUN]);
+        let kernel = Kernel {
+            rows: vec![],
+            cols: vec![],
+            bufs,
+            uniforms,
+            exts: 0,
+            folds: 0,
+            run,
+            setup: vec![],
+            phases: vec![],
+        };
         let mut maker = Maker {
             random,
             kernel,

@@ -3,7 +3,7 @@
 use dlc_compiler::back::clif;
 use dlc_compiler::back::reference::{self, Buf, Memory};
 use dlc_plan::Kernel;
-use dlc_plan::kernel::{Access, Affine, Axis, BufTy, Def, Elem, Ext, Instr, Kind, Op, Phase, Store};
+use dlc_plan::kernel::{Access, Affine, Axis, BufTy, Def, Elem, Ext, Instr, Kind, Op, Phase, RUN, Store};
 
 use crate::generate::{self, Case, FLOATS, INSTRS, INTS};
 use crate::support::bits::difference;
@@ -22,7 +22,10 @@ fn by_machine(kernel: &Kernel, memory: &Memory, code: dlc_plan::kernel::KernelFn
 
 fn by_reference(kernel: &Kernel, memory: &Memory, rows: u64) -> Memory {
     let mut memory = memory.clone();
-    reference::run(kernel, &mut memory, 0..rows);
+    let cut = rows / 3;
+    for part in [0..cut, cut..rows] {
+        reference::run(kernel, &mut memory, part);
+    }
     memory
 }
 
@@ -69,6 +72,7 @@ fn copy(elem: Elem, cols: Ext, step: Ext) -> Kernel {
         uniforms: vec![],
         exts: 2,
         folds: 0,
+        run: RUN,
         setup: vec![],
         phases: vec![Phase {
             elsewhere: 0,
@@ -139,6 +143,7 @@ fn one_instr(op: Instr, cols: Ext) -> Kernel {
         uniforms: vec![],
         exts: 1,
         folds: 0,
+        run: RUN,
         setup: vec![],
         phases: vec![Phase { sweep: true, defs, stores, folds: vec![], elsewhere: 0 }],
     }

@@ -3,7 +3,7 @@
 use dlc_compiler::back::reference::{self, Buf, Memory};
 use dlc_compiler::program::interp::Tensor;
 use dlc_plan::chunks::panel_height;
-use dlc_plan::kernel::{Elem, FoldOp, Kind};
+use dlc_plan::kernel::{Elem, FoldOp, Kind, Total};
 use dlc_plan::plan::{BufId, Call, Entry, FoldTo, Gemm, Matrix, Panels, Place, RowOp, Step};
 use dlc_plan::{HostState, Plan, Size};
 use std::collections::HashMap;
@@ -216,7 +216,7 @@ impl Run<'_> {
             let x = h.eval(self.host, &self.dims, &self.rows, 0);
             if *kind == Kind::F32 { (x as f32).to_bits() } else { x as i64 as u32 }
         };
-        let folds = c.folds.iter().map(|f| vec![identity(f); self.size(&f.len) as usize]);
+        let folds = c.folds.iter().map(|f| vec![identity(f); self.size(&f.len) as usize * f.op.parts(f.kind)]);
         let mut memory = Memory {
             bufs: bufs.collect(),
             uniforms: c.uniforms.iter().map(uniform).collect(),
@@ -235,7 +235,12 @@ impl Run<'_> {
             }
         }
         for (f, bits) in c.folds.iter().zip(&memory.folds) {
-            self.write(f.to, bits);
+            let part = |part: usize, i: usize| f32::from_bits(bits[part * bits.len() / 3 + i]);
+            let total = |i: usize| Total { high: part(1, i), low: part(2, i) }.value().to_bits();
+            match f.op.is_long(f.kind) {
+                true => self.write(f.to, &(0..bits.len() / 3).map(total).collect::<Vec<_>>()),
+                false => self.write(f.to, bits),
+            }
         }
     }
 

@@ -4,7 +4,7 @@
 
 mod line;
 
-use crate::kernel::{BufTy, Fold, FoldOp, Kernel, Kind, Over, Phase};
+use crate::kernel::{BufTy, Fold, FoldOp, Kernel, Kind, Over, Phase, RUN};
 use crate::plan::{
     Bound, BufId, Buffer, Call, Entry, FoldTo, Gemm, Guard, Matrix, Panels, Place, Plan, Port, Product, Repeat, RowOp,
     StatePart, Step, Weight,
@@ -568,7 +568,7 @@ fn kernel(mut line: Line) -> Read<Kernel> {
     }
     line.end()?;
     let folds = phases.iter().map(|p: &Phase| p.folds.len() as u16).sum();
-    Ok(Kernel { rows, cols, bufs, uniforms, exts, folds, setup: Vec::new(), phases })
+    Ok(Kernel { rows, cols, bufs, uniforms, exts, folds, run: RUN, setup: Vec::new(), phases })
 }
 
 fn phase(line: &mut Line) -> Read<Phase> {

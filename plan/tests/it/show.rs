@@ -26,6 +26,7 @@ fn a_kernel_reads_like_its_loops() {
         uniforms: vec![Kind::I32],
         exts: 2,
         folds: 1,
+        run: RUN,
         setup: vec![def(0, Kind::I32, Op::Uniform(0)), def(1, Kind::F32, Op::Float(1.5f32.to_bits()))],
         phases: vec![Phase {
             elsewhere: 0,

@@ -159,7 +159,7 @@ impl Facts<'_> {
             if len < 0 {
                 return Err(format!("a fold of kernel {} has {len} results", call.kernel));
             }
-            self.holds(fold.partial, len * i128::from(FOLD_CHUNKS))?;
+            self.holds(fold.partial, len * fold.op.parts(fold.kind) as i128 * i128::from(FOLD_CHUNKS))?;
             self.holds(fold.to, len)?;
         }
         if call.segments.is_some() {

@@ -119,7 +119,7 @@ impl Walker<'_> {
         let width = call.folds.len();
         for (i, fold) in call.folds.iter().enumerate() {
             let partials = self.partials(i, fold);
-            self.scratch.fold_lens[i] = fold.len.count() as u64;
+            self.scratch.fold_lens[i] = fold.kept() as u64;
             for chunk in 0..chunks {
                 self.scratch.folds[chunk * width + i] = partials.start.plus(4 * chunk * partials.stride);
             }
@@ -147,7 +147,7 @@ impl Walker<'_> {
 
     /// Where the partial results of a call's fold are.
     fn partials(&self, i: usize, fold: &FoldNode) -> Partials {
-        let start = if fold.len.count() <= SMALL {
+        let start = if fold.kept() <= SMALL {
             self.scratch.small.start().plus(4 * SMALL * FOLD_CHUNKS as usize * i)
         } else {
             self.ptrs[fold.partial]

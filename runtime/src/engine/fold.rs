@@ -7,13 +7,13 @@ use super::call::SMALL;
 use super::node::FoldNode;
 use crate::hands::Hands;
 use crate::memory::Ptr;
-use dlc_plan::kernel::{FoldOp, Kind};
+use dlc_plan::kernel::{FoldOp, Kind, Total};
 
 /// Elements that are joined before the pool is worth waking, and then those of one chunk's columns.
 const ALONE_BELOW: usize = 1 << 15;
 const COLUMNS: usize = 1024;
 
-/// The partial results of one fold: `len` elements every `stride`.
+/// The partial results of one fold: those of a chunk every `stride` elements.
 pub struct Partials {
     pub start: Ptr,
     pub stride: usize,
@@ -22,7 +22,12 @@ pub struct Partials {
 impl FoldNode {
     /// Elements from one chunk's partial result to the next; short ones are kept in lines of the cache of their own.
     pub fn stride(&self) -> usize {
-        self.len.count().max(SMALL)
+        self.kept().max(SMALL)
+    }
+
+    /// Elements of a chunk's partial result.
+    pub fn kept(&self) -> usize {
+        self.len.count() * self.op.parts(self.kind)
     }
 
     /// Fills a partial result with the identity.
@@ -32,7 +37,7 @@ impl FoldNode {
     pub unsafe fn fill(&self, to: Ptr) {
         let bits = self.identity();
         // SAFETY: the caller's room; F32 and I32 both have four bytes.
-        unsafe { std::slice::from_raw_parts_mut(to.of::<u32>(), self.len.count()).fill(bits) }
+        unsafe { std::slice::from_raw_parts_mut(to.of::<u32>(), self.kept()).fill(bits) }
     }
 
     /// The bits of the identity.
@@ -55,14 +60,15 @@ impl FoldNode {
     pub unsafe fn join(&self, hands: Hands, partials: Partials, chunks: usize, to: Ptr) {
         let len = self.len.count();
         if chunks == 0 {
-            // SAFETY: the caller's room.
-            return unsafe { self.fill(to) };
+            // SAFETY: the caller's room, and F32 and I32 both have four bytes.
+            unsafe { std::slice::from_raw_parts_mut(to.of::<u32>(), len).fill(self.identity()) };
+            return;
         }
         let blocks = if len * chunks < ALONE_BELOW { 1 } else { len.div_ceil(COLUMNS) };
         let width = len.div_ceil(blocks);
         hands.run(blocks, &|block| {
             let columns = (block * width).min(len)..((block + 1) * width).min(len);
-            let tree = Tree { partials: &partials, chunks, first: columns.start, len: columns.len() };
+            let tree = Tree { partials: &partials, chunks, first: columns.start, len: columns.len(), all: len };
             // SAFETY: blocks are of different columns, and within the caller's partial results and room.
             unsafe { tree.join(self.op, self.kind, to.plus(4 * columns.start)) }
         });
@@ -75,6 +81,8 @@ struct Tree<'a> {
     chunks: usize,
     first: usize,
     len: usize,
+    /// The number of all columns.
+    all: usize,
 }
 
 impl Tree<'_> {
@@ -84,7 +92,7 @@ impl Tree<'_> {
         // SAFETY: passed on; the kind says what the elements are.
         unsafe {
             match (kind, op) {
-                (Kind::F32, FoldOp::Sum) => self.pairs(to.of::<f32>(), |a, b| a + b),
+                (Kind::F32, FoldOp::Sum) => self.totals(to.of::<f32>()),
                 (Kind::F32, FoldOp::Prod) => self.pairs(to.of::<f32>(), |a, b| a * b),
                 (Kind::F32, FoldOp::Max) => self.pairs(to.of::<f32>(), max),
                 (Kind::F32, FoldOp::Min) => self.pairs(to.of::<f32>(), min),
@@ -93,6 +101,36 @@ impl Tree<'_> {
                 (Kind::I32 | Kind::Mask, FoldOp::Max) => self.pairs(to.of::<i32>(), i32::max),
                 (Kind::I32 | Kind::Mask, FoldOp::Min) => self.pairs(to.of::<i32>(), i32::min),
             }
+        }
+    }
+
+    /// Joins totals, of which a chunk keeps the sums of runs, all of which have ended, then the high and the low parts.
+    ///
+    /// # Safety
+    /// As for [`FoldNode::join`].
+    unsafe fn totals(&self, to: *mut f32) {
+        let part = |chunk: usize, part: usize| {
+            let row = self.partials.start.of::<f32>().wrapping_add(chunk * self.partials.stride);
+            // SAFETY: the chunk is there and has its three parts, which are different memory.
+            unsafe { std::slice::from_raw_parts_mut(row.add(part * self.all + self.first), self.len) }
+        };
+        let mut apart = 1;
+        while apart < self.chunks {
+            for low in (0..self.chunks - apart).step_by(2 * apart) {
+                let (high, rest) = (part(low, 1), part(low, 2));
+                let (other_high, other_rest) = (part(low + apart, 1), part(low + apart, 2));
+                for i in 0..self.len {
+                    let other = Total { high: other_high[i], low: other_rest[i] };
+                    let total = Total { high: high[i], low: rest[i] }.join(other);
+                    (high[i], rest[i]) = (total.high, total.low);
+                }
+            }
+            apart *= 2;
+        }
+        // SAFETY: the caller's room, which is not among the partial results.
+        let to = unsafe { std::slice::from_raw_parts_mut(to, self.len) };
+        for (i, to) in to.iter_mut().enumerate() {
+            *to = Total { high: part(0, 1)[i], low: part(0, 2)[i] }.value();
         }
     }
 

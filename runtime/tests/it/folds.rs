@@ -4,7 +4,7 @@ use crate::draft::*;
 use crate::kernels;
 use dlc_plan::DType;
 use dlc_plan::chunks::Cut;
-use dlc_plan::kernel::FoldOp;
+use dlc_plan::kernel::{FoldOp, Kind, Total};
 use dlc_plan::plan::Step;
 use dlc_runtime::Tensor;
 
@@ -16,7 +16,7 @@ fn draft(cols: i64) -> Draft {
     let kernel = d.kernel(kernels::all_folds());
     let mut step = call(kernel, &[x], &[], &[b(), n(cols)], b());
     for (i, (op, len)) in OPS.into_iter().zip([n(cols), n(cols), n(1), n(1)]).enumerate() {
-        let partial = d.temp(len.times(&n(64)), 1, 1);
+        let partial = d.temp(len.times(&n(64 * op.parts(Kind::F32) as i64)), 1, 1);
         let to = d.output(&format!("f{i}"), DType::F32, std::slice::from_ref(&len), 1);
         step.folds.push(fold(op, len, partial, to));
     }
@@ -24,40 +24,32 @@ fn draft(cols: i64) -> Draft {
     d
 }
 
-fn join(op: FoldOp, a: f32, b: f32) -> f32 {
-    match op {
-        FoldOp::Sum => a + b,
-        FoldOp::Prod => a * b,
-        FoldOp::Max => {
-            if a < b || b.is_nan() {
-                b
-            } else {
-                a
-            }
-        }
-        FoldOp::Min => {
-            if a > b || b.is_nan() {
-                b
-            } else {
-                a
-            }
-        }
-    }
+/// What two partial results make; a sum is a total, everything else its high part.
+fn join(op: FoldOp, a: Total, b: Total) -> Total {
+    let high = match op {
+        FoldOp::Sum => return a.join(b),
+        FoldOp::Prod => a.high * b.high,
+        FoldOp::Max if a.high < b.high || b.high.is_nan() => b.high,
+        FoldOp::Min if a.high > b.high || b.high.is_nan() => b.high,
+        FoldOp::Max | FoldOp::Min => a.high,
+    };
+    Total { high, low: 0.0 }
 }
 
 /// What the contract says, step by step: rows in order within a chunk, chunks in pairs.
 fn expected(x: &[f32], cols: usize, cut: Cut) -> [Vec<f32>; 4] {
-    let start = [0.0, f32::NEG_INFINITY, 0.0, f32::INFINITY];
+    let start = [0.0, f32::NEG_INFINITY, 0.0, f32::INFINITY].map(|high| Total { high, low: 0.0 });
     let lens = [cols, cols, 1, 1];
     let mut chunks = Vec::new();
     for c in 0..cut.chunks {
-        let mut partial: [Vec<f32>; 4] = std::array::from_fn(|i| vec![start[i]; lens[i]]);
+        let mut partial: [Vec<Total>; 4] = std::array::from_fn(|i| vec![start[i]; lens[i]]);
         let (first, last) = cut.range(c);
         for row in x[first as usize * cols..last as usize * cols].chunks(cols) {
             let sum: f32 = row.iter().sum();
             for (i, p) in partial.iter_mut().enumerate() {
                 let values = if i < 2 { row } else { &[sum] };
-                p.iter_mut().zip(values).for_each(|(p, x)| *p = join(OPS[i], *p, *x));
+                let whole = |x: &f32| Total { high: *x, low: 0.0 };
+                p.iter_mut().zip(values).for_each(|(p, x)| *p = join(OPS[i], *p, whole(x)));
             }
         }
         chunks.push(partial);
@@ -69,7 +61,8 @@ fn expected(x: &[f32], cols: usize, cut: Cut) -> [Vec<f32>; 4] {
         });
         chunks = pairs.collect();
     }
-    chunks.pop().unwrap_or_else(|| std::array::from_fn(|i| vec![start[i]; lens[i]]))
+    let last = chunks.pop().unwrap_or_else(|| std::array::from_fn(|i| vec![start[i]; lens[i]]));
+    last.map(|results| results.into_iter().map(Total::value).collect())
 }
 
 #[test]

@@ -38,7 +38,7 @@ fn sweep(defs: Vec<Def>, stores: Vec<Store>, folds: Vec<Fold>) -> Phase {
 /// Rows and columns are the call's extents.
 fn kernel(bufs: Vec<BufTy>, uniforms: usize, folds: u16, phases: Vec<Phase>) -> Kernel {
     let (rows, cols) = (vec![Ext::Arg(0)], vec![Ext::Arg(1)]);
-    Kernel { rows, cols, bufs, uniforms: vec![Kind::F32; uniforms], exts: 2, folds, setup: vec![], phases }
+    Kernel { rows, cols, bufs, uniforms: vec![Kind::F32; uniforms], exts: 2, folds, run: RUN, setup: vec![], phases }
 }
 
 /// A buffer of a call, as its kernel sees it.
@@ -69,6 +69,18 @@ unsafe fn ext(args: &Args, i: usize) -> usize {
 unsafe fn partial<'a>(args: &Args, slot: usize) -> &'a mut [f32] {
     // SAFETY: the engine gives a partial result for each slot.
     unsafe { std::slice::from_raw_parts_mut((*args.folds.add(slot)).cast(), *args.fold_lens.add(slot) as usize) }
+}
+
+/// Adds a number to a total of a slot.
+///
+/// # Safety
+/// As for [`floats`].
+unsafe fn add(args: &Args, slot: usize, column: usize, x: f32) {
+    // SAFETY: the caller's promise.
+    let kept = unsafe { partial(args, slot) };
+    let columns = kept.len() / 3;
+    let total = Total { high: kept[columns + column], low: kept[2 * columns + column] }.add(x);
+    (kept[columns + column], kept[2 * columns + column]) = (total.high, total.low);
 }
 
 /// x[r, c] = max(x[r, c] + bias[c], 0) * scale, in place.
@@ -124,12 +136,12 @@ pub fn all_folds() -> (Kernel, KernelFn) {
             for r in first as usize..last as usize {
                 let row = &x[r * cols..(r + 1) * cols];
                 for (c, x) in row.iter().enumerate() {
-                    partial(args, 0)[c] += x;
+                    add(args, 0, c, *x);
                     let max = &mut partial(args, 1)[c];
                     *max = if *max < *x || x.is_nan() { *x } else { *max };
                 }
                 let sum: f32 = row.iter().sum();
-                partial(args, 2)[0] += sum;
+                add(args, 2, 0, sum);
                 let min = &mut partial(args, 3)[0];
                 *min = if *min > sum || sum.is_nan() { sum } else { *min };
             }
@@ -209,7 +221,7 @@ pub fn squares() -> (Kernel, KernelFn) {
         // SAFETY: the engine calls with what the kernel takes.
         unsafe {
             let args = &*args;
-            partial(args, 0)[0] += floats(args, 0).iter().map(|x| x * x).sum::<f32>();
+            add(args, 0, 0, floats(args, 0).iter().map(|x| x * x).sum::<f32>());
         }
     }
     (pieces(f32s(&[false]), 0, 1, phases), run)

@@ -183,7 +183,7 @@ fn folds_may_follow_a_product() {
         let kernel = d.kernel(kernels::all_folds());
         let mut then = call(kernel, &[c], &[], &[b(), n(20)], b());
         for (i, (op, len)) in ops.into_iter().zip(lens).enumerate() {
-            let partial = d.temp(len.times(&n(64)), 1, 1);
+            let partial = d.temp(len.times(&n(64 * op.parts(Kind::F32) as i64)), 1, 1);
             let to = d.output(&format!("f{i}"), DType::F32, std::slice::from_ref(&len), 1);
             then.folds.push(fold(op, len, partial, to));
         }

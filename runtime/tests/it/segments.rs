@@ -52,7 +52,7 @@ fn draft() -> Draft {
         ..call(kernel, bufs, uniforms, &[], n(1))
     };
     d.step(Step::Kernel(over(descend, &[trained, flat, scale], &[(Kind::F32, rates)])));
-    let (partial, to) = (d.temp(n(64), 1, 1000), d.output("norm", DType::F32, &[], 1));
+    let (partial, to) = (d.temp(n(3 * 64), 1, 1000), d.output("norm", DType::F32, &[], 1));
     let mut norm = over(squares, &[grads], &[]);
     norm.folds.push(fold(FoldOp::Sum, n(1), partial, to));
     d.step(Step::Kernel(norm));
@@ -87,7 +87,7 @@ fn without_weights_there_is_nothing_to_go_over() {
     let mut d = Draft::new();
     let squares = d.kernel(kernels::squares());
     let grads = d.buffer(Elem::F32, n(0), Place::Store(Store::Grads));
-    let (partial, to) = (d.temp(n(64), 1, 1), d.output("norm", DType::F32, &[], 1));
+    let (partial, to) = (d.temp(n(3 * 64), 1, 1), d.output("norm", DType::F32, &[], 1));
     let folds = vec![fold(FoldOp::Sum, n(1), partial, to)];
     d.step(Step::Kernel(Call { folds, segments: true, ..call(squares, &[grads], &[], &[], n(1)) }));
     assert_eq!(numbers(&d.run(&[], &[])[0]), [0.0]);

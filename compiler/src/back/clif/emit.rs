@@ -236,6 +236,7 @@ impl Emit<'_> {
         }
         self.next_indices(&indices);
         let next = self.b.ins().iadd_imm_s(row, 1);
+        self.end_row_runs(next, last);
         self.b.def_var(number, next);
         let more = self.b.ins().icmp(IntCC::UnsignedLessThan, next, last);
         self.b.ins().brif(more, head, [], after, []);
@@ -313,11 +314,15 @@ impl Emit<'_> {
         }
         for Fold { op, value, kind, over } in &phase.folds {
             let Over::All(slot) = over else { panic!("a fold over columns or rows stands in a sweep") };
+            let element = self.quad(self.values[*value as usize], 0);
+            if op.is_long(*kind) {
+                self.add_to_all(*slot, element);
+                continue;
+            }
             let address = self.folds[usize::from(*slot)];
             let ty = vector(*kind);
             let old = self.b.ins().load(ty.lane_type(), MemFlagsData::trusted(), address, 0);
             let old = self.b.ins().splat(ty, old);
-            let element = self.quad(self.values[*value as usize], 0);
             let new = self.vector_operation(op.instr(*kind), &[old, element]);
             let new = self.b.ins().extractlane(new, 0);
             self.b.ins().store(MemFlagsData::trusted(), new, address, 0);

@@ -13,6 +13,7 @@ mod lanes;
 pub mod machine;
 mod memory;
 mod num;
+mod sums;
 mod sweep;
 
 use std::cell::Cell;

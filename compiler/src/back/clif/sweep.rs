@@ -14,6 +14,7 @@ use super::access::block_args;
 use super::emit::{Emit, Live};
 use super::lanes::{Lanes, QUADS, WIDTH, vector};
 use super::num::Num;
+use super::sums::Totals;
 
 /// What a stream goes through.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -54,6 +55,8 @@ struct Shape<'k> {
     inside: Vec<&'k Def>,
     /// For each fold over columns, its partial results.
     partials: Vec<(&'k Fold, [Variable; QUADS])>,
+    /// The totals of those that are sums, if there may be more blocks than a run has.
+    totals: Option<Totals>,
 }
 
 impl<'a> Emit<'a> {
@@ -61,19 +64,16 @@ impl<'a> Emit<'a> {
     pub fn sweep(&mut self, phase: &'a Phase) {
         let inner = self.kernel.cols.len().checked_sub(1).expect("a kernel with a sweep has columns");
         self.lane_axis = Some(Axis::Col(inner as u8));
-        let mut shape = Shape { phase, ahead: vec![], inside: vec![], partials: vec![] };
+        let mut shape = Shape { phase, ahead: vec![], inside: vec![], partials: vec![], totals: None };
         self.sort(&mut shape);
         for fold in &phase.folds {
             if matches!(fold.over, Over::Cols(_)) {
                 shape.partials.push((fold, self.start(fold)));
             }
         }
+        shape.totals = self.totals(&shape.partials);
         self.outer(&shape);
-        for (fold, partials) in &shape.partials {
-            if let Over::Cols(val) = fold.over {
-                self.values[val as usize] = self.halve(fold, *partials);
-            }
-        }
+        self.finish(&shape);
         self.streams.clear();
         self.lane_axis = None;
         self.live = Live::Known(1);
@@ -175,18 +175,14 @@ impl<'a> Emit<'a> {
         })
     }
 
-    /// Joins a fold's sixteen partial results: i with i + 8, then 4, 2, 1.
-    fn halve(&mut self, fold: &Fold, partials: [Variable; QUADS]) -> Lanes {
-        let op = fold.op.instr(fold.kind);
-        let p = partials.map(|variable| self.b.use_var(variable));
-        let low = self.vector_operation(op, &[p[0], p[2]]);
-        let high = self.vector_operation(op, &[p[1], p[3]]);
-        let four = self.vector_operation(op, &[low, high]);
-        let upper = self.shuffle(four, four, [2, 3, 2, 3]);
-        let two = self.vector_operation(op, &[four, upper]);
-        let upper = self.shuffle(two, two, [1, 1, 1, 1]);
-        let one = self.vector_operation(op, &[two, upper]);
-        Lanes::Same(self.shuffle(one, one, [0, 0, 0, 0]))
+    /// The results of the folds over columns.
+    fn finish(&mut self, shape: &Shape<'a>) {
+        let results = self.column_results(&shape.totals, &shape.partials);
+        for ((fold, _), result) in shape.partials.iter().zip(results) {
+            if let Over::Cols(val) = fold.over {
+                self.values[val as usize] = result;
+            }
+        }
     }
 
     /// The loops over the outer column axes that are not entered yet, and the line inside them.
@@ -276,6 +272,7 @@ impl<'a> Emit<'a> {
             (*now, *now_step) = (address, *step);
         }
         let folded = self.at_block(shape, first);
+        self.begin_block(&shape.totals, &shape.partials);
         let part = elements % WIDTH;
         for ((fold, partials), lanes) in shape.partials.iter().zip(folded) {
             for (q, partial) in partials.iter().enumerate().take(self.live.quads()) {
@@ -364,6 +361,7 @@ impl<'a> Emit<'a> {
         if !elements.is_empty() || self.streams.iter().any(|stream| stream.written) {
             self.after_part(shape, first, left, full, &mut elements);
         }
+        self.begin_block(&shape.totals, &shape.partials);
         for ((fold, partials), quads) in shape.partials.iter().zip(elements.chunks(QUADS)) {
             for (partial, element) in partials.iter().zip(quads) {
                 self.accumulate(fold, *partial, *element);

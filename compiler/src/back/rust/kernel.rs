@@ -81,13 +81,30 @@ impl Text<'_> {
         for d in &self.k.setup {
             self.def(d, false);
         }
-        let uses_rows = !self.k.rows.is_empty();
+        let runs = self.row_runs();
+        if !runs.is_empty() {
+            self.line("let last = rows.end;");
+        }
+        let uses_rows = !self.k.rows.is_empty() || !runs.is_empty();
         self.open(if uses_rows { "for row in rows {" } else { "for _ in rows {" });
         self.row_indices();
         for p in &self.k.phases {
             if p.sweep { self.sweep(p) } else { self.row(p) }
         }
+        for slot in runs {
+            self.line(&format!("x.end_rows({slot}, row + 1, last, {});", self.k.run));
+        }
         self.close();
+    }
+
+    /// The slots of sums over rows, which go in runs.
+    fn row_runs(&self) -> Vec<u16> {
+        let folds = self.k.phases.iter().flat_map(|p| &p.folds);
+        let slot = |f: &Fold| match f.over {
+            Over::Rows(slot) if f.op.is_long(f.kind) => Some(slot),
+            Over::Rows(_) | Over::Cols(_) | Over::All(_) => None,
+        };
+        folds.filter_map(slot).collect()
     }
 
     fn row_indices(&mut self) {
@@ -120,6 +137,10 @@ impl Text<'_> {
         }
         for f in &p.folds {
             let Over::All(slot) = f.over else { continue };
+            if f.op.is_long(f.kind) {
+                self.line(&format!("x.add_all({slot}, v{});", f.value));
+                continue;
+            }
             self.line(&format!("x.fold_all({slot}, v{}, {});", f.value, join(f.op, f.kind)));
         }
     }
@@ -127,8 +148,10 @@ impl Text<'_> {
     fn sweep(&mut self, p: &Phase) {
         let cols = self.k.cols.len();
         for f in &p.folds {
-            if let Over::Cols(v) = f.over {
-                self.line(&format!("let mut f{v} = x.splat({});", identity(f.op, f.kind)));
+            match f.over {
+                Over::Cols(v) if f.op.is_long(f.kind) => self.line(&format!("let mut f{v} = x.sum();")),
+                Over::Cols(v) => self.line(&format!("let mut f{v} = x.splat({});", identity(f.op, f.kind))),
+                Over::Rows(_) | Over::All(_) => {}
             }
         }
         for c in 0..cols - 1 {
@@ -154,8 +177,12 @@ impl Text<'_> {
             self.close();
         }
         for f in &p.folds {
-            if let Over::Cols(v) = f.over {
-                self.line(&format!("let v{v} = x.halve::<{}>(f{v}, {});", ty(f.kind), join(f.op, f.kind)));
+            match f.over {
+                Over::Cols(v) if f.op.is_long(f.kind) => self.line(&format!("let v{v} = x.summed(f{v});")),
+                Over::Cols(v) => {
+                    self.line(&format!("let v{v} = x.halve::<{}>(f{v}, {});", ty(f.kind), join(f.op, f.kind)));
+                }
+                Over::Rows(_) | Over::All(_) => {}
             }
         }
     }
@@ -168,6 +195,9 @@ impl Text<'_> {
     fn fold(&mut self, f: &Fold) {
         let (v, join, ty) = (self.lanes(f.value), join(f.op, f.kind), ty(f.kind));
         match f.over {
+            Over::Cols(to) if f.op.is_long(f.kind) => {
+                self.line(&format!("x.add(&mut f{to}, {v}, n, {});", self.k.run));
+            }
             Over::Cols(to) => self.line(&format!("f{to} = x.fold::<{ty}>(f{to}, {v}, n, {join});")),
             Over::Rows(slot) => {
                 let at = self.column();

@@ -1,6 +1,6 @@
 //! Machine code for processors without instructions of their own for an operation.
 
-use dlc_plan::kernel::{Access, Affine, Axis, BufTy, Def, Elem, Ext, Instr, Kind, Op, Phase, Store};
+use dlc_plan::kernel::{Access, Affine, Axis, BufTy, Def, Elem, Ext, Instr, Kind, Op, Phase, RUN, Store};
 
 use dlc_compiler::back::clif::Code;
 use dlc_compiler::back::clif::machine::{Compiler, isa};
@@ -28,6 +28,7 @@ fn the_portable_conversion_gives_the_same_bits() {
         uniforms: vec![],
         exts: 0,
         folds: 0,
+        run: RUN,
         setup: vec![],
         phases: vec![Phase { sweep: true, defs, stores, folds: vec![], elsewhere: 0 }],
     };
