@@ -38,8 +38,8 @@ fn columns_are_standardized_by_the_training_split_alone() {
         .map(|(n, x)| (n.to_string(), column(&x)))
         .into();
     let found = run(&c, "statistics", &host, &split);
-    assert_eq!(found["statistic 0"].data, [3.0, 5.0]);
-    assert!((found["statistic 1"].data[0] - 3.5_f64.sqrt()).abs() < 1e-6 && found["statistic 1"].data[1] == 0.0);
+    assert_eq!(found["statistic 1"].data, [2.5, 0.0], "half of what lies between the least and the greatest");
+    assert!((found["statistic 3"].data[0] - 3.5_f64.sqrt() / 5.0).abs() < 1e-6 && found["statistic 3"].data[1] == 0.0);
 
     // Other rows, by the statistics of those: what never changes there is only moved.
     let mut given = found;
