@@ -156,9 +156,14 @@ impl Checker {
         let shape = t.shape();
         let last = shape[axis].minus(&Size::one());
         let greatest = self.b().reduce_keep(ReduceOp::Max, x, &[axis]);
-        let hit = self.b().zip(Prim::Eq, &[x, greatest]);
+        let mut hit = self.b().zip(Prim::Eq, &[x, greatest]);
+        // NaN is the greatest, and equals nothing.
+        if t.dtype.is_float() {
+            let is_nan = self.b().zip(Prim::Ne, &[x, x]);
+            hit = self.b().zip(Prim::Or, &[hit, is_nan]);
+        }
         let index = self.b().iota(DType::I64, &shape, axis);
-        // A row without a greatest element, as one with NaN, still gives an index inside.
+        // A row without elements still gives a place.
         let last = self.b().host(DType::I64, Host::Size(last));
         let place = self.b().zip(Prim::Where, &[hit, index, last]);
         self.b().reduce(ReduceOp::Min, place, &[axis])
