@@ -31,8 +31,10 @@ impl Walker<'_> {
                         (RowOp::Order { descending }, Elem::F32) => row.order(descending, floats),
                         (RowOp::Order { descending }, Elem::I32) => row.order(descending, i32::cmp),
                         (RowOp::Order { descending }, Elem::U8) => row.order(descending, u8::cmp),
-                        (RowOp::RunningSum, Elem::F32) => row.running(|a: f32, b| a + b),
-                        (RowOp::RunningSum, Elem::I32 | Elem::U8) => row.running(i32::wrapping_add),
+                        (RowOp::RunningSum, Elem::F32) => {
+                            row.running(0.0, |sum, x: f32| sum + f64::from(x), |sum| sum as f32)
+                        }
+                        (RowOp::RunningSum, Elem::I32 | Elem::U8) => row.running(0, i32::wrapping_add, |sum| sum),
                     }
                 }
             }
@@ -80,21 +82,21 @@ impl Row {
         places.sort_unstable_by(before);
     }
 
-    /// Each element plus all before it.
+    /// Each element plus all before it; sums of real numbers are kept in double precision.
     ///
     /// # Safety
     /// `from` and `to` have this row of `len` elements of type T; nobody else uses that of `to`.
-    unsafe fn running<T: Copy + Default>(&self, add: impl Fn(T, T) -> T) {
+    unsafe fn running<T: Copy, S: Copy>(&self, start: S, add: impl Fn(S, T) -> S, round: impl Fn(S) -> T) {
         // SAFETY: as the caller says.
         let (row, sums) = unsafe {
             let at = self.row * self.len;
             let row = std::slice::from_raw_parts(self.from.of::<T>().add(at).cast_const(), self.len);
             (row, std::slice::from_raw_parts_mut(self.to.of::<T>().add(at), self.len))
         };
-        let mut sum = T::default();
+        let mut sum = start;
         for (x, to) in row.iter().zip(sums) {
             sum = add(sum, *x);
-            *to = sum;
+            *to = round(sum);
         }
     }
 }
