@@ -167,6 +167,9 @@ pub enum Instr {
     FNe,
     /// Towards zero; what does not fit gives i32::MIN.
     FToI,
+    /// x, near: near, unless |x| is [`crate::turn::FAR`] or more; then the angle between -pi/2 and pi/2 whose sine is that
+    /// of x and so many quarters of a turn more, as [`crate::turn::turn`] computes it.
+    FTurn(u8),
     /// The bits as an integer.
     FBits,
     IAdd,
@@ -206,6 +209,7 @@ impl Instr {
         use Kind::{F32 as F, I32 as I, Mask as M};
         match self {
             Instr::FAdd | Instr::FSub | Instr::FMul | Instr::FDiv | Instr::FMax | Instr::FMin => (&[F, F], F),
+            Instr::FTurn(_) => (&[F, F], F),
             Instr::FMulAdd => (&[F, F, F], F),
             Instr::FSqrt | Instr::FNeg | Instr::FAbs | Instr::FFloor | Instr::FRound => (&[F], F),
             Instr::FLt | Instr::FLe | Instr::FEq | Instr::FNe => (&[F, F], M),

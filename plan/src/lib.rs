@@ -14,6 +14,7 @@ mod read;
 pub mod recipe;
 mod show;
 mod size;
+pub mod turn;
 
 pub use dtype::DType;
 pub use host::{Host, HostState, HostVar};

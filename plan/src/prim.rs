@@ -140,7 +140,10 @@ impl Prim {
             Prim::Sub => x[0] - x[1],
             Prim::Mul => x[0] * x[1],
             Prim::Div => x[0] / x[1],
-            Prim::Rem => x[0] - x[1] * (x[0] / x[1]).floor(),
+            Prim::Rem => {
+                let r = x[0] % x[1];
+                if r != 0.0 && (r < 0.0) != (x[1] < 0.0) { r + x[1] } else { r }
+            }
             Prim::Pow => x[0].powf(x[1]),
             Prim::Max => {
                 if x[0] < x[1] || x[1].is_nan() {

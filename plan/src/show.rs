@@ -164,6 +164,7 @@ impl Display for Access {
 impl Display for Instr {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
+            Instr::FTurn(n) => write!(f, "fturn.{n}"),
             Instr::IShl(n) => write!(f, "ishl.{n}"),
             Instr::IShr(n) => write!(f, "ishr.{n}"),
             Instr::ISar(n) => write!(f, "isar.{n}"),

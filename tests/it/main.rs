@@ -28,6 +28,7 @@ mod mutants;
 #[path = "../golden/numbers.rs"]
 mod numbers;
 mod peft;
+mod precision;
 mod pretrained;
 mod resolved;
 mod safetensors;

@@ -8,7 +8,7 @@ use dlc_plan::kernel::{
     Access, Affine, Args, Axis, Bits, Bound, Def, Elem, Ext, Fold, Instr, Kernel, KernelFn, Kind, LANES, Op, Over,
     Phase, Store, Total, Val,
 };
-use dlc_plan::random;
+use dlc_plan::{random, turn};
 
 /// The elements of a buffer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -380,6 +380,8 @@ pub fn instr(op: Instr, [a, b, c]: [u32; 3]) -> u32 {
                 i32::MIN as u32
             }
         }
+        Instr::FTurn(quarters) if x.abs() >= turn::FAR => turn::turn(x, quarters).to_bits(),
+        Instr::FTurn(_) => b,
         Instr::FBits | Instr::IBits => a,
         Instr::IAdd => a.wrapping_add(b),
         Instr::ISub => a.wrapping_sub(b),

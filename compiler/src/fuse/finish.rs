@@ -73,7 +73,7 @@ pub(super) fn finish(mut e: Emit) -> Emitted {
         uniforms: e.uniforms.iter().map(|u| u.0).collect(),
         exts: 0,
         folds: e.folds.len() as u16,
-        run: RUN,
+        run: if e.cx.exact { 1 } else { RUN },
         setup: e.setup.iter().map(|d| f.def(d)).collect(),
         phases: f.phases(&e.parts),
     };

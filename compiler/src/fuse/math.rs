@@ -10,6 +10,22 @@ use dlc_plan::kernel::Val;
 const LN2_HIGH: f32 = 0.693_359_4;
 const LN2_LOW: f32 = -2.121_944_4e-4;
 
+/// 1.5 2^23: a number near it has no fraction.
+const MAGIC: f32 = 12_582_912.0;
+
+/// pi in three parts. None is below 0, so that a zero keeps its sign.
+const PI: [f32; 3] = [3.141_592_5, 1.509_957_9e-7, 1.078_060_5e-14];
+
+/// (sin(r) / r - 1) / r^2 between -pi/2 and pi/2, as a polynomial in r^2.
+const SIN: [f32; 5] = [-0.166_666_67, 0.008_333_331, -0.000_198_408_64, 2.752_513_9e-6, -2.388_447_1e-8];
+
+/// 2 / ln 2 in two parts, and the rest of log2((1 + s) / (1 - s)) / s as a polynomial in s^2.
+const TWO_OVER_LN2: [f32; 2] = [2.885_39, 3.851_926e-8];
+const LOG2: [f32; 5] = [0.961_796_7, 0.577_078_04, 0.412_198_57, 0.320_598_9, 0.262_308_2];
+
+/// (2^f - 1) / f between -1/2 and 1/2.
+const EXP2: [f32; 6] = [0.693_147_2, 0.240_226_5, 0.055_503_275, 0.009_618_005, 0.001_340_038_3, 0.000_154_760_22];
+
 /// erf(x) / x between -1 and 1, as a polynomial in x^2.
 const ERF_NEAR_0: [f32; 7] = [
     std::f32::consts::FRAC_2_SQRT_PI,
@@ -119,22 +135,7 @@ impl Emit<'_> {
 
     /// The natural logarithm: exponent by its bits, mantissa m in [sqrt(1/2), sqrt(2)) by log m = 2 artanh((m-1)/(m+1)).
     pub(super) fn log(&mut self, x: Val) -> Val {
-        let (tiny, up) = (self.float(f32::MIN_POSITIVE), self.float(8_388_608.0));
-        let is_tiny = self.ins(Instr::FLt, &[x, tiny]);
-        let scaled = self.mul(x, up);
-        let y = self.select(is_tiny, scaled, x);
-        let bits = self.ins(Instr::FBits, &[y]);
-        // Subtracting the bits of sqrt(1/2) leaves the exponent that brings the mantissa next to 1.
-        let root = self.int(0x3f35_04f3);
-        let above = self.ins(Instr::ISub, &[bits, root]);
-        let e = self.ins(Instr::ISar(23), &[above]);
-        let shift = self.ins(Instr::IShl(23), &[e]);
-        let m = self.ins(Instr::ISub, &[bits, shift]);
-        let m = self.ins(Instr::IBits, &[m]);
-        let (none, down) = (self.int(0), self.int(-23));
-        let correction = self.ins(Instr::ISelect, &[is_tiny, down, none]);
-        let e = self.ins(Instr::IAdd, &[e, correction]);
-        let e = self.ins(Instr::IToF, &[e]);
+        let (e, m) = self.split(x);
         let (one, two) = (self.float(1.0), self.float(2.0));
         let f = self.sub(m, one);
         let bottom = self.add(f, two);
@@ -151,6 +152,27 @@ impl Emit<'_> {
         let sum = self.add(f, tail);
         let value = self.fma(e, h, sum);
         self.log_edges(x, value)
+    }
+
+    /// The exponent e and the mantissa m in [sqrt(1/2), sqrt(2)) of a number above 0: x = m 2^e.
+    fn split(&mut self, x: Val) -> (Val, Val) {
+        let (tiny, up) = (self.float(f32::MIN_POSITIVE), self.float(8_388_608.0));
+        let is_tiny = self.ins(Instr::FLt, &[x, tiny]);
+        let scaled = self.mul(x, up);
+        let y = self.select(is_tiny, scaled, x);
+        let bits = self.ins(Instr::FBits, &[y]);
+        // Subtracting the bits of sqrt(1/2) leaves the exponent that brings the mantissa next to 1.
+        let root = self.int(0x3f35_04f3);
+        let above = self.ins(Instr::ISub, &[bits, root]);
+        let e = self.ins(Instr::ISar(23), &[above]);
+        let shift = self.ins(Instr::IShl(23), &[e]);
+        let m = self.ins(Instr::ISub, &[bits, shift]);
+        let m = self.ins(Instr::IBits, &[m]);
+        let (none, down) = (self.int(0), self.int(-23));
+        let correction = self.ins(Instr::ISelect, &[is_tiny, down, none]);
+        let e = self.ins(Instr::IAdd, &[e, correction]);
+        let e = self.ins(Instr::IToF, &[e]);
+        (e, m)
     }
 
     fn log_edges(&mut self, x: Val, value: Val) -> Val {
@@ -286,55 +308,211 @@ impl Emit<'_> {
         self.ins(Instr::IBits, &[v])
     }
 
-    /// sin(x + quarter * pi / 2): reduction by three parts of pi/2, then the power series of sine and cosine.
-    pub(super) fn sin(&mut self, x: Val, quarter: i32) -> Val {
-        let inverse = self.float(std::f32::consts::FRAC_2_PI);
-        let n = self.mul(x, inverse);
-        let n = self.ins(Instr::FRound, &[n]);
+    /// sin(x + quarters pi / 2), quarters being 0 or 1: x less the nearest multiple of pi (odd multiple of pi/2), by three
+    /// parts of pi or, far from 0, as [`Instr::FTurn`] does it; then a polynomial of degree 11, a minimax fit.
+    pub(super) fn sin(&mut self, x: Val, quarters: u8) -> Val {
+        let (inverse, magic) = (self.float(std::f32::consts::FRAC_1_PI), self.float(MAGIC));
+        // Adding the magic number rounds to an integer, whose last bit is the sum's.
+        let (t, n) = if quarters == 0 {
+            let t = self.fma(x, inverse, magic);
+            (t, self.sub(t, magic))
+        } else {
+            let half = self.float(0.5);
+            let t = self.fma(x, inverse, half);
+            let t = self.add(t, magic);
+            let n = self.sub(t, magic);
+            (t, self.sub(n, half))
+        };
         let mut r = x;
-        for part in [-1.570_312_5, -4.837_513e-4, -7.549_79e-8] {
-            let part = self.float(part);
+        for part in PI {
+            let part = self.float(-part);
             r = self.fma(n, part, r);
         }
+        let (t, r) = (self.ins(Instr::FBits, &[t]), self.ins(Instr::FBits, &[r]));
+        let sign = self.ins(Instr::IShl(31), &[t]);
+        let r = self.ins(Instr::IXor, &[r, sign]);
+        let near = self.ins(Instr::IBits, &[r]);
+        let r = self.ins(Instr::FTurn(quarters), &[x, near]);
         let z = self.mul(r, r);
-        let s = self.horner(z, &[-1.0 / 6.0, 1.0 / 120.0, -1.0 / 5040.0, 1.0 / 362_880.0]);
-        let s = self.mul(s, z);
-        let s = self.fma(s, r, r);
-        let c = self.horner(z, &[1.0, -0.5, 1.0 / 24.0, -1.0 / 720.0, 1.0 / 40_320.0]);
-        let n = self.ins(Instr::FToI, &[n]);
-        let quarter = self.int(quarter);
-        let n = self.ins(Instr::IAdd, &[n, quarter]);
-        let (one, two, none) = (self.int(1), self.int(2), self.int(0));
-        let odd = self.ins(Instr::IAnd, &[n, one]);
-        let odd = self.ins(Instr::INe, &[odd, none]);
-        let value = self.select(odd, c, s);
-        let turned = self.ins(Instr::IAnd, &[n, two]);
-        let turned = self.ins(Instr::INe, &[turned, none]);
-        let negative = self.ins(Instr::FNeg, &[value]);
-        self.select(turned, negative, value)
+        let q = self.horner(z, &SIN);
+        // q r^2, with what r^2 lost by rounding.
+        let minus = self.ins(Instr::FNeg, &[z]);
+        let lost = self.fma(r, r, minus);
+        let lost = self.mul(q, lost);
+        let q = self.fma(q, z, lost);
+        self.fma(q, r, r)
     }
 
-    /// x^y: e^(y log |x|), with the signs and edges of IEEE pow.
+    /// The base 2 logarithm of a number above 0, in two floats: e + log2 m, and log2 m = s (2 / ln 2 + s^2 P(s^2)) with
+    /// s = (m - 1) / (m + 1), products and the quotient with what they lose by rounding.
+    fn log2(&mut self, x: Val) -> (Val, Val) {
+        let (e, m) = self.split(x);
+        let (one, two) = (self.float(1.0), self.float(2.0));
+        let f = self.sub(m, one);
+        let bottom = self.add(f, two);
+        let d = self.sub(bottom, two);
+        let bottom_low = self.sub(f, d);
+        let inverse = self.div(one, bottom);
+        let s = self.mul(f, inverse);
+        let minus_s = self.ins(Instr::FNeg, &[s]);
+        let s_low = self.fma(minus_s, bottom, f);
+        let s_low = self.fma(minus_s, bottom_low, s_low);
+        let s_low = self.mul(s_low, inverse);
+        let (z, z_low) = self.product(s, s);
+        let twice = self.add(s, s);
+        let z_low = self.fma(twice, s_low, z_low);
+        let p = self.horner(z, &LOG2);
+        let [c, c_low] = TWO_OVER_LN2.map(|c| self.float(c));
+        let g = self.fma(z, p, c);
+        let g_low = self.sub(c, g);
+        let g_low = self.fma(z, p, g_low);
+        let g_low = self.add(g_low, c_low);
+        let g_low = self.fma(z_low, p, g_low);
+        let (high, low) = self.product(s, g);
+        let low = self.fma(s, g_low, low);
+        let low = self.fma(s_low, g, low);
+        let sum = self.add(e, high);
+        let rest = self.sub(e, sum);
+        let rest = self.add(rest, high);
+        (sum, self.add(rest, low))
+    }
+
+    /// A product, and what it loses by rounding.
+    fn product(&mut self, a: Val, b: Val) -> (Val, Val) {
+        let p = self.mul(a, b);
+        let minus = self.ins(Instr::FNeg, &[p]);
+        (p, self.fma(a, b, minus))
+    }
+
+    /// x^y: 2^(y log2 |x|), the exponent in two floats, with the signs and edges of IEEE pow.
     pub(super) fn pow(&mut self, x: Val, y: Val) -> Val {
         let a = self.ins(Instr::FAbs, &[x]);
-        let log = self.log(a);
-        let product = self.mul(y, log);
-        let value = self.exp(product);
-        let zero = self.float(0.0);
-        let (half, one, nan) = (self.float(0.5), self.float(1.0), self.float(f32::NAN));
+        let (log, log_low) = self.log2(a);
+        let (q, q_low) = self.product(y, log);
+        let q_low = self.fma(y, log_low, q_low);
+        let value = self.exp2(q, q_low);
+        let (zero, one, inf) = (self.float(0.0), self.float(1.0), self.float(f32::INFINITY));
+        let is_zero = self.ins(Instr::FEq, &[a, zero]);
+        let is_inf = self.ins(Instr::FEq, &[a, inf]);
+        let falls = self.ins(Instr::FLt, &[y, zero]);
+        let (at_zero, at_inf) = (self.select(falls, inf, zero), self.select(falls, zero, inf));
+        let value = self.select(is_zero, at_zero, value);
+        let value = self.select(is_inf, at_inf, value);
+        let of_one = self.ins(Instr::FEq, &[a, one]);
+        let value = self.select(of_one, one, value);
+        let value = self.pow_sign(x, y, value);
+        let is_nan = self.ins(Instr::FNe, &[x, x]);
+        let value = self.select(is_nan, x, value);
+        let is_one = self.ins(Instr::FEq, &[x, one]);
+        let none = self.ins(Instr::FEq, &[y, zero]);
+        let trivial = self.ins(Instr::MOr, &[is_one, none]);
+        self.select(trivial, one, value)
+    }
+
+    /// |x|^y as x^y: NaN of a negative number and no whole y, negative for odd ones.
+    fn pow_sign(&mut self, x: Val, y: Val, value: Val) -> Val {
+        let (zero, half, nan) = (self.float(0.0), self.float(0.5), self.float(f32::NAN));
         let floor = self.ins(Instr::FFloor, &[y]);
         let whole = self.ins(Instr::FEq, &[floor, y]);
         let halved = self.mul(y, half);
         let half_floor = self.ins(Instr::FFloor, &[halved]);
         let even = self.ins(Instr::FEq, &[half_floor, halved]);
-        let minus = self.ins(Instr::FNeg, &[value]);
-        let signed = self.select(even, value, minus);
-        let signed = self.select(whole, signed, nan);
+        let with_sign = self.with_sign(value, x);
+        let odd = self.ins(Instr::MNot, &[even]);
+        let odd = self.ins(Instr::MAnd, &[whole, odd]);
+        let signed = self.select(odd, with_sign, value);
+        let low = self.float(f32::NEG_INFINITY);
         let negative = self.ins(Instr::FLt, &[x, zero]);
-        let value = self.select(negative, signed, value);
-        let is_one = self.ins(Instr::FEq, &[x, one]);
-        let none = self.ins(Instr::FEq, &[y, zero]);
-        let trivial = self.ins(Instr::MOr, &[is_one, none]);
-        self.select(trivial, one, value)
+        let finite = self.ins(Instr::FLt, &[low, x]);
+        let broken = self.ins(Instr::MNot, &[whole]);
+        let broken = self.ins(Instr::MAnd, &[broken, finite]);
+        let broken = self.ins(Instr::MAnd, &[broken, negative]);
+        self.select(broken, nan, signed)
+    }
+
+    /// 2^(q + low), low being small beside 1 where the result is neither 0 nor infinite.
+    fn exp2(&mut self, q: Val, low: Val) -> Val {
+        let (top, bottom, zero, one) = (self.float(160.0), self.float(-160.0), self.float(0.0), self.float(1.0));
+        let size = self.ins(Instr::FAbs, &[q]);
+        let counts = self.ins(Instr::FLt, &[size, top]);
+        let low = self.select(counts, low, zero);
+        let q = self.ins(Instr::FMin, &[top, q]);
+        let q = self.ins(Instr::FMax, &[bottom, q]);
+        let n = self.ins(Instr::FRound, &[q]);
+        let f = self.sub(q, n);
+        let f = self.add(f, low);
+        let p = self.horner(f, &EXP2);
+        let p = self.fma(p, f, one);
+        let n = self.ins(Instr::FToI, &[n]);
+        let value = self.scale(p, n);
+        let is_nan = self.ins(Instr::FNe, &[q, q]);
+        self.select(is_nan, q, value)
+    }
+
+    /// x^n for a whole n above 1, to one unit in the last place: by squaring, with what products lose by rounding.
+    pub(super) fn whole_power(&mut self, x: Val, n: u32) -> Val {
+        let mut power: Option<(Val, Val)> = None;
+        for bit in (0..n.ilog2() + 1).rev() {
+            power = power.map(|(h, l)| {
+                let (p, lost) = self.product(h, h);
+                let twice = self.add(h, h);
+                (p, self.fma(twice, l, lost))
+            });
+            if n >> bit & 1 == 1 {
+                power = Some(match power {
+                    Some((h, l)) => {
+                        let (p, lost) = self.product(h, x);
+                        (p, self.fma(l, x, lost))
+                    }
+                    None => (x, self.float(0.0)),
+                });
+            }
+        }
+        let Some((high, low)) = power else { return self.float(1.0) };
+        // Beyond the largest number, what is lost is none.
+        let sum = self.add(high, low);
+        let nothing = self.sub(low, low);
+        let finite = self.ins(Instr::FEq, &[nothing, nothing]);
+        self.select(finite, sum, high)
+    }
+
+    /// The remainder with the divisor's sign, exact but for the last addition: as long division by b 2^24k, every digit of
+    /// 24 bits at most one too large, then b is added where the signs differ. `least` is the least |b|, where that is known.
+    pub(super) fn rem(&mut self, a: Val, b: Val, least: Option<f64>) -> Val {
+        let (zero, step, top) = (self.float(0.0), self.float(16_777_216.0), self.float(f32::MAX));
+        let mut r = self.ins(Instr::FAbs, &[a]);
+        let least = least.map_or(-149, |b| b.abs().log2().floor().clamp(-149.0, 127.0) as i32);
+        let mut divisors = vec![self.ins(Instr::FAbs, &[b])];
+        for _ in 1..(128 - least + 23) / 24 {
+            divisors.push(self.mul(divisors[divisors.len() - 1], step));
+        }
+        for divisor in divisors.into_iter().rev() {
+            let q = self.div(r, divisor);
+            let q = self.ins(Instr::FFloor, &[q]);
+            // An infinite divisor is taken no times, which is to leave r and not give NaN.
+            let divisor = self.ins(Instr::FMin, &[top, divisor]);
+            let q = self.ins(Instr::FNeg, &[q]);
+            let rest = self.fma(q, divisor, r);
+            let more = self.add(rest, divisor);
+            let below = self.ins(Instr::FLt, &[rest, zero]);
+            r = self.select(below, more, rest);
+        }
+        let is_nan = self.ins(Instr::FNe, &[r, r]);
+        let signed = self.with_sign(r, a);
+        let r = self.select(is_nan, r, signed);
+        let product = self.signs_differ(r, b);
+        let is_zero = self.ins(Instr::FEq, &[r, zero]);
+        let not_zero = self.ins(Instr::MNot, &[is_zero]);
+        let turns = self.ins(Instr::MAnd, &[product, not_zero]);
+        let sum = self.add(r, b);
+        self.select(turns, sum, r)
+    }
+
+    /// Whether one of two numbers is below zero and the other is not.
+    fn signs_differ(&mut self, a: Val, b: Val) -> Val {
+        let none = self.int(0);
+        let (a, b) = (self.ins(Instr::FBits, &[a]), self.ins(Instr::FBits, &[b]));
+        let both = self.ins(Instr::IXor, &[a, b]);
+        self.ins(Instr::ILt, &[both, none])
     }
 }

@@ -42,6 +42,8 @@ pub struct Context<'a> {
     pub segments: Option<Size>,
     /// Whether numbers and sizes are scalars and extents of the call, so that one kernel serves many functions.
     pub generic: bool,
+    /// Whether each element of a sum is added to its total by itself.
+    pub exact: bool,
 }
 
 /// How a node's value comes about.

@@ -13,6 +13,11 @@ pub fn kind_of(dtype: DType) -> Kind {
     }
 }
 
+/// Whether a power has at most two roundings as products, roots and quotients.
+fn is_simple(y: f64) -> bool {
+    y.fract() == 0.0 && y.abs() <= 8.0 || [0.5, 1.5, -0.5].contains(&y)
+}
+
 impl Emit<'_> {
     /// A primitive of values; `known` is the second operand, where it is a constant.
     pub(super) fn prim(&mut self, prim: Prim, x: &[Val], from: DType, known: Option<f64>) -> Val {
@@ -23,12 +28,7 @@ impl Emit<'_> {
             Prim::Sub => self.ins(pick(Instr::FSub, Instr::ISub), x),
             Prim::Mul => self.ins(pick(Instr::FMul, Instr::IMul), x),
             Prim::Div => self.ins(Instr::FDiv, x),
-            Prim::Rem if float => {
-                let q = self.ins(Instr::FDiv, x);
-                let q = self.ins(Instr::FFloor, &[q]);
-                let q = self.ins(Instr::FNeg, &[q]);
-                self.ins(Instr::FMulAdd, &[q, x[1], x[0]])
-            }
+            Prim::Rem if float => self.rem(x[0], x[1], known),
             Prim::Rem => self.int_rem(x[0], x[1]),
             Prim::Pow => self.pow_by(x, known),
             Prim::Max => self.ins(pick(Instr::FMax, Instr::IMax), x),
@@ -126,17 +126,17 @@ impl Emit<'_> {
         self.ins(Instr::IMul, &[r_up, sign])
     }
 
-    /// A power; small whole and half exponents that are known become products, roots and quotients.
+    /// A power; small whole exponents and halves that are known become products, roots and quotients.
     fn pow_by(&mut self, x: &[Val], known: Option<f64>) -> Val {
-        let Some(y) = known.filter(|y| (y * 2.0).fract() == 0.0 && y.abs() <= 8.0) else { return self.pow(x[0], x[1]) };
-        let mut value = None;
-        for _ in 0..y.abs().floor() as u32 {
-            value = Some(match value {
-                Some(v) => self.ins(Instr::FMul, &[v, x[0]]),
-                None => x[0],
-            });
-        }
-        if y.fract() != 0.0 {
+        let Some(y) = known.filter(|y| is_simple(*y)) else { return self.pow(x[0], x[1]) };
+        let size = y.abs();
+        let mut value = match size.floor() as u32 {
+            0 => None,
+            1 => Some(x[0]),
+            2 => Some(self.ins(Instr::FMul, &[x[0], x[0]])),
+            n => Some(self.whole_power(x[0], n)),
+        };
+        if size.fract() != 0.0 {
             let root = self.ins(Instr::FSqrt, &[x[0]]);
             value = Some(match value {
                 Some(v) => self.ins(Instr::FMul, &[v, root]),

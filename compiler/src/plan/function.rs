@@ -18,14 +18,16 @@ pub struct Frame {
     pub life: Life,
     segments: Option<Size>,
     generic: bool,
+    exact: bool,
     /// The first buffer at each place outside of the arena.
     places: HashMap<Place, BufId>,
 }
 
 impl Frame {
-    /// An entry's frame; `segments` is the length of the flat stores where it goes over them.
-    pub fn new(segments: Option<Size>, generic: bool) -> Frame {
-        Frame { life: Life::default(), segments, generic, places: HashMap::default() }
+    /// An entry's frame; `segments` is the length of the flat stores where it goes over them, and `exact` where it goes over
+    /// all samples at once.
+    pub fn new(segments: Option<Size>, generic: bool, exact: bool) -> Frame {
+        Frame { life: Life::default(), segments, generic, exact, places: HashMap::default() }
     }
 
     /// The first buffer that is at the same place as this one, whatever the buffers are called that they are pieces of.
@@ -108,6 +110,7 @@ fn prepare<'a>(frame: &mut Frame, f: &'a Function, binds: Vec<Bind>, targets: &[
         terms: vec![false; f.nodes.len()],
         segments: frame.segments.clone(),
         generic: frame.generic,
+        exact: frame.exact,
     };
     let (mut at, mut read) = (HashMap::default(), HashMap::default());
     for (i, b) in binds.into_iter().enumerate() {

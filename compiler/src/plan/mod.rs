@@ -118,12 +118,17 @@ fn stored(program: &Program, role: &Role) -> Option<Place> {
     }
 }
 
+/// Whether an entry goes over all samples of a split at once, and runs once: its sums are as exact as they can be.
+fn is_over_all(e: &Entry) -> bool {
+    e.name == "statistics" || e.name == "evaluate"
+}
+
 fn entry(p: &mut Planner, e: &Entry) -> plan::Entry {
     let program = p.program;
     let f = program.function(e.function);
     let flat = |r: &Role| matches!(r, Role::Trained | Role::Grads | Role::State(_));
     let segments = e.inputs.iter().chain(&e.outputs).any(flat).then(|| Size::from(program.arena() as i64));
-    let mut frame = Frame::new(segments, e.name == "init");
+    let mut frame = Frame::new(segments, e.name == "init", is_over_all(e));
     let mut inputs = Vec::new();
     let mut binds = Vec::new();
     for (role, param) in e.inputs.iter().zip(&f.params) {

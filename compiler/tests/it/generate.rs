@@ -9,7 +9,7 @@ use dlc_plan::kernel::{
 };
 
 /// Every machine operation.
-pub const INSTRS: [Instr; 41] = [
+pub const INSTRS: [Instr; 43] = [
     Instr::FAdd,
     Instr::FSub,
     Instr::FMul,
@@ -27,6 +27,8 @@ pub const INSTRS: [Instr; 41] = [
     Instr::FEq,
     Instr::FNe,
     Instr::FToI,
+    Instr::FTurn(0),
+    Instr::FTurn(1),
     Instr::FBits,
     Instr::IAdd,
     Instr::ISub,

@@ -79,6 +79,11 @@ impl Float for F {
     fn fma(self, b: F, c: F) -> F {
         F(from_fn(|i| self.0[i].fma(b.0[i], c.0[i])))
     }
+
+    #[cfg_attr(not(feature = "calls"), inline(always))]
+    fn fturn(self, near: F, quarters: u8) -> F {
+        F(from_fn(|i| self.0[i].fturn(near.0[i], quarters)))
+    }
 }
 
 impl Int for I {

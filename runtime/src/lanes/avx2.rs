@@ -3,8 +3,9 @@
 //! The private fields are the proof behind every `unsafe` here: a value of these types is made by an [`Avx2`], and that by
 //! [`Avx2::here`], which has seen the instructions.
 
-use super::{Float, Int, LANES, Mask, Simd, Work};
+use super::{Float, Int, LANES, Mask, Simd, Work, turned};
 use crate::isa::Isa;
+use dlc_plan::turn::FAR;
 use std::arch::x86_64::*;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
@@ -122,6 +123,18 @@ impl Float for F {
         let [a0, a1] = self.0;
         // SAFETY: a value in these registers exists only where the machine has the instructions.
         F(unsafe { [_mm256_fmadd_ps(a0, b.0[0], c.0[0]), _mm256_fmadd_ps(a1, b.0[1], c.0[1])] })
+    }
+
+    #[cfg_attr(not(feature = "calls"), inline(always))]
+    fn fturn(self, near: F, quarters: u8) -> F {
+        let simd = Avx2(());
+        let far = simd.float(FAR).fle(self.fabs());
+        // SAFETY: as above.
+        if unsafe { _mm256_movemask_ps(_mm256_or_ps(far.0[0], far.0[1])) } == 0 {
+            return near;
+        }
+        let [x, near] = [self, near].map(|lanes| simd.to_floats(lanes));
+        simd.floats(turned(&x, &near, quarters))
     }
 
     /// The instruction gives its second operand where the two are equal or either is NaN.

@@ -3,8 +3,9 @@
 //! The private fields are the proof behind every `unsafe` here: a value of these types is made by an [`Avx512`], and that by
 //! [`Avx512::here`], which has seen the instructions.
 
-use super::{Float, Int, LANES, Mask, Simd, Work};
+use super::{Float, Int, LANES, Mask, Simd, Work, turned};
 use crate::isa::Isa;
+use dlc_plan::turn::FAR;
 use std::arch::x86_64::*;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
@@ -119,6 +120,17 @@ impl Float for F {
     fn fma(self, b: F, c: F) -> F {
         // SAFETY: a value in these registers exists only where the machine has the instructions.
         F(unsafe { _mm512_fmadd_ps(self.0, b.0, c.0) })
+    }
+
+    #[cfg_attr(not(feature = "calls"), inline(always))]
+    fn fturn(self, near: F, quarters: u8) -> F {
+        let simd = Avx512(());
+        let far = simd.float(FAR).fle(self.fabs());
+        if far.0 == 0 {
+            return near;
+        }
+        let [x, near] = [self, near].map(|lanes| simd.to_floats(lanes));
+        simd.floats(turned(&x, &near, quarters))
     }
 
     /// The instruction gives its second operand where the two are equal or either is NaN.

@@ -45,6 +45,8 @@ pub trait Float:
     fn fmax(self, b: Self) -> Self;
     /// `if self > b || b != b { b } else { self }`: NaN if either is.
     fn fmin(self, b: Self) -> Self;
+    /// `near`, or where `self` is far from 0, what [`dlc_plan::turn::turn`] gives.
+    fn fturn(self, near: Self, quarters: u8) -> Self;
     /// The square root.
     fn fsqrt(self) -> Self;
     /// The absolute value.
@@ -230,4 +232,11 @@ pub fn halve<T: Copy>(mut lanes: [T; LANES], join: impl Fn(T, T) -> T) -> T {
         half /= 2;
     }
     lanes[0]
+}
+
+/// [`Float::fturn`] of sixteen numbers of which some are far from 0.
+#[cold]
+#[inline(never)]
+fn turned(x: &[f32; LANES], near: &[f32; LANES], quarters: u8) -> [f32; LANES] {
+    std::array::from_fn(|l| x[l].fturn(near[l], quarters))
 }

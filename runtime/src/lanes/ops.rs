@@ -53,6 +53,7 @@ methods! {
     Float {
         fmax(b: T) -> T;
         fmin(b: T) -> T;
+        fturn(near: T, quarters: u8) -> T;
         fsqrt() -> T;
         fabs() -> T;
         ffloor() -> T;

@@ -1,6 +1,7 @@
 //! The machine operations on single numbers, as kernels' row phases use them, and as the other forms are defined by.
 
 use super::{Float, Int, Mask};
+use dlc_plan::turn;
 
 impl Float for f32 {
     type Int = i32;
@@ -19,6 +20,11 @@ impl Float for f32 {
     #[cfg_attr(not(feature = "calls"), inline(always))]
     fn fmin(self, b: f32) -> f32 {
         if self > b || b.is_nan() { b } else { self }
+    }
+
+    #[cfg_attr(not(feature = "calls"), inline(always))]
+    fn fturn(self, near: f32, quarters: u8) -> f32 {
+        if self.abs() >= turn::FAR { turn::turn(self, quarters) } else { near }
     }
 
     #[cfg_attr(not(feature = "calls"), inline(always))]

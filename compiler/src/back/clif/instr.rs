@@ -132,6 +132,7 @@ impl Emit<'_> {
             Instr::FEq => self.b.ins().fcmp(FloatCC::Equal, a, b),
             Instr::FNe => self.b.ins().fcmp(FloatCC::NotEqual, a, b),
             Instr::FToI => self.truncate(a),
+            Instr::FTurn(quarters) => self.turn(a, b, quarters),
             Instr::FBits => self.b.ins().bitcast(I32X4, MemFlagsData::new(), a),
             Instr::IBits => self.b.ins().bitcast(F32X4, MemFlagsData::new(), a),
             Instr::IToF => self.b.ins().fcvt_from_sint(F32X4, a),

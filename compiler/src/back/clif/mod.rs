@@ -15,6 +15,7 @@ mod memory;
 mod num;
 mod sums;
 mod sweep;
+mod turn;
 
 use std::cell::Cell;
 use std::fmt;

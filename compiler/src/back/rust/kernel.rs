@@ -426,6 +426,7 @@ fn name(i: Instr) -> (&'static str, Option<u8>) {
         Instr::FEq => "feq",
         Instr::FNe => "fne",
         Instr::FToI => "ftoi",
+        Instr::FTurn(q) => return ("fturn", Some(q)),
         Instr::FBits => "fbits",
         Instr::IAdd => "iadd",
         Instr::ISub => "isub",

@@ -79,6 +79,8 @@ macro_rules! all_operations {
             ("fma", $f(a.fma(b, c))),
             ("fmax", $f(a.fmax(b))),
             ("fmin", $f(a.fmin(b))),
+            ("fturn", $f(a.fturn(b, 0))),
+            ("fturn.1", $f(a.fturn(b, 1))),
             ("fsqrt", $f(a.fsqrt())),
             ("fabs", $f(a.fabs())),
             ("ffloor", $f(a.ffloor())),

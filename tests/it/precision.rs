@@ -1,0 +1,217 @@
+//! Numbers are what double precision says: sums of any length and elementary functions of any float, from machine code and
+//! from emitted Rust, with the same bits.
+#![expect(clippy::unwrap_used, reason = "a test that unwraps a surprise has failed, as it should")]
+
+use crate::engines::{compiled_as, machine};
+use dlc::{Network, Tensor};
+use dlc_compiler::pipeline::Goal;
+
+dlc::model!("tests/specs/numbers.dl");
+
+const SPEC: &str = "tests/specs/numbers.dl";
+
+/// The outputs of a model for some inputs: of emitted Rust, after asserting that machine code on 1 and 3 threads agrees.
+fn outputs(model: &str, rust: &mut Network, inputs: &[(&str, &Tensor)]) -> Vec<Vec<f32>> {
+    let c = compiled_as(SPEC, Goal::Run { model: Some(model), training: false }, &[]);
+    let found = rust.run("forward", inputs).unwrap();
+    for threads in [1, 3] {
+        for ((name, a), (_, b)) in machine(&c, 0, threads).run("forward", inputs).unwrap().iter().zip(&found) {
+            let bits = |t: &Tensor| t.to_f32_vec().iter().map(|x| if x.is_nan() { !0 } else { x.to_bits() }).collect();
+            let [a, b]: [Vec<u32>; 2] = [bits(a), bits(b)];
+            assert!(a == b, "`{name}` of `{model}` on {threads} threads is not that of emitted Rust");
+        }
+    }
+    found.into_iter().map(|(_, t)| t.to_f32_vec()).collect()
+}
+
+fn numbers(x: &[f32], y: &[f32], table: (usize, usize, &[f32])) -> Vec<Vec<f32>> {
+    let vector = |x: &[f32]| Tensor::from_f32(vec![x.len()], x.to_vec()).unwrap();
+    let (rows, columns, cells) = table;
+    let table = Tensor::from_f32(vec![rows, columns], cells.to_vec()).unwrap();
+    let (x, y) = (vector(x), vector(y));
+    outputs("Numbers", &mut Numbers::new(0).unwrap(), &[("x", &x), ("y", &y), ("table", &table)])
+}
+
+/// Numbers that look random, from 0 to 1.
+fn noise(seed: u64, n: usize) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 40) as f32 / (1 << 24) as f32
+    };
+    (0..n).map(|_| next()).collect()
+}
+
+/// Floats of every exponent and both signs, some of each.
+fn floats(seed: u64, of_each: usize) -> Vec<f32> {
+    let fractions = noise(seed, 2 * 255 * of_each);
+    let one = |(i, f): (usize, f32)| {
+        let (sign, exponent) = ((i % 2) as u32, (i / 2 % 255) as u32);
+        f32::from_bits(sign << 31 | exponent << 23 | (f * (1 << 23) as f32) as u32)
+    };
+    fractions.into_iter().enumerate().map(one).collect()
+}
+
+/// How many units in the last place of the exact value a result is off.
+fn ulps(found: f32, exact: f64) -> f64 {
+    let rounded = exact as f32;
+    if rounded.is_nan() || !rounded.is_finite() || !found.is_finite() {
+        let same = found == rounded || found.is_nan() && rounded.is_nan();
+        return if same { 0.0 } else { f64::INFINITY };
+    }
+    let exponent = if exact == 0.0 { -126 } else { exact.abs().log2().floor() as i32 };
+    (f64::from(found) - exact).abs() / 2f64.powi(exponent.max(-126) - 23)
+}
+
+#[track_caller]
+fn assert_near(what: &str, found: &[f32], exact: impl Fn(usize) -> f64, show: impl Fn(usize) -> String) {
+    for (i, found) in found.iter().enumerate() {
+        let off = ulps(*found, exact(i));
+        assert!(off <= 2.0, "{what} of {} is {found:e}, not {:e}: {off} units off", show(i), exact(i));
+    }
+}
+
+#[test]
+fn functions_of_every_exponent_are_near() {
+    let mut x = floats(1, 40);
+    // The multiples of pi/2, near which little is left.
+    x.extend((1..4000).map(|i| (f64::from(i * i) * std::f64::consts::FRAC_PI_2) as f32));
+    // A float of all that is nearest to a multiple of pi/2, for its size; the borders of what is reduced at once.
+    x.extend([f32::from_bits(0x6f5a_be45), 65_535.996, 65_536.0, 65_536.01, f32::MAX, 0.0, -0.0]);
+    // Powers that are neither 0 nor infinite, and some that are.
+    let mut y = noise(2, x.len());
+    for (y, x) in y.iter_mut().zip(&x) {
+        let most = 150.0 / f64::from(x.abs()).log2().abs().max(1e-6);
+        *y = ((f64::from(*y) * 2.0 - 1.0) * most.min(1e30)) as f32;
+    }
+    let found = numbers(&x, &y, (1, 1, &[0.0]));
+    let wide = |i: usize| (f64::from(x[i]), f64::from(y[i]));
+    assert_near("sin", &found[0], |i| wide(i).0.sin(), |i| format!("{:e}", x[i]));
+    assert_near("cos", &found[1], |i| wide(i).0.cos(), |i| format!("{:e}", x[i]));
+    assert_near("power", &found[2], |i| wide(i).0.powf(wide(i).1), |i| format!("{:e}, {:e}", x[i], y[i]));
+}
+
+#[test]
+fn powers_have_the_edges_of_ieee() {
+    let values =
+        [0.0, -0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5, 3.0, -3.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, 1e30];
+    let pairs: Vec<(f32, f32)> = values.iter().flat_map(|x| values.map(|y| (*x, y))).collect();
+    let (x, y): (Vec<f32>, Vec<f32>) = pairs.iter().copied().unzip();
+    let found = numbers(&x, &y, (1, 1, &[0.0]));
+    for ((x, y), power) in pairs.iter().zip(&found[2]) {
+        let exact = f64::from(*x).powf(f64::from(*y)) as f32;
+        let same = power.to_bits() == exact.to_bits() || power.is_nan() && exact.is_nan();
+        assert!(same, "{x} ^ {y} is {power}, not {exact}");
+    }
+}
+
+#[test]
+fn known_powers_are_near() {
+    let x: Vec<f32> = floats(3, 20).into_iter().map(f32::abs).filter(|x| *x > 0.0).collect();
+    let given = Tensor::from_f32(vec![x.len()], x.clone()).unwrap();
+    let found = outputs("Powers", &mut Powers::new(0).unwrap(), &[("x", &given)]);
+    let powers: [f64; 13] = [2.0, 3.0, 4.0, 5.0, 7.0, 8.0, -3.0, -4.0, 0.5, 1.5, 2.5, -0.5, -1.5];
+    for (found, y) in found[0].chunks(x.len()).zip(powers) {
+        // What is divided by has to be a number.
+        let inside = |i: usize| y > 0.0 || f64::from(x[i]).powf(-y) < 3e38 && f64::from(x[i]).powf(-y) > 1.2e-38;
+        let exact = |i: usize| if inside(i) { f64::from(x[i]).powf(y) } else { f64::from(found[i]) };
+        assert_near(&format!("x ^ {y}"), found, exact, |i| format!("{:e}", x[i]));
+    }
+    let rows: Vec<&[f32]> = found[0].chunks(x.len()).collect();
+    let wide = |i: usize| f64::from(x[i]);
+    assert_near("x ^ 0.3", rows[13], |i| wide(i).powf(f64::from(0.3_f32)), |i| format!("{:e}", x[i]));
+    assert_near("2 ^ x", rows[14], |i| 2f64.powf(wide(i)), |i| format!("{:e}", x[i]));
+    for (x, r) in x.iter().zip(rows[15]) {
+        assert_eq!(x % 3.0, *r, "{x:e} % 3");
+    }
+}
+
+/// PyTorch's `remainder`: that of C, plus the divisor where the signs differ.
+fn remainder(a: f32, b: f32) -> f32 {
+    let r = a % b;
+    if r != 0.0 && (r < 0.0) != (b < 0.0) { r + b } else { r }
+}
+
+#[test]
+fn remainders_of_every_pair_of_exponents_are_exact() {
+    let some = floats(4, 1);
+    let pairs: Vec<(f32, f32)> = some.iter().flat_map(|a| some.iter().skip(3).step_by(7).map(|b| (*a, *b))).collect();
+    let near = floats(5, 20).into_iter().zip(noise(6, 2 * 255 * 20)).map(|(a, k)| (a, a / (k * 50.0).ceil()));
+    let edges = [(-1e-9, 3.0), (5.0, f32::INFINITY), (-5.0, f32::INFINITY), (-6.0, 2.0), (6.0, -2.0), (0.0, -5.0)];
+    let broken = [(1.0, 0.0), (f32::INFINITY, 2.0), (f32::NAN, 1.0), (1.0, f32::NAN), (0.0, 0.0)];
+    let pairs: Vec<(f32, f32)> = pairs.into_iter().chain(near).chain(edges).chain(broken).collect();
+    let (x, y): (Vec<f32>, Vec<f32>) = pairs.iter().copied().unzip();
+    let found = numbers(&x, &y, (1, 1, &[0.0]));
+    for ((a, b), found) in pairs.iter().zip(&found[3]) {
+        let exact = remainder(*a, *b);
+        let same = found.to_bits() == exact.to_bits() || found.is_nan() && exact.is_nan();
+        assert!(same, "{a:e} % {b:e} is {found:e}, not {exact:e}");
+    }
+}
+
+/// Whether a sum is within 1e-6 of the sum of absolute values.
+#[track_caller]
+fn assert_sum(what: &str, found: f32, of: impl Iterator<Item = f64> + Clone) {
+    let (exact, size): (f64, f64) = (of.clone().sum(), of.map(f64::abs).sum());
+    let off = (f64::from(found) - exact).abs() / size.max(1e-30);
+    assert!(off <= 1e-6, "{what} is {found}, not {exact}: {off:e}");
+}
+
+#[test]
+fn sums_of_any_length_are_near() {
+    for n in [0, 1, 15, 16, 17, 255, 256, 257, 4097, 1_000_003] {
+        for (kind, x) in [("0.1", vec![0.1; n]), ("noise", noise(7, n)), ("ones", vec![1.0; n])] {
+            let signed: Vec<f32> = x.iter().zip(noise(8, n)).map(|(x, s)| if s < 0.5 { -x } else { *x }).collect();
+            for (kind, x) in [(kind, &x), ("signed", &signed)] {
+                let found = numbers(x, &vec![1.0; n], (0, 3, &[]));
+                let wide = x.iter().map(|x| f64::from(*x));
+                assert_sum(&format!("the sum of {n} {kind}"), found[4][0], wide.clone());
+                if n > 0 {
+                    let square = |x: f64| (x - 0.5) * (x - 0.5) / n as f64;
+                    assert_sum(&format!("the mean square of {n} {kind}"), found[5][0], wide.clone().map(square));
+                    assert_sum(&format!("the last of {n} running sums of {kind}"), found[6][n - 1], wide);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn sums_of_rows_and_columns_are_near() {
+    for (rows, columns) in
+        [(0, 3), (1, 1), (3, 5000), (16, 17), (17, 16), (1000, 33), (70_000, 5), (200_003, 1), (2, 300_001)]
+    {
+        for cells in [vec![0.1; rows * columns], noise(9, rows * columns)] {
+            let found = numbers(&[], &[], (rows, columns, &cells));
+            let wide = |i: usize| f64::from(cells[i]);
+            for c in 0..columns {
+                let of = (0..rows).map(|r| wide(r * columns + c));
+                assert_sum(&format!("column {c} of {rows} x {columns}"), found[7][c], of.clone());
+                if rows > 0 {
+                    assert_sum(&format!("the mean of column {c}"), found[10][c], of.map(|x| 2.0 * x / rows as f64));
+                }
+            }
+            for r in 0..rows {
+                assert_sum(&format!("row {r} of {columns}"), found[8][r], (0..columns).map(|c| wide(r * columns + c)));
+            }
+            assert_sum(&format!("all of {rows} x {columns}"), found[9][0], (0..rows * columns).map(wide));
+        }
+    }
+}
+
+#[test]
+fn infinite_sums_are_infinite() {
+    for n in [3, 300, 100_000] {
+        for (at, cell, sum) in [(n / 2, f32::INFINITY, f32::INFINITY), (n - 1, f32::NEG_INFINITY, f32::NEG_INFINITY)] {
+            let mut x = vec![1.0; n];
+            x[at] = cell;
+            let found = numbers(&x, &vec![1.0; n], (n, 1, &x));
+            assert_eq!([found[4][0], found[7][0], found[9][0], found[6][n - 1]], [sum; 4], "{n} numbers");
+        }
+        let large = vec![3e38; n];
+        let found = numbers(&large, &vec![1.0; n], (n, 1, &large));
+        assert_eq!([found[4][0], found[7][0], found[9][0]], [f32::INFINITY; 3], "{n} large numbers");
+    }
+}
