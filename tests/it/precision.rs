@@ -215,3 +215,71 @@ fn infinite_sums_are_infinite() {
         assert_eq!([found[4][0], found[7][0], found[9][0]], [f32::INFINITY; 3], "{n} large numbers");
     }
 }
+
+/// The outputs of `Rows` for rows of 64 numbers.
+fn rows(x: &[f32]) -> Vec<Vec<f32>> {
+    let x = Tensor::from_f32(vec![x.len() / 64, 64], x.to_vec()).unwrap();
+    outputs("Rows", &mut Rows::new(0).unwrap(), &[("x", &x)])
+}
+
+/// (x - mean) / deviation in double precision.
+fn normed(x: &[f32]) -> Vec<f64> {
+    let n = x.len() as f64;
+    let mean = x.iter().map(|x| f64::from(*x)).sum::<f64>() / n;
+    let variance = x.iter().map(|x| (f64::from(*x) - mean).powi(2)).sum::<f64>() / n;
+    x.iter().map(|x| (f64::from(*x) - mean) / variance.sqrt()).collect()
+}
+
+#[track_caller]
+fn assert_close(what: &str, found: &[f32], exact: &[f64], most: f64) {
+    for (i, (a, b)) in found.iter().zip(exact).enumerate() {
+        assert!((f64::from(*a) - b).abs() <= most, "{what}: element {i} is {a}, not {b}");
+    }
+}
+
+#[test]
+fn norms_of_numbers_far_from_0_are_near() {
+    for (far, seed) in [(0.0, 1), (1.0, 2), (1000.0, 3), (-1e4, 4), (1e6, 5)] {
+        let x: Vec<f32> = noise(seed, 9 * 64).iter().map(|x| (x * 2.0 - 1.0) * 1.7 + far).collect();
+        let found = rows(&x);
+        let by = |part: usize| x.chunks(part).flat_map(normed).collect::<Vec<f64>>();
+        assert_close("LayerNorm", &found[0], &by(64), 2e-6);
+        assert_close("GroupNorm", &found[1], &by(32), 2e-6);
+        assert_close("InstanceNorm", &found[2], &by(32), 2e-6);
+        // While training, a channel's statistics are those of the batch.
+        let c = compiled_as(SPEC, Goal::Run { model: Some("Rows"), training: true }, &[]);
+        let given = Tensor::from_f32(vec![9, 64], x.clone()).unwrap();
+        let trained = machine(&c, 0, 2).run("forward", &[("x", &given)]).unwrap();
+        let batch = trained.iter().find(|(name, _)| name == "batch").unwrap().1.to_f32_vec();
+        for channel in 0..64 {
+            let of = |x: &[f32]| x.iter().skip(channel).step_by(64).copied().collect::<Vec<f32>>();
+            assert_close("BatchNorm", &of(&batch), &normed(&of(&x)), 2e-6);
+        }
+    }
+}
+
+#[test]
+fn what_is_not_a_number_is_the_greatest_and_the_least() {
+    let mut x = noise(3, 4 * 64);
+    // In the first row nowhere; in the others once, twice, everywhere.
+    for at in [64 + 17, 128 + 5, 128 + 60].into_iter().chain(192..256) {
+        x[at] = f32::NAN;
+    }
+    let found = rows(&x);
+    assert_eq!(
+        [found[4][1], found[4][2], found[4][3]],
+        [17.0, 5.0, 0.0],
+        "the greatest is the first that is no number"
+    );
+    assert_eq!([found[5][1], found[5][2], found[5][3]], [17.0, 5.0, 0.0], "the least too");
+    let most = (0..64).max_by(|a, b| x[*a].total_cmp(&x[*b])).unwrap();
+    assert_eq!((found[4][0], found[6][0]), (most as f32, x[most]));
+    assert!(!found[7][0].is_nan() && found[6][1..].iter().chain(&found[7][1..]).all(|x| x.is_nan()));
+    assert_eq!(
+        [found[8][64 + 63], found[8][128 + 62], found[8][128 + 63]],
+        [17.0, 5.0, 60.0],
+        "they are the last in order"
+    );
+    let nans = |row: usize| found[9][row * 3..][..3].iter().filter(|x| x.is_nan()).count();
+    assert_eq!([nans(0), nans(1), nans(2), nans(3)], [0, 1, 2, 3], "and the first of the greatest");
+}

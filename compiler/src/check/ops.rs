@@ -154,11 +154,13 @@ impl Checker {
         Val::Tensor(self.tensor(value, tags))
     }
 
-    /// A power with a small integer exponent is a product.
+    /// A power with a small integer exponent is a product: of integers, and of real numbers where that is rounded twice at
+    /// most.
     fn power(&mut self, base: Value, exponent: Value, n: i64) -> Value {
+        let most = if self.b().ty(base).dtype.is_float() { 3 } else { 8 };
         match n {
             1 => base,
-            2..=8 => {
+            2..=8 if n <= most => {
                 let half = self.power(base, exponent, n / 2);
                 let even = self.b().map(Prim::Mul, &[half, half]);
                 if n % 2 == 0 { even } else { self.b().map(Prim::Mul, &[even, base]) }

@@ -400,9 +400,11 @@ impl Emit<'_> {
         let value = self.select(is_inf, at_inf, value);
         let of_one = self.ins(Instr::FEq, &[a, one]);
         let value = self.select(of_one, one, value);
-        let value = self.pow_sign(x, y, value);
-        let is_nan = self.ins(Instr::FNe, &[x, x]);
-        let value = self.select(is_nan, x, value);
+        let mut value = self.pow_sign(x, y, value);
+        for operand in [x, y] {
+            let is_nan = self.ins(Instr::FNe, &[operand, operand]);
+            value = self.select(is_nan, operand, value);
+        }
         let is_one = self.ins(Instr::FEq, &[x, one]);
         let none = self.ins(Instr::FEq, &[y, zero]);
         let trivial = self.ins(Instr::MOr, &[is_one, none]);

@@ -185,8 +185,8 @@ fn prim_cost(p: Prim) -> u32 {
         Prim::Add | Prim::Sub | Prim::Mul | Prim::Neg | Prim::Abs | Prim::Max | Prim::Min => 1,
         Prim::Lt | Prim::Le | Prim::Eq | Prim::Ne | Prim::And | Prim::Or | Prim::Not | Prim::Where => 1,
         Prim::Cast(_) | Prim::Sign | Prim::Floor => 1,
-        Prim::Div | Prim::Sqrt | Prim::Rsqrt | Prim::Rem => 5,
+        Prim::Div | Prim::Sqrt | Prim::Rsqrt => 5,
         Prim::Exp | Prim::Expm1 | Prim::Log | Prim::Log1p | Prim::Sin | Prim::Cos => 12,
-        Prim::Tanh | Prim::Erf | Prim::Erfc | Prim::Pow => 20,
+        Prim::Tanh | Prim::Erf | Prim::Erfc | Prim::Pow | Prim::Rem => 20,
     }
 }

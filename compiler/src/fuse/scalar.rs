@@ -134,6 +134,10 @@ impl Emit<'_> {
             0 => None,
             1 => Some(x[0]),
             2 => Some(self.ins(Instr::FMul, &[x[0], x[0]])),
+            3 => {
+                let square = self.ins(Instr::FMul, &[x[0], x[0]]);
+                Some(self.ins(Instr::FMul, &[square, x[0]]))
+            }
             n => Some(self.whole_power(x[0], n)),
         };
         if size.fract() != 0.0 {

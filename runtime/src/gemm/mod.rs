@@ -2,7 +2,9 @@
 //!
 //! The rule behind every element of C: each product's k is cut into blocks of equal length, a function of that k alone; each
 //! block is one chain of fused multiply-adds over ascending k, started from zero; the chains are added in ascending order,
-//! product after product, to the old element first if there is one. So the bits of C depend on its operands only: not on the
+//! product after product, to the old element first if there is one. Where all products together have more than [`walk::LONG`]
+//! steps of k, what each of these additions loses by rounding is added up beside the element, in the same order, and added to it
+//! at the end, unless it is not finite. So the bits of C depend on its operands only: not on the
 //! number of threads, not on the instruction set, and those of one row or column not on how many others there are. NaN and
 //! infinity go through: no product is skipped.
 //!

@@ -12,10 +12,13 @@ use super::spread::{Axes, pack_spread};
 use super::{Mat, Operand, Term};
 use crate::isa::Isa;
 use crate::pool::Pool;
+use dlc_plan::kernel::Total;
 use std::ops::Range;
 
 /// The longest chain of multiply-adds; longer sums are added up from several chains, in ascending order.
 pub const CHAIN: usize = 384;
+/// Products with more steps of k keep what the additions of their chains lose.
+pub const LONG: usize = 1 << 16;
 /// The most rows of a panel, and the most columns of a tile of any instruction set, with room to spare.
 pub const SIDE: usize = 192;
 /// Rows that a panel aims at.
@@ -82,6 +85,8 @@ struct Scratch {
     shared_len: usize,
     slots: *mut f32,
     slot_len: usize,
+    /// For each element of C, row after row, what its additions lost; nothing where the product is not long.
+    lost: Option<*mut f32>,
 }
 
 // SAFETY: the shared part is written in disjoint pieces before it is read; a slot belongs to one thread at a time.
@@ -89,7 +94,7 @@ unsafe impl Sync for Scratch {}
 
 /// Numbers of scratch for a product; grows with each argument.
 pub fn scratch_len(threads: usize, m: usize, n: usize, k: usize) -> usize {
-    LINE + shared_len(m, n, k) + threads * slot_len(k)
+    LINE + shared_len(m, n, k) + threads * slot_len(k) + if k > LONG { m.saturating_mul(n) } else { 0 }
 }
 
 fn shared_len(m: usize, n: usize, k: usize) -> usize {
@@ -138,7 +143,9 @@ pub unsafe fn walk(job: &Job, team: Team, scratch: &mut [f32]) {
     let start = scratch.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE);
     let (shared_len, slot_len) = (shared_len(job.m, job.n, k), slot_len(k));
     let shared = scratch.as_mut_ptr().wrapping_add(start);
-    let scratch = Scratch { shared, shared_len, slots: shared.wrapping_add(shared_len), slot_len };
+    let slots = shared.wrapping_add(shared_len);
+    let lost = (k > LONG).then(|| slots.wrapping_add(team.threads() * slot_len));
+    let scratch = Scratch { shared, shared_len, slots, slot_len, lost };
     // SAFETY: the caller's matrices; the scratch was checked to be long enough.
     unsafe {
         if job.by_columns(team.threads(), height) {
@@ -195,7 +202,7 @@ unsafe fn walk_columns(job: &Job, team: Team, scratch: &Scratch) {
                             let b = (!direct).then_some(packed);
                             let later =
                                 tiles.columns_ahead(job, &block, &cols, (i - first) * job.m.div_ceil(tiles.rows));
-                            job.strip(&tiles, [0..job.m, panel(i), block.clone()], [a, b], later);
+                            job.strip(&tiles, scratch, [0..job.m, panel(i), block.clone()], [a, b], later);
                         }
                     }
                 }
@@ -252,7 +259,13 @@ unsafe fn walk_rows(job: &Job, team: Team, scratch: &Scratch, height: usize) {
                             for i in 0..panels {
                                 let b = packed_b(&block, i).cast_const();
                                 let later = tiles.packed_ahead(job, packed_b(&block, i + 1), &rows, &block);
-                                job.strip(&tiles, [part.clone(), panel(i), block.clone()], [a, Some(b)], later);
+                                job.strip(
+                                    &tiles,
+                                    scratch,
+                                    [part.clone(), panel(i), block.clone()],
+                                    [a, Some(b)],
+                                    later,
+                                );
                             }
                         }
                     }
@@ -477,6 +490,7 @@ impl Job<'_> {
     unsafe fn strip(
         &self,
         tiles: &Tiling,
+        scratch: &Scratch,
         [rows, cols, block]: [Range<usize>; 3],
         [a, b]: [Option<*const f32>; 2],
         later: Option<Later>,
@@ -513,10 +527,42 @@ impl Job<'_> {
             };
             // SAFETY: the tile lies in C, its operands in A and B or in packed panels of full width.
             unsafe {
-                if self.c.cs == 1 {
+                if let Some(lost) = scratch.lost {
+                    let lost = lost.wrapping_add(first * self.n + cols.start);
+                    self.add_long(kernel, work, height, [block.start == 0, block.end == self.k()], lost);
+                } else if self.c.cs == 1 {
                     kernel(&work);
                 } else {
                     self.spread(kernel, work, height);
+                }
+            }
+        }
+    }
+
+    /// Runs a kernel on a tile of its own and adds that to C, and what the additions lose to `lost`; at the end, that to C.
+    ///
+    /// # Safety
+    /// As for [`Job::strip`]; `lost` is that of the tile's first element.
+    unsafe fn add_long(
+        &self,
+        kernel: super::kernel::Kernel,
+        tile: Tile,
+        rows: usize,
+        [first, last]: [bool; 2],
+        lost: *mut f32,
+    ) {
+        let mut own = [0.0_f32; TILE_LEN];
+        let (c, cols, add) = (tile.c, tile.cols, tile.add);
+        // SAFETY: no kernel's tile is longer than TILE_LEN; rows and columns are in C, and so many are in `lost`.
+        unsafe {
+            kernel(&Tile { c: own.as_mut_ptr(), c_row: cols as isize, add: false, ..tile });
+            for (row, sums) in own.chunks(cols).take(rows).enumerate() {
+                let lost = std::slice::from_raw_parts_mut(lost.add(row * self.n), cols);
+                for (col, (sum, lost)) in sums.iter().zip(lost).enumerate() {
+                    let to = c.offset(row as isize * self.c.rs + col as isize * self.c.cs);
+                    let old = Total { high: if add { *to } else { 0.0 }, low: if first { 0.0 } else { *lost } };
+                    let new = old.add(*sum);
+                    (*to, *lost) = (if last { new.value() } else { new.high }, new.low);
                 }
             }
         }

@@ -1,6 +1,7 @@
 //! Products against their definition, at every layout, size class, instruction set and number of threads.
 
-use dlc_runtime::gemm::walk::{CHAIN, Job, Team, walk};
+use dlc_plan::kernel::Total;
+use dlc_runtime::gemm::walk::{CHAIN, Job, LONG, Team, walk};
 use dlc_runtime::gemm::*;
 use dlc_runtime::isa::Isa;
 use dlc_runtime::pool::Pool;
@@ -86,12 +87,14 @@ impl Case {
         for row in 0..m {
             for col in 0..n {
                 let mut sum = self.accumulate.then(|| c.get(row, col));
+                let mut total = Total { high: sum.unwrap_or(0.0), low: 0.0 };
                 for first in (0..k).step_by(length) {
                     let block = first..(first + length).min(k);
                     let chain = block.fold(0.0_f32, |sum, p| a.get(row, p).mul_add(b.get(p, col), sum));
                     sum = Some(sum.map_or(chain, |sum| sum + chain));
+                    total = total.add(chain);
                 }
-                c.data[row * c.rs + col * c.cs] = sum.unwrap_or(0.0);
+                c.data[row * c.rs + col * c.cs] = if k > LONG { total.value() } else { sum.unwrap_or(0.0) };
             }
         }
         c.data
@@ -189,6 +192,28 @@ fn long_sums_are_cut_into_equal_chains() {
             }
         }
     }
+}
+
+#[test]
+fn very_long_sums_keep_what_their_additions_lose() {
+    let pool = Pool::new(3);
+    for k in [LONG, LONG + 1, 2 * LONG + 700] {
+        for sizes in [[1, 1, k], [2, 33, k], [13, 4, k]] {
+            for layout in [Layout::Rows, Layout::Columns] {
+                let case = |accumulate| Case { sizes, layouts: [Layout::Rows, layout, layout], accumulate };
+                case(false).check(Some(&pool));
+                case(true).check(None);
+            }
+        }
+    }
+    let k = 1_000_000;
+    let (a, b) = (vec![0.1_f32; k], vec![1.0_f32; k]);
+    let (mut c, mut scratch) = (vec![0.0_f32; 1], vec![0.0_f32; scratch_len(1, 1, 1, k)]);
+    let terms = [Term::new(k, Mat::rows(&a, k), Mat::rows(&b, 1))];
+    // SAFETY: the matrices are those of these sizes.
+    unsafe { gemm(None, [1, 1], &terms, Mat::rows_mut(&mut c, 1), false, &mut scratch, None) };
+    let exact = f64::from(0.1_f32) * k as f64;
+    assert!((f64::from(c[0]) - exact).abs() < 1e-6 * exact, "{} is not {exact}", c[0]);
 }
 
 #[test]
