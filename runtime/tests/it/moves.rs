@@ -130,9 +130,9 @@ fn many_rows_are_ordered_and_summed_each_by_itself() {
             let mut order: Vec<i32> = (0..len as i32).collect();
             order.sort_by(|a, b| row[*b as usize].total_cmp(&row[*a as usize]));
             places.extend_from_slice(&order[..keep]);
-            sums.extend(row.iter().scan(0.0_f32, |sum, x| {
-                *sum += x;
-                Some(*sum)
+            sums.extend(row.iter().scan(0.0, |sum, x| {
+                *sum += f64::from(*x);
+                Some(*sum as f32)
             }));
         }
         let d = rows(RowOp::Order { descending: true }, DType::F32, DType::I32, len as i64, keep as i64);
