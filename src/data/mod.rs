@@ -10,6 +10,7 @@ mod jsonl;
 mod tensors;
 pub mod texts;
 mod tokens;
+mod unpack;
 
 mod encode;
 pub mod samples;
@@ -25,6 +26,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use texts::Texts;
+use unpack::Unpacked;
 
 /// Columns of samples: tensors with the same number of rows along axis 0, and texts or pictures that will become some.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -276,13 +278,14 @@ fn names_in(folder: &Path) -> Result<Vec<String>> {
 fn open(path: &Path) -> Result<Box<dyn BufRead>> {
     let cannot = |error: std::io::Error| Error::reading(path, &error);
     let file = File::open(path).map_err(cannot)?;
-    if file.metadata().map_err(cannot)?.is_dir() {
+    let about = file.metadata().map_err(cannot)?;
+    if about.is_dir() {
         return Err(Error::file(code::CANNOT_READ, format!("cannot read {}: this is a folder", path.display())));
     }
     let mut plain = BufReader::with_capacity(1 << 16, file);
     let start = plain.fill_buf().map_err(cannot)?;
     if start.starts_with(&[0x1F, 0x8B]) {
-        return Ok(Box::new(BufReader::with_capacity(1 << 16, flate2::bufread::MultiGzDecoder::new(plain))));
+        return Ok(Box::new(BufReader::with_capacity(1 << 16, Unpacked::new(plain, about.len()))));
     }
     Ok(Box::new(plain))
 }

@@ -138,6 +138,21 @@ fn broken_csv_files_are_refused() {
 }
 
 #[test]
+fn a_file_that_unpacks_without_end_is_not_read_to_it() {
+    let long = format!("a,b\n{}", format!("1,{}\n", "x".repeat(65_536)).repeat(320));
+    let packed = gzipped(long.as_bytes());
+    assert!(packed.len() * 100 < long.len(), "{} bytes of {}", packed.len(), long.len());
+    let error = csv(&packed, &[], Some(&wanted(&[("a", None)]))).expect_err("it grows a hundredfold");
+    let said = format!("its {} bytes unpack to more than 100 times as many", packed.len());
+    assert!(error.message.starts_with("cannot read F: ") && error.message.contains(&said), "{error}");
+    assert!(error.message.contains("DLC_LIMIT_UNPACKED"), "{error}");
+    // What is small may grow as it likes.
+    let short = format!("a\n{}", "1\n".repeat(50_000));
+    assert!(gzipped(short.as_bytes()).len() * 100 < short.len());
+    assert_eq!(csv(gzipped(short.as_bytes()), &[], None).expect("it is sound").rows(), 50_000);
+}
+
+#[test]
 fn several_csv_files_are_one() {
     let dir = Scratch::new();
     dir.file("a.csv", "x,y\n1,2\n");

@@ -186,6 +186,29 @@ train fit {{ model = M() data = rows loss = {loss} optimizer = SGD(lr = 0.1) epo
     }
 }
 
+/// What a stated derivative reads has to be there as well, though nothing else reads it.
+#[test]
+fn a_stated_derivative_refuses_what_it_cannot_read() {
+    let text = "fn odd(x: [B, N]) = x * 2 derivative (y, dy) { return dy + x[-3] }
+model M(N = 2)(x: [B, N]) -> y: [B, N] { w: param [N] = ones  return odd(x * w) }
+data rows { source = safetensors(\"rows.safetensors\") batch = 4 }
+train fit { model = M() data = rows loss = sum(y) optimizer = SGD(lr = 0.1) epochs = 1 }";
+    let mut files = Columns(vec![("x", DType::F32, vec![2])]);
+    let c = compile(text, Goal::Train { item: None }, &[], &mut files, &mut |_, _| {})
+        .unwrap_or_else(|f| panic!("{}", shown(&f).join("\n")));
+    let host = HostState::default();
+    for rows in 0..6 {
+        let mut machine = engine(&c.plan, 1);
+        machine.run("init", &host, &[]).unwrap();
+        let x = Given::from_f32(vec![rows, 2], vec![1.0; rows * 2]).unwrap();
+        match machine.run("grad", &host, &[("x", &x)]) {
+            Ok(_) => assert!(rows >= 3, "{rows} rows"),
+            Err(Error::Guard { message }) => assert!(rows < 3 && message.contains("needs 0 <= B - 3"), "{message}"),
+            Err(other) => panic!("{other}"),
+        }
+    }
+}
+
 #[test]
 fn a_part_that_is_never_there_is_a_mistake() {
     let cases = [
