@@ -30,6 +30,7 @@ mod numbers;
 mod peft;
 mod precision;
 mod pretrained;
+mod random;
 mod resolved;
 mod safetensors;
 mod samples;
