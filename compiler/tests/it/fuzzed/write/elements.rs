@@ -10,8 +10,8 @@ type Unary = (&'static str, f64, fn(f64) -> f64);
 const UNARY: [Unary; 44] = [
     ("$0 * 0.5 + 0.25", MOST, |m| 0.5 * m + 0.25),
     ("-$0", MOST, |m| m),
-    ("sin($0)", 1e3, |_| 1.0),
-    ("cos($0)", 1e3, |_| 1.0),
+    ("sin($0)", MOST, |_| 1.0),
+    ("cos($0)", MOST, |_| 1.0),
     ("tanh($0)", MOST, |_| 1.0),
     ("erf($0)", MOST, |_| 1.0),
     ("erfc($0)", 5.0, |_| 2.0),
