@@ -30,6 +30,19 @@ pub trait Machine {
     /// Forgets all gradients, before the first micro-batch of a step.
     fn forget_gradients(&mut self);
 
+    /// Makes all states of the optimizer 0, as they are before the entry `init`.
+    fn forget_states(&mut self) {}
+
+    /// The first weight whose gradient is not finite.
+    fn unsound_gradient(&self) -> Option<Unsound> {
+        None
+    }
+
+    /// The first weight for which a state of the optimizer is not finite, and the state.
+    fn unsound_state(&self) -> Option<(String, Unsound)> {
+        None
+    }
+
     /// The weights, in the order of their declaration.
     fn weights(&self) -> &[Weight];
 
@@ -59,6 +72,26 @@ impl Machine for Engine {
         self.stores_mut().clear(Store::Grads);
     }
 
+    fn forget_states(&mut self) {
+        for k in 0..self.plan().states.len() {
+            self.stores_mut().clear(Store::State(k as u16));
+        }
+    }
+
+    fn unsound_gradient(&self) -> Option<Unsound> {
+        if self.stores().is_finite(Store::Grads) {
+            return None;
+        }
+        unsound(self, Store::Grads)
+    }
+
+    fn unsound_state(&self) -> Option<(String, Unsound)> {
+        let states = self.plan().states.iter().enumerate();
+        let mut stores = states.map(|(k, name)| (Store::State(k as u16), name));
+        let (store, name) = stores.find(|(store, _)| !self.stores().is_finite(*store))?;
+        Some((name.clone(), unsound(self, store)?))
+    }
+
     fn weights(&self) -> &[Weight] {
         &self.plan().weights
     }
@@ -70,6 +103,19 @@ impl Machine for Engine {
     fn set_weight(&mut self, name: &str, value: &Tensor) -> std::result::Result<(), RunError> {
         self.stores_mut().set_weight(name, value)
     }
+}
+
+/// The first weight for which a store has something that is not finite.
+fn unsound(engine: &Engine, store: Store) -> Option<Unsound> {
+    engine.plan().weights.iter().find_map(|weight| {
+        let kept = engine.stores().kept(store, &weight.name).ok()?;
+        Some((weight.name.clone(), not_finite(&kept)?))
+    })
+}
+
+/// The first number of a tensor that is not finite.
+pub fn not_finite(tensor: &Tensor) -> Option<f32> {
+    tensor.to_f32_vec().into_iter().find(|number| !number.is_finite())
 }
 
 impl From<RunError> for Error {
@@ -95,13 +141,70 @@ impl From<TensorError> for Error {
     }
 }
 
-/// What a micro-batch adds to what the sum of all gradients is divided by; 0 where a step has one batch.
-pub fn over(outputs: &Named) -> f64 {
-    let of = |(name, tensor): &(String, Tensor)| (name == OVER).then(|| tensor.to_f32_vec().first().copied()).flatten();
-    outputs.iter().find_map(of).map_or(0.0, f64::from)
+/// What the terms of a loss are divided by, where a step has several micro-batches: what these add to each, and the least
+/// that the sums divide by.
+#[derive(Clone, Debug, Default)]
+pub struct Counts {
+    sums: Vec<f64>,
+    least: Vec<f64>,
 }
 
-/// Changes the weights by their gradients. `over` is the sum of what the micro-batches gave.
+impl Counts {
+    /// What a batch has of each; none where a step has one batch.
+    ///
+    /// # Errors
+    /// When the batch is not what the entry `count` takes.
+    pub fn of(machine: &mut dyn Machine, state: &HostState, inputs: &[(&str, &Tensor)]) -> Result<Option<Counts>> {
+        if machine.ports(COUNT).is_none() {
+            return Ok(None);
+        }
+        let found = machine.run(COUNT, state, inputs)?;
+        let numbers = |name: &str| -> Vec<f64> {
+            let found = found.iter().find(|(known, _)| known == name).map(|(_, tensor)| tensor.to_f32_vec());
+            found.unwrap_or_default().into_iter().map(f64::from).collect()
+        };
+        Ok(Some(Counts { sums: numbers("loss.counts"), least: numbers("loss.least") }))
+    }
+
+    /// Adds those of another micro-batch.
+    pub fn add(&mut self, other: Counts) {
+        if self.sums.is_empty() {
+            *self = other;
+            return;
+        }
+        self.sums.iter_mut().zip(other.sums).for_each(|(sum, more)| *sum += more);
+    }
+
+    /// What each term is divided by.
+    fn over(&self) -> impl Iterator<Item = f64> {
+        self.sums.iter().zip(&self.least).map(|(sum, least)| sum.max(*least))
+    }
+
+    /// The only count, if there is no other.
+    pub fn only(&self) -> Option<f64> {
+        let mut all = self.over();
+        all.next().filter(|_| all.next().is_none())
+    }
+
+    /// What `accumulate` multiplies each term by.
+    pub fn shares(&self) -> std::result::Result<Tensor, RunError> {
+        shares(self.over().map(|over| (1.0 / over) as f32).collect())
+    }
+}
+
+/// Factors of terms for `accumulate`.
+///
+/// # Errors
+/// When memory is short.
+pub fn shares(numbers: Vec<f32>) -> std::result::Result<Tensor, RunError> {
+    Tensor::from_slice(&[numbers.len()], &numbers).map_err(|_| RunError::Memory { bytes: 4 * numbers.len() as u64 })
+}
+
+/// Changes the weights by their gradients. `over` is what their sum is still to be divided by, where a step has several
+/// micro-batches.
+///
+/// # Errors
+/// When the entry cannot be run.
 pub fn update(machine: &mut dyn Machine, state: &HostState, over: f64) -> std::result::Result<(), RunError> {
     let takes_it = machine.ports("update").is_some_and(|(inputs, _)| inputs.iter().any(|port| port.name == OVER));
     let over = Tensor::from_slice(&[], &[over as f32]).map_err(|_| RunError::Memory { bytes: 4 })?;
@@ -109,8 +212,17 @@ pub fn update(machine: &mut dyn Machine, state: &HostState, over: f64) -> std::r
     machine.run("update", state, if takes_it { &inputs } else { &[] }).map(drop)
 }
 
-/// The name under which `accumulate` gives it and `update` takes it.
+/// The entry that counts what the terms of a loss are divided by.
+const COUNT: &str = "count";
+
+/// The name under which `update` takes what the sum of gradients is divided by.
 const OVER: &str = "loss.over";
+
+/// The name under which `accumulate` takes the factors of terms.
+pub const SHARES: &str = "loss.shares";
+
+/// What a store has that is not finite: the weight, and the number.
+pub type Unsound = (String, f32);
 
 /// Gives a machine the weights of a file, as the rules of a `weights` item say. The file is relative to `folder`. What is
 /// missing by permission keeps its value. Gives warnings.

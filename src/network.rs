@@ -3,8 +3,8 @@
 
 use crate::adapters::{self, Adapter, Kept};
 use crate::error::{Error, Result, code};
-use crate::machine::{self, Machine, Named};
-use crate::train::{self, Outcome, Watch};
+use crate::machine::{self, Counts, Machine, Named, SHARES, shares};
+use crate::train::{self, Outcome, Start, Watch};
 use dlc_plan::kernel::KernelFn;
 use dlc_plan::plan::{Call, Step};
 use dlc_plan::recipe::{self, Adaptable, Length, Lora, Recipe};
@@ -33,10 +33,12 @@ pub struct Network {
     weights: Option<recipe::Weights>,
     /// The seed, the step that comes next, and how many there will be.
     state: HostState,
+    /// Whether its weights were loaded or trained, and whether its adapter was: a training goes on from these.
+    touched: (bool, bool),
     /// Micro-batches of the step that is under way.
     micro_batches: u64,
-    /// What the sum of their gradients is to be divided by.
-    over: f64,
+    /// What they add to what the loss is divided by.
+    counts: Counts,
     /// What a merge has changed, as it was before.
     kept: Option<Kept>,
     /// The adapters that it runs with.
@@ -107,7 +109,9 @@ impl Network {
             engine.run("init", &state, &[])?;
         }
         let weights = recipe.as_ref().and_then(|recipe| recipe.weights.clone());
-        Ok(Network { engine, recipe, weights, state, micro_batches: 0, over: 0.0, kept: None, active: None })
+        let counts = Counts::default();
+        let touched = (false, false);
+        Ok(Network { engine, recipe, weights, state, touched, micro_batches: 0, counts, kept: None, active: None })
     }
 
     /// A network that adapters of any rank are put on while it runs ([`Network::activate`]); to begin with, none is.
@@ -148,7 +152,11 @@ impl Network {
     pub fn load(&mut self, path: impl AsRef<Path>) -> Result<()> {
         let rules = self.weights.clone().or_else(|| self.lora().ok().map(adapters::base_rules));
         let load = |engine: &mut Engine| machine::load_by_names_or_rules(engine, rules.as_ref(), path.as_ref());
-        let Some(active) = &mut self.active else { return load(&mut self.engine).map(drop) };
+        let Some(active) = &mut self.active else {
+            load(&mut self.engine)?;
+            self.touched.0 = true;
+            return Ok(());
+        };
         active.on_base(&mut self.engine, |engine, _| load(engine))?;
         self.activate(&[])
     }
@@ -183,7 +191,9 @@ impl Network {
     /// When it is none, or for another base, or asks for what is not here: then nothing is changed.
     pub fn load_adapter(&mut self, folder: impl AsRef<Path>) -> Result<Vec<String>> {
         let lora = self.lora()?.clone();
-        adapters::load(&mut self.engine, &lora, folder.as_ref())
+        let said = adapters::load(&mut self.engine, &lora, folder.as_ref())?;
+        self.touched.1 = true;
+        Ok(said)
     }
 
     /// Writes the adapter, and what was trained beside it, into a folder that PEFT can load.
@@ -238,7 +248,9 @@ impl Network {
     }
 
     /// One step of training on a batch: the model's inputs, and what else the loss speaks of, by name. Gives the loss before
-    /// the step. Where the spec accumulates, each call is a micro-batch, and the weights change with the last one of a step.
+    /// the step. Where the spec accumulates, each call is a micro-batch, and the weights change with the last one of a step; a
+    /// loss whose terms are divided by different counts is then a mean over micro-batches, since what those have that are
+    /// still to come is not known.
     ///
     /// # Errors
     /// When the tensors are not those that it takes, or the schedule asks for the number of steps and no one has said it.
@@ -252,16 +264,25 @@ impl Network {
             self.state.first_sample = 0;
             self.engine.forget_gradients();
         }
-        let outputs = self.engine.run(if direct { "step" } else { "accumulate" }, &self.state, inputs)?;
+        let counts = Counts::of(&mut self.engine, &self.state, inputs)?;
+        let factors = match &counts {
+            // A single count divides the sum of all gradients.
+            Some(counts) if counts.only().is_some() => Some(shares(vec![1.0])?),
+            counts => counts.as_ref().map(Counts::shares).transpose()?,
+        };
+        let inputs: Vec<_> = inputs.iter().copied().chain(factors.iter().map(|factors| (SHARES, factors))).collect();
+        let outputs = self.engine.run(if direct { "step" } else { "accumulate" }, &self.state, &inputs)?;
+        let over = counts.as_ref().and_then(Counts::only).unwrap_or(1.0);
         self.micro_batches += 1;
-        self.over += machine::over(&outputs);
+        self.counts.add(counts.unwrap_or_default());
+        self.touched = (true, true);
         self.state.first_sample += inputs.first().and_then(|(_, x)| x.shape().first()).map_or(0, |rows| *rows as u64);
         if direct || self.micro_batches == self.recipe.as_ref().map_or(1, |recipe| recipe.accumulate) {
             self.end_step()?;
         }
         let loss = outputs.iter().find(|(name, _)| name == "loss").map(|(_, loss)| loss.to_f32_vec());
         match loss.as_deref() {
-            Some([loss]) => Ok(*loss),
+            Some([loss]) => Ok((f64::from(*loss) / over) as f32),
             Some(_) | None => Err(Error::run(code::CANNOT_RUN, "this plan gives no loss")),
         }
     }
@@ -275,10 +296,11 @@ impl Network {
             return Ok(());
         }
         if Machine::ports(&self.engine, "update").is_some() {
-            machine::update(&mut self.engine, &self.state, self.over)?;
+            let over = self.counts.only().unwrap_or(self.micro_batches as f64);
+            machine::update(&mut self.engine, &self.state, over)?;
         }
         self.micro_batches = 0;
-        self.over = 0.0;
+        self.counts = Counts::default();
         self.state.first_sample = 0;
         self.state.step += 1;
         Ok(())
@@ -289,15 +311,21 @@ impl Network {
         self.state.steps = steps;
     }
 
-    /// Trains from the start as the spec says, on its own data, whose files are relative to `folder`.
+    /// Trains as the spec says, on its own data, whose files are relative to `folder`; all random choices are by this
+    /// network's seed. Weights that were loaded or trained before are trained on, by an optimizer that begins anew; others are
+    /// the initial values, or those of the spec's file.
     ///
     /// # Errors
-    /// When this is no training, a file cannot be used, or the loss is not finite.
+    /// When this is no training, a file cannot be used, or something is not finite.
     pub fn train(&mut self, folder: impl AsRef<Path>, watch: &mut dyn Watch) -> Result<Outcome> {
         let Some(recipe) = &self.recipe else {
             return Err(Error::spec(code::CANNOT_RUN, "this is a model and not a training"));
         };
-        train::train(&mut self.engine, recipe, folder.as_ref(), watch)
+        let (has_weights, has_adapter) = self.touched;
+        let start = Start { seed: self.state.seed, has_weights, has_adapter };
+        let done = train::train_from(&mut self.engine, recipe, folder.as_ref(), watch, start);
+        self.touched = (true, true);
+        done
     }
 
     /// How it is trained, if it is a training.
@@ -312,6 +340,7 @@ impl Network {
 
     /// What runs it, to be changed.
     pub fn engine_mut(&mut self) -> &mut Engine {
+        self.touched = (true, true);
         &mut self.engine
     }
 }

@@ -143,6 +143,13 @@ impl Stores {
         Ok(())
     }
 
+    /// Whether all numbers of a store of real numbers are finite.
+    pub fn is_finite(&self, store: Store) -> bool {
+        // Without branches within a block, so that many numbers are looked at in one step.
+        let exponent = |most: i32, word: &i32| most.max(word & EXPONENT);
+        self.memory(store).words::<i32>().chunks(4096).all(|block| block.iter().fold(0, exponent) < EXPONENT)
+    }
+
     /// Makes all of a store zero.
     pub fn clear(&mut self, store: Store) {
         self.memory_mut(store).words_mut::<i32>().fill(0);
@@ -190,6 +197,9 @@ impl Stores {
         }
     }
 }
+
+/// The bits that are all set in a number that is not finite.
+const EXPONENT: i32 = 0x7f80_0000;
 
 /// How a store keeps its elements.
 fn kept_as(store: Store) -> Elem {

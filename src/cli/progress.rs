@@ -5,10 +5,11 @@ use super::fail::{Fail, print};
 use super::interp::Interp;
 use crate::error::Result;
 use crate::files::write_whole;
-use crate::machine::{Machine, Named};
+use crate::machine::{Machine, Named, not_finite};
 use crate::train::{Progress, Report, Watch};
 use dlc_compiler::program::Program;
 use dlc_plan::HostState;
+use dlc_plan::plan::Store;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Map, Value};
 use std::fmt::Write;
@@ -116,14 +117,16 @@ impl Watch for Show {
     }
 
     fn explain(&mut self, machine: &dyn Machine, state: &HostState, batch: &Named) -> Option<String> {
-        for weight in machine.weights() {
-            let numbers = machine.weight(&weight.name).ok()?.to_f32_vec();
-            if numbers.iter().any(|number| !number.is_finite()) {
-                return Some(format!("weight `{}` is not finite", weight.name));
-            }
+        let unsound = |store: Store| {
+            let weights = machine.weights().iter().filter(|weight| weight.store == store);
+            let mut values = weights.filter_map(|w| Some((w, not_finite(&machine.weight(&w.name).ok()?)?)));
+            values.next().map(|(weight, value)| format!("weight `{}` is {value}", weight.name))
+        };
+        if let Some(weight) = unsound(Store::Trained) {
+            return Some(weight);
         }
-        let place = Interp::new(self.program.take()?).first_unsound("accumulate", machine, state, batch)?;
-        Some(format!("the first non-finite value is {place}"))
+        let place = Interp::new(self.program.take()?).first_unsound("accumulate", machine, state, batch);
+        place.map(|place| format!("the first non-finite value is {place}")).or_else(|| unsound(Store::Frozen))
     }
 
     fn interrupted(&mut self) -> bool {

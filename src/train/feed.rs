@@ -3,7 +3,7 @@
 use crate::data::samples::{Reader, Samples};
 use crate::data::{As, Columns, Wanted};
 use crate::error::{Error, Result, code};
-use crate::machine::{Machine, Named};
+use crate::machine::{Counts, Machine, Named, SHARES};
 use dlc_plan::HostState;
 use dlc_plan::recipe::{Data, Part};
 use dlc_runtime::Error as RunError;
@@ -147,9 +147,14 @@ impl Feed {
 }
 
 impl<'a> Batch<'a> {
-    /// Some rows with columns that were made for all of them.
+    /// All rows, with columns that were made for them.
     pub fn of(rows: &'a Rows, columns: Named) -> Batch<'a> {
-        Batch { source: rows.source, numbers: &rows.numbers, columns }
+        Batch::some(rows, &rows.numbers, columns)
+    }
+
+    /// Some rows, with columns that were made for them.
+    pub fn some(rows: &Rows, numbers: &'a [u32], columns: Named) -> Batch<'a> {
+        Batch { source: rows.source, numbers, columns }
     }
 
     /// How many rows it has.
@@ -157,11 +162,30 @@ impl<'a> Batch<'a> {
         self.numbers.len()
     }
 
-    /// Runs an entry on those columns that it takes, and on `more`.
+    /// Runs an entry on those columns that it takes.
     pub fn run(&self, machine: &mut dyn Machine, entry: &str, state: &HostState) -> Result<Named> {
+        self.run_with(machine, entry, state, &[])
+    }
+
+    /// Runs an entry on those columns that it takes, and on `more`.
+    pub fn run_with(
+        &self,
+        machine: &mut dyn Machine,
+        entry: &str,
+        state: &HostState,
+        more: &[(&str, &Tensor)],
+    ) -> Result<Named> {
         let inputs = inputs(machine, entry, &self.columns);
-        let inputs: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (name.as_str(), *tensor)).collect();
+        let own = inputs.iter().map(|(name, tensor)| (name.as_str(), *tensor));
+        let inputs: Vec<(&str, &Tensor)> = own.chain(more.iter().copied()).collect();
         machine.run(entry, state, &inputs).map_err(|error| self.explain(error))
+    }
+
+    /// What it adds to what the terms of a loss are divided by.
+    pub fn counts(&self, machine: &mut dyn Machine, state: &HostState) -> Result<Option<Counts>> {
+        let inputs = inputs(machine, "count", &self.columns);
+        let inputs: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (name.as_str(), *tensor)).collect();
+        Counts::of(machine, state, &inputs)
     }
 
     /// An error with the row as the data file numbers it, and not as the batch does.
@@ -242,7 +266,7 @@ fn wanted(machine: &dyn Machine) -> Vec<Wanted> {
     }
     for entry in ["step", "accumulate", "forward", "evaluate"] {
         for (name, dtype) in names(entry, false) {
-            if !given.contains(&name) {
+            if !given.contains(&name) && name != SHARES {
                 add(name, dtype);
             }
         }

@@ -9,9 +9,10 @@ mod feed;
 use crate::adapters;
 use crate::data::batches::Batches;
 use crate::error::{Error, Result, code};
-use crate::machine::{self, Machine, Named, load};
+use crate::machine::{self, Counts, Machine, Named, SHARES, load, not_finite};
 use dlc_plan::HostState;
 use dlc_plan::recipe::{Batch, Data, Length, Part, Recipe, Stop};
+use dlc_runtime::tensor::Tensor;
 use evaluate::evaluate;
 use feed::{Feed, Rows};
 use std::borrow::Cow;
@@ -106,11 +107,37 @@ pub struct Outcome {
     pub test: Vec<(String, f64)>,
 }
 
-/// Trains from the initial values, or from the recipe's weights.
+/// What a training begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Start {
+    /// The seed of all random choices.
+    pub seed: u64,
+    /// Whether the machine has its weights already; otherwise they are the initial values, or the recipe's file.
+    pub has_weights: bool,
+    /// Whether the machine has its adapter already; otherwise it is the recipe's file, where there is one.
+    pub has_adapter: bool,
+}
+
+/// Trains from the initial values, or from the recipe's weights, by the recipe's seed.
 ///
 /// # Errors
-/// When files cannot be used, an entry cannot be run, or the loss is not finite.
+/// As [`train_from`].
 pub fn train(machine: &mut dyn Machine, recipe: &Recipe, folder: &Path, watch: &mut dyn Watch) -> Result<Outcome> {
+    let start = Start { seed: recipe.seed, has_weights: false, has_adapter: false };
+    train_from(machine, recipe, folder, watch, start)
+}
+
+/// Trains from what is said. The optimizer begins anew.
+///
+/// # Errors
+/// When files cannot be used, an entry cannot be run, or something is not finite.
+pub fn train_from(
+    machine: &mut dyn Machine,
+    recipe: &Recipe,
+    folder: &Path,
+    watch: &mut dyn Watch,
+    start: Start,
+) -> Result<Outcome> {
     let Some(data) = &recipe.data else {
         return Err(Error::spec(code::NO_COLUMN, format!("`{}` has no data to train on", recipe.name)));
     };
@@ -120,7 +147,7 @@ pub fn train(machine: &mut dyn Machine, recipe: &Recipe, folder: &Path, watch: &
         Some(fixed) => whole_batches(data, rows.numbers.len(), fixed, &recipe.model.name, watch)?,
         None => Cow::Borrowed(data),
     };
-    let batches = Batches::new(rows.numbers.clone(), &batched, recipe.seed);
+    let batches = Batches::new(rows.numbers.clone(), &batched, start.seed);
     let per_epoch = (batches.per_epoch() as u64).div_ceil(recipe.accumulate.max(1));
     if per_epoch == 0 {
         return Err(feed::no_rows(data));
@@ -129,24 +156,29 @@ pub fn train(machine: &mut dyn Machine, recipe: &Recipe, folder: &Path, watch: &
         Length::Epochs(epochs) => epochs.saturating_mul(per_epoch),
         Length::Steps(steps) => steps,
     };
-    let state = HostState { steps, seed: recipe.seed, ..HostState::default() };
-    if machine.ports("init").is_some() {
-        machine.run("init", &state, &[])?;
-    }
-    if let Some(rules) = &recipe.weights {
-        load(machine, rules, folder)?.iter().for_each(|text| watch.warn(text));
-    }
-    if let Some((lora, file)) = recipe.lora.as_ref().and_then(|lora| Some((lora, lora.file.as_ref()?))) {
-        adapters::load(machine, lora, &folder.join(file))?.iter().for_each(|text| watch.warn(text));
-    }
+    let state = HostState { steps, seed: start.seed, ..HostState::default() };
+    begin(machine, recipe, folder, watch, (start, &state))?;
+    let unsound = unsound_weights(machine)?;
     let evaluation = match data.batch {
         Batch::All => usize::MAX,
         Batch::Rows(count) => usize::try_from(count).unwrap_or(usize::MAX),
     };
     let tally = Tally { loss: 0.0, rows: 0, since: Instant::now() };
     let began = Instant::now();
-    let mut run =
-        Run { machine, recipe, feed: &feed, rows, evaluation, watch, state, tally, began, samples: 0, last: f64::NAN };
+    let mut run = Run {
+        machine,
+        recipe,
+        feed: &feed,
+        rows,
+        evaluation,
+        watch,
+        state,
+        tally,
+        began,
+        unsound,
+        samples: 0,
+        last: f64::NAN,
+    };
     run.whole(batches)
 }
 
@@ -172,6 +204,44 @@ fn whole_batches<'a>(
          `drop_last = true` says"
     ));
     Ok(Cow::Owned(Data { drop_last: true, ..data.clone() }))
+}
+
+/// Gives the weights the values that a training begins with, and the optimizer's states theirs.
+fn begin(
+    machine: &mut dyn Machine,
+    recipe: &Recipe,
+    folder: &Path,
+    watch: &mut dyn Watch,
+    (start, state): (Start, &HostState),
+) -> Result<()> {
+    let keeps = start.has_weights || start.has_adapter;
+    let names: Vec<String> = machine.weights().iter().filter(|_| keeps).map(|weight| weight.name.clone()).collect();
+    let kept: Vec<_> = names.iter().map(|name| machine.weight(name)).collect::<std::result::Result<_, _>>()?;
+    machine.forget_states();
+    if machine.ports("init").is_some() {
+        machine.run("init", state, &[])?;
+    }
+    for (name, value) in names.iter().zip(&kept) {
+        machine.set_weight(name, value)?;
+    }
+    if let Some(rules) = recipe.weights.as_ref().filter(|_| !start.has_weights) {
+        load(machine, rules, folder)?.iter().for_each(|text| watch.warn(text));
+    }
+    let adapter = recipe.lora.as_ref().filter(|_| !start.has_adapter);
+    if let Some((lora, file)) = adapter.and_then(|lora| Some((lora, lora.file.as_ref()?))) {
+        adapters::load(machine, lora, &folder.join(file))?.iter().for_each(|text| watch.warn(text));
+    }
+    Ok(())
+}
+
+/// The weights that have something that is not finite, with the first such number.
+fn unsound_weights(machine: &dyn Machine) -> Result<Vec<(String, f32)>> {
+    let mut found = Vec::new();
+    for weight in machine.weights().iter().filter(|weight| weight.dtype.is_float()) {
+        let value = not_finite(&machine.weight(&weight.name)?);
+        found.extend(value.map(|value| (weight.name.clone(), value)));
+    }
+    Ok(found)
 }
 
 /// What the model gives for some rows that it is watched by, or else is trained on, training off. Nothing where there is no
@@ -204,6 +274,8 @@ struct Run<'a> {
     state: HostState,
     tally: Tally,
     began: Instant,
+    /// The weights that are not finite from the start, such as masks.
+    unsound: Vec<(String, f32)>,
     samples: u64,
     /// The loss of the last step.
     last: f64,
@@ -247,75 +319,113 @@ impl Run<'_> {
         let mut window = Window::default();
         loop {
             let numbers = batches.next_batch().map(<[u32]>::to_vec);
-            if let Some(numbers) = &numbers {
+            let is_none = numbers.is_none();
+            if let Some(numbers) = numbers {
                 self.micro_batch(numbers, &mut window)?;
             }
             // The last window of an epoch may be short; it is a step like any other.
-            let full = window.batches == self.recipe.accumulate.max(1) || numbers.is_none();
-            if full && window.batches > 0 {
-                self.end_step(&mut window)?;
-                if self.watch.interrupted() {
+            let full = window.batches.len() as u64 == self.recipe.accumulate.max(1) || is_none;
+            if full && !window.batches.is_empty() {
+                let last = is_none || batches.position().row == batches.rows_per_epoch();
+                self.step(std::mem::take(&mut window))?;
+                let interrupted = self.watch.interrupted();
+                if last || interrupted || self.state.step >= self.state.steps {
+                    self.check_weights()?;
+                }
+                if interrupted {
                     return Ok(false);
                 }
-                let last = numbers.is_none() || batches.position().row == batches.rows_per_epoch();
                 let is_due = self.recipe.interval.is_some_and(|every| self.state.step.is_multiple_of(every.max(1)));
                 if is_due && !last && self.state.step < self.state.steps {
                     self.report(Vec::new())?;
                 }
             }
-            if numbers.is_none() || self.state.step >= self.state.steps {
+            if is_none || self.state.step >= self.state.steps {
                 return Ok(true);
             }
         }
     }
 
-    /// Runs one micro-batch; where nothing is accumulated, that is the step.
-    fn micro_batch(&mut self, numbers: &[u32], window: &mut Window) -> Result<()> {
-        let entry = if self.machine.ports("step").is_some() { "step" } else { "accumulate" };
-        if window.batches == 0 && entry == "accumulate" {
-            self.machine.forget_gradients();
-        }
+    /// Reads one micro-batch, and counts what the terms of the loss are divided by.
+    fn micro_batch(&mut self, numbers: Vec<u32>, window: &mut Window) -> Result<()> {
         self.state.first_sample = window.rows;
-        let raw = self.feed.raw(self.rows, numbers, &self.feed.lengths(self.rows, numbers))?;
-        let batch = self.feed.training_batch(self.machine, self.rows, numbers, raw, &self.state)?;
-        let outputs = batch.run(self.machine, entry, &self.state)?;
-        let loss = evaluate::loss(&outputs)?;
-        if !loss.is_finite() {
-            return Err(self.not_finite(loss, &batch));
+        let raw = self.feed.raw(self.rows, &numbers, &self.feed.lengths(self.rows, &numbers))?;
+        let batch = self.feed.training_batch(self.machine, self.rows, &numbers, raw, &self.state)?;
+        if let Some(counts) = batch.counts(self.machine, &self.state)? {
+            window.counts.get_or_insert_default().add(counts);
         }
-        window.batches += 1;
-        window.over += machine::over(&outputs);
         window.rows += batch.rows() as u64;
-        window.loss += loss * batch.rows() as f64;
+        let columns = batch.columns;
+        window.batches.push((numbers, columns));
         Ok(())
     }
 
-    /// The end of a step: the update where gradients were accumulated.
-    fn end_step(&mut self, window: &mut Window) -> Result<()> {
-        if self.machine.ports("step").is_none() {
-            machine::update(self.machine, &self.state, window.over)?;
+    /// One step: the micro-batches, then the update.
+    fn step(&mut self, mut window: Window) -> Result<()> {
+        let direct = self.machine.ports("step").is_some();
+        if !direct {
+            self.machine.forget_gradients();
         }
-        let window = std::mem::take(window);
+        let shares = window.counts.as_ref().map(Counts::shares).transpose()?;
+        let (mut sum, mut last) = (0.0, None);
+        self.state.first_sample = 0;
+        for (numbers, columns) in &mut window.batches {
+            let batch = feed::Batch::some(self.rows, numbers, std::mem::take(columns));
+            let more: Vec<_> = shares.iter().map(|shares| (SHARES, shares)).collect();
+            let entry = if direct { "step" } else { "accumulate" };
+            let outputs = batch.run_with(self.machine, entry, &self.state, &more)?;
+            let loss = evaluate::loss(&outputs)?;
+            if !loss.is_finite() {
+                let message = format!("loss is {loss} at step {}", self.state.step);
+                return Err(self.not_finite(message, &batch, shares.as_ref()));
+            }
+            self.state.first_sample += batch.rows() as u64;
+            sum += loss;
+            last = Some(batch);
+        }
+        if let (Some((weight, value)), Some(batch)) = (self.machine.unsound_gradient(), last) {
+            let message = format!("the gradient of `{weight}` is {value} at step {}", self.state.step);
+            return Err(self.not_finite(message, &batch, shares.as_ref()));
+        }
+        if !direct {
+            machine::update(self.machine, &self.state, 1.0)?;
+        }
         self.state.step += 1;
         self.samples += window.rows;
-        self.last = window.loss / window.rows as f64;
-        self.tally.loss += window.loss;
+        self.last = sum;
+        self.tally.loss += sum * window.rows as f64;
         self.tally.rows += window.rows;
         self.watch.step(&self.progress(self.last));
         Ok(())
     }
 
-    fn not_finite(&mut self, loss: f64, batch: &feed::Batch) -> Error {
-        let mut message = format!("loss is {loss} at step {}", self.state.step);
+    /// Looks for what is not finite after an update, before it is kept.
+    fn check_weights(&mut self) -> Result<()> {
+        let after = format!("after step {}", self.state.step.saturating_sub(1));
+        let known = |name: &str| self.unsound.iter().any(|(known, _)| known == name);
+        let message = match unsound_weights(self.machine)?.into_iter().find(|(name, _)| !known(name)) {
+            Some((name, value)) => format!("weight `{name}` is {value} {after}"),
+            None => match self.machine.unsound_state() {
+                Some((state, (name, value))) => format!("the optimizer's `{state}` of `{name}` is {value} {after}"),
+                None => return Ok(()),
+            },
+        };
+        Err(Error::run(code::LOSS_NOT_FINITE, message).help(TAMER))
+    }
+
+    /// Says where it began that something is not finite.
+    fn not_finite(&mut self, mut message: String, batch: &feed::Batch, shares: Option<&Tensor>) -> Error {
         let why = batch.not_finite();
-        if let (None, Some(place)) = (&why, self.watch.explain(self.machine, &self.state, &batch.columns)) {
+        let mut given = batch.columns.clone();
+        given.extend(shares.map(|shares| (SHARES.to_owned(), shares.clone())));
+        if let (None, Some(place)) = (&why, self.watch.explain(self.machine, &self.state, &given)) {
             message.push_str("; ");
             message.push_str(&place);
         }
         let error = Error::run(code::LOSS_NOT_FINITE, message);
         match why {
             Some(why) => error.note(why),
-            None => error.help("a smaller learning rate, a longer warm-up, or `clip = 1.0` often mends this"),
+            None => error.help(TAMER),
         }
     }
 
@@ -340,15 +450,17 @@ impl Run<'_> {
     }
 }
 
+/// What often helps where numbers grow beyond all bounds.
+const TAMER: &str = "a smaller learning rate, a longer warm-up, or `clip = 1.0` often mends this";
+
 /// The micro-batches of a step.
 #[derive(Default)]
 struct Window {
-    batches: u64,
+    /// Which rows each has, and its columns.
+    batches: Vec<(Vec<u32>, Named)>,
     rows: u64,
-    /// The sum of the losses, each times its rows.
-    loss: f64,
-    /// What the sum of the gradients is to be divided by.
-    over: f64,
+    /// What the terms of the loss are divided by.
+    counts: Option<Counts>,
 }
 
 /// The best value of the metric that a training is stopped by.

@@ -7,8 +7,8 @@ use super::load::FnItem;
 use super::num;
 use super::raw::Encode;
 use super::reduce::Reduction;
-use super::value::{AxisArgs, Func, Given, Num, NumVal, Target, Tensor, Val};
-use crate::program::{Op, Ty};
+use super::value::{Axis, AxisArgs, Func, Given, Num, NumVal, Target, Tensor, Val};
+use crate::program::{Function, Op, Ty, Value};
 use dlc_grammar::{Diagnostic, Span};
 use dlc_plan::{DType, PRIMS, Prim, Size, cast};
 use std::rc::Rc;
@@ -53,6 +53,8 @@ enum Kind {
     MadeBy,
     /// A warning where a condition does not hold.
     Advise,
+    /// Whether two tensors have one shape, which they must.
+    Alike,
     /// All elements along an axis in order, and where they were.
     Sort,
     /// The greatest elements along an axis, and where they are.
@@ -70,7 +72,7 @@ const fn row(name: &'static str, kind: Kind) -> Builtin {
 }
 
 /// All but the scalar primitives and the casts, which have tables of their own.
-const ROWS: [Builtin; 33] = [
+const ROWS: [Builtin; 34] = [
     row("max", Kind::Either(Prim::Max, Reduction::Max)),
     row("min", Kind::Either(Prim::Min, Reduction::Min)),
     row("sum", Kind::Reduce(Reduction::Sum)),
@@ -96,6 +98,7 @@ const ROWS: [Builtin; 33] = [
     row("tensor", Kind::Stored),
     row("made_by", Kind::MadeBy),
     row("advise", Kind::Advise),
+    row("alike", Kind::Alike),
     row("sort", Kind::Sort),
     row("top_k", Kind::TopK),
     row("cumsum", Kind::RunningSum),
@@ -141,7 +144,8 @@ impl Builtin {
             Kind::Scalar(_) | Kind::Cast(_) | Kind::Stop | Kind::Concat | Kind::Stack | Kind::Split | Kind::Pad => None,
             Kind::Iota | Kind::Positions | Kind::Bernoulli | Kind::Rand | Kind::Cached | Kind::Numel => None,
             Kind::Rank => None,
-            Kind::MadeBy | Kind::Advise | Kind::Within | Kind::Later | Kind::Statistic | Kind::Stored => None,
+            Kind::MadeBy | Kind::Advise | Kind::Alike | Kind::Within | Kind::Later => None,
+            Kind::Statistic | Kind::Stored => None,
             Kind::Sort | Kind::TopK | Kind::RunningSum | Kind::Encode(_) => None,
         }
     }
@@ -154,7 +158,8 @@ impl Builtin {
     /// Whether it works on each element, or on what `..` stands for, so that elements of an equation are fine.
     fn by_element(&self) -> bool {
         let elementwise = matches!(self.kind, Kind::Scalar(_) | Kind::Cast(_) | Kind::Stop);
-        elementwise || self.reduction().is_some() || matches!(self.kind, Kind::MadeBy | Kind::Advise | Kind::Within)
+        let asks = matches!(self.kind, Kind::MadeBy | Kind::Advise | Kind::Alike | Kind::Within);
+        elementwise || self.reduction().is_some() || asks
     }
 
     /// Whether it takes axes in brackets, and how many arguments in parentheses.
@@ -174,12 +179,19 @@ impl Builtin {
             Kind::Rand => (true, 0..=1),
             Kind::Positions => (false, 1..=2),
             Kind::Cached => (true, 1..=1),
-            Kind::MadeBy => (false, 2..=2),
+            Kind::MadeBy | Kind::Alike => (false, 2..=2),
             Kind::Advise => (false, 2..=3),
             Kind::Encode(_) => (false, 0..=usize::MAX),
             Kind::Later => (true, 0..=usize::MAX),
         }
     }
+}
+
+/// The axis of size 1 without which a tensor has the shape of another.
+fn extra_axis(long: &Tensor, short: &Tensor) -> Option<usize> {
+    let rest = |k: usize| long.axes.iter().enumerate().filter(move |(i, _)| *i != k).map(|(_, a)| &a.size);
+    let fits = |k: &usize| long.axes[*k].size.is(1) && rest(*k).eq(short.axes.iter().map(|a| &a.size));
+    (0..long.rank()).rev().find(fits)
 }
 
 impl Checker {
@@ -255,6 +267,7 @@ impl Checker {
             Kind::Stored => self.stored(&args[0]),
             Kind::MadeBy => self.made_by(&args),
             Kind::Advise => self.advise(&args),
+            Kind::Alike => self.one_shape(&args),
             Kind::Sort => self.sort(axes, &args, span),
             Kind::TopK => self.top_k(axes, &args, span),
             Kind::RunningSum => self.running_sum(axes, &args[0], span),
@@ -467,13 +480,50 @@ impl Checker {
         let (Val::Tensor(t), Val::Func(Func { target: Target::Item(f), .. })) = (&args[0].val, &args[1].val) else {
             return Val::Bool(false);
         };
-        let f: &Rc<FnItem> = f;
         let Some(frame) = self.frames.iter().find(|frame| frame.id == t.frame) else { return Val::Bool(false) };
-        let made = match frame.builder.f.nodes.get(t.value.node as usize).map(|n| &n.op) {
-            Some(Op::Call(id)) => self.function_items.get(id) == Some(&f.id),
-            _ => false,
-        };
-        Val::Bool(made)
+        Val::Bool(self.is_result_of(&frame.builder.f, t.value, f))
+    }
+
+    /// Whether a value is what a function gave, perhaps within a layer or a model that gave it on.
+    fn is_result_of(&self, within: &Function, v: Value, item: &Rc<FnItem>) -> bool {
+        let (mut f, mut v) = (within, v);
+        while let Some(n) = f.nodes.get(v.node as usize) {
+            match &n.op {
+                Op::Call(id) if self.function_items.get(id) == Some(&item.id) => return true,
+                Op::Call(id) => {
+                    f = self.program.function(*id);
+                    let Some(result) = f.results.get(v.port as usize) else { return false };
+                    v = *result;
+                }
+                Op::View(_) => v = n.args[0],
+                _ => return false,
+            }
+        }
+        false
+    }
+
+    /// Whether two tensors have one shape. Where they have not, that is told here; numbers fit every shape.
+    fn one_shape(&mut self, args: &[Given]) -> Val {
+        let (Val::Tensor(a), Val::Tensor(b)) = (&args[0].val, &args[1].val) else { return Val::Bool(true) };
+        let apart = |(x, y): (&Axis, &Axis)| x.size.minus(&y.size).known().is_some_and(|d| d != 0);
+        if a.rank() == b.rank() && !a.axes.iter().zip(b.axes.iter()).any(apart) {
+            return Val::Bool(true);
+        }
+        let message = format!(
+            "element by element of {} and {}: they must have one shape",
+            self.show_tensor(a),
+            self.show_tensor(b)
+        );
+        let mut d = Diagnostic::error("E0301", args[0].span, message);
+        for (long, short, given) in [(a, b, &args[0]), (b, a, &args[1])] {
+            if let Some(k) = extra_axis(long, short) {
+                let text = self.text(self.argument_of(given.span)).to_string();
+                let index: Vec<&str> = (0..long.rank()).map(|i| if i == k { "0" } else { ":" }).collect();
+                d = d.help(format!("`{text}[{}]` has the shape {}", index.join(", "), self.show_names(&short.axes)));
+                break;
+            }
+        }
+        self.error(d)
     }
 
     /// Warns, and goes on, where a condition does not hold.

@@ -64,10 +64,7 @@ impl Checker {
     fn blame_user(&mut self, d: &mut Diagnostic) {
         let Some(place) = d.span().filter(|s| self.modules.in_prelude(*s)) else { return };
         // What is wrong with a parameter is wrong with the argument.
-        let mut argument = place;
-        while let Some(outer) = self.arguments.get(&argument).filter(|_| self.modules.in_prelude(argument)) {
-            argument = *outer;
-        }
+        let argument = self.argument_of(place);
         if !self.modules.in_prelude(argument) && self.levels.iter().any(|l| holds(l.span, argument)) {
             d.labels.retain(|l| l.primary || !self.modules.in_prelude(l.span));
             d.labels.iter_mut().filter(|l| l.primary).for_each(|l| l.span = argument);
@@ -96,6 +93,15 @@ impl Checker {
             true => self.levels.iter().rev().map(|l| l.span).find(|s| !self.modules.in_prelude(*s)).unwrap_or(span),
             false => span,
         }
+    }
+
+    /// The argument in the user's text that a name in the prelude's stands for, or else that place itself.
+    pub(super) fn argument_of(&self, place: Span) -> Span {
+        let mut argument = place;
+        while let Some(outer) = self.arguments.get(&argument).filter(|_| self.modules.in_prelude(argument)) {
+            argument = *outer;
+        }
+        argument
     }
 
     /// In which layer of the user's the mistake is: `in h.0: Block(H = 12), and 11 more alike`.

@@ -149,6 +149,37 @@ pub(super) struct InitRule {
     pub init: Rc<Init>,
 }
 
+/// The entry whose expression is a loss or a metric: where a model's outputs meet columns.
+pub struct Judged {
+    /// The number of its function.
+    pub frame: u32,
+    /// Its values that are columns.
+    pub columns: Vec<Value>,
+    /// Its values that are outputs of the model.
+    pub outputs: Vec<Value>,
+}
+
+impl Judged {
+    /// Whether a value is made of an output, and whether it is made of a column otherwise.
+    pub(super) fn reads(&self, f: &Function, v: Value) -> (bool, bool) {
+        let (mut open, mut seen) = (vec![v], HashSet::default());
+        let mut found = (false, false);
+        while let Some(v) = open.pop() {
+            if !seen.insert(v) {
+                continue;
+            }
+            if self.outputs.contains(&v) {
+                found.0 = true;
+            } else if self.columns.contains(&v) {
+                found.1 = true;
+            } else {
+                open.extend(&f.nodes[v.node as usize].args);
+            }
+        }
+        found
+    }
+}
+
 /// A condition on dynamic sizes that only run time can decide.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Guard {

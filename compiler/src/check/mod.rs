@@ -52,7 +52,7 @@ mod work;
 pub use adapt::{Adapted, Adapter, Identity, label_of};
 pub use builtin::Builtin;
 
-pub use frame::{Decl, Guard, Init, Slot, SlotKind};
+pub use frame::{Decl, Guard, Init, Judged, Slot, SlotKind};
 pub use init::near_glob;
 pub use load::{ConfigItem, ConstItem, FnItem, Found, ItemRef, Loaded, Loader, Modules, NetItem, NoFiles, PRELUDE};
 pub use model::{BatchTensor, EntryFn, Input, ModelFn};
@@ -120,6 +120,8 @@ pub struct Checker {
     stages: Vec<Span>,
     /// For places in the prelude that speak of a parameter: the argument it has at present.
     arguments: HashMap<Span, Span>,
+    /// The entry of a loss or of metrics, while its expression is worked through.
+    pub(crate) judged: Option<Judged>,
     /// The functions and nets that something has used.
     reached: HashSet<u32>,
     /// What `statistic` does, where it has a meaning.
@@ -183,6 +185,7 @@ impl Checker {
             equations: Vec::new(),
             stages: Vec::new(),
             arguments: HashMap::default(),
+            judged: None,
             reached: HashSet::default(),
             statistics: None,
             trained: Vec::new(),

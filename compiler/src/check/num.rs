@@ -126,6 +126,33 @@ pub(super) fn logic(prim: Prim, args: &[Val]) -> Option<Val> {
     })
 }
 
+/// Whether a condition holds for every segment of the trained weights that it tells apart.
+pub(super) fn of_all(cond: &Host) -> Val {
+    let each = |k| at_segment(cond, k);
+    let all = (0..segments(cond)).map(each).map(|c| c.known().map_or(Val::Truth(c), |x| Val::Bool(x != 0.0)));
+    all.reduce(|a, b| logic(Prim::And, &[a, b]).unwrap_or(Val::Poison)).unwrap_or(Val::Bool(true))
+}
+
+/// How many segments a number tells apart; 1 where it is the same for all.
+fn segments(host: &Host) -> usize {
+    match host {
+        Host::Const(_) | Host::Var(_) | Host::Size(_) => 1,
+        Host::Segment(cells) => cells.len().max(1),
+        Host::Prim(_, parts) | Host::Row(_, parts) => parts.iter().map(segments).max().unwrap_or(1),
+    }
+}
+
+/// A number for one segment.
+fn at_segment(host: &Host, segment: usize) -> Host {
+    let each = |parts: &[Host]| parts.iter().map(|part| at_segment(part, segment)).collect();
+    match host {
+        Host::Const(_) | Host::Var(_) | Host::Size(_) => host.clone(),
+        Host::Segment(cells) => cells.get(segment).cloned().unwrap_or(Host::Const(f64::NAN)),
+        Host::Prim(prim, parts) => Host::Prim(*prim, each(parts)),
+        Host::Row(depth, parts) => Host::Row(*depth, each(parts)),
+    }
+}
+
 /// A truth as the host computes it.
 pub(super) fn truth(v: &Val) -> Option<Host> {
     match v {

@@ -140,6 +140,7 @@ impl Checker {
             return self.wrong_operands(prim, name, span, vals);
         };
         let Some(axes) = self.line_up(vals, name, span, args) else { return Val::Poison };
+        self.warn_of_ranks(vals, span);
         let shape: Vec<Size> = axes.iter().map(|a| a.size.clone()).collect();
         let mut operands: Vec<Value> = Vec::with_capacity(vals.len());
         for (v, dtype) in vals.iter().zip(dtypes) {
@@ -152,6 +153,33 @@ impl Checker {
         };
         let tags = axes.into_iter().map(|a| a.tag).collect();
         Val::Tensor(self.tensor(value, tags))
+    }
+
+    /// Warns where a loss or a metric takes an output of the model element by element with a column of another rank: the
+    /// one with more axes is then repeated along rows.
+    fn warn_of_ranks(&mut self, vals: &[Val], span: Span) {
+        let (Some(judged), Some(frame)) = (&self.judged, self.frames.last()) else { return };
+        if judged.frame != frame.id || self.modules.in_prelude(span) {
+            return;
+        }
+        let tensors: Vec<&Tensor> =
+            vals.iter().filter_map(|v| if let Val::Tensor(t) = v { Some(t) } else { None }).collect();
+        let plain = |t: &&&Tensor| t.rank() > 0 && t.frame == frame.id && t.axes.iter().all(|a| a.variable().is_none());
+        let reads = |t: &Tensor| judged.reads(&frame.builder.f, t.value);
+        let kinds: Vec<(&Tensor, (bool, bool))> = tensors.iter().filter(plain).map(|t| (*t, reads(t))).collect();
+        let output = kinds.iter().find(|(_, (output, _))| *output);
+        let column = kinds.iter().find(|(_, (output, column))| *column && !*output);
+        let (Some((output, _)), Some((column, _))) = (output, column) else { return };
+        if output.rank() == column.rank() {
+            return;
+        }
+        let message = format!(
+            "an output {} meets a column {}: of other ranks, they pair rows with rows",
+            self.show_tensor(output),
+            self.show_tensor(column)
+        );
+        let d = Diagnostic::warning("W0806", span, message);
+        self.report(d.help("`y[:, 0]` takes an axis of 1 away, `y[:, none]` adds one"));
     }
 
     /// A power with a small integer exponent is a product: of integers, and of real numbers where that is rounded twice at

@@ -7,6 +7,7 @@ use super::scope::{Kind, Scope};
 use super::value::Val;
 use dlc_grammar::ast::{Expr, ExprKind};
 use dlc_grammar::{Diagnostic, Span};
+use dlc_plan::DType;
 
 impl Checker {
     /// Checks conditions: now, or as guards at run time. Those that speak of `params` wait for [`Checker::require_params`].
@@ -37,7 +38,10 @@ impl Checker {
     }
 
     fn require_one(&mut self, e: &Expr, name: &str, sc: &Scope) -> Option<()> {
-        let v = self.eval(e, sc);
+        let v = match self.eval(e, sc) {
+            Val::Truth(cond) => num::of_all(&cond),
+            v => v,
+        };
         match v {
             Val::Poison => None,
             Val::Bool(true) => Some(()),
@@ -61,6 +65,8 @@ impl Checker {
                 self.guard(Guard { cond, message, span: e.span });
                 Some(())
             }
+            // The prelude's conditions are about numbers; what a tensor has in it is not known before it is computed.
+            Val::Tensor(t) if t.dtype == DType::Bool && self.modules.in_prelude(e.span) => Some(()),
             other => {
                 let message = format!("a condition is a truth, got {}", self.show(&other));
                 self.report(Diagnostic::error("E0111", e.span, message));

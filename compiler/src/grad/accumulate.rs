@@ -19,7 +19,8 @@ pub fn accumulate(p: &mut Program, entry: &Entry, name: &str) -> Entry {
     let trained = |r: &Role| matches!(r, Role::Weight(row) if row.iter().all(is_trained));
     let wanted: Vec<bool> = entry.inputs.iter().map(trained).collect();
     let seeds = (0..results.len()).map(|j| j == 0).collect();
-    let request = Request { function: entry.function, wanted, seeds, free_from: 0 };
+    let (masked, wild) = (vec![false; results.len()], vec![false; params.len()]);
+    let request = Request { function: entry.function, wanted, seeds, masked, wild, free_from: 0 };
     let g = Made::default().gradient(p, request);
 
     let mut b = Builder::new(format!("{}.{name}", p.function(entry.function).name));

@@ -1,5 +1,5 @@
 //! The entries that are made of a training's loss. Takes a program with the entry `loss`, and `share` where a step has
-//! several micro-batches; gives it `accumulate`, which puts the gradients where the optimizer finds them, and `grad`, which
+//! several micro-batches, whose first result is then a micro-batch's part of the loss; gives it `accumulate`, which puts the gradients where the optimizer finds them, and `grad`, which
 //! gives them by name. `loss` and `share` have done their work then.
 
 use super::accumulate;
@@ -62,7 +62,7 @@ pub(crate) fn each(p: &Program, b: &mut Builder, row: &[WeightId], v: Value) -> 
     }
 }
 
-/// An entry that adds its gradients to those that are there. Its first result, the loss's own sum, is of no more use.
+/// An entry that adds its gradients to those that are there.
 fn added(p: &mut Program, entry: Entry) -> Entry {
     let f = p.function(entry.function);
     let mut b = Builder::new("accumulate");
@@ -77,7 +77,7 @@ fn added(p: &mut Program, entry: Entry) -> Entry {
     let results = b.call(entry.function, args, f.result_tys());
     let mut before = before.into_iter();
     let (mut outputs, mut gives) = (Vec::new(), Vec::new());
-    for (role, v) in entry.outputs.iter().zip(results).skip(1) {
+    for (role, v) in entry.outputs.iter().zip(results) {
         outputs.push(role.clone());
         gives.push(match role {
             Role::Grad(_) => {

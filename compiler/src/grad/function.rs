@@ -2,6 +2,7 @@
 //! gradients keep; the backward function goes over the nodes in reverse and adds up cotangents.
 
 use super::flow::{self, PerValue};
+use super::ranges::{self, Range};
 use super::repeat::Loop;
 use super::{Gradient, Made, Request, Residual, keep, ops};
 use crate::program::build::Builder;
@@ -27,6 +28,8 @@ pub(super) struct Back<'a> {
     pub b: Builder,
     /// The node being differentiated.
     pub at: usize,
+    /// For each node, for each argument, whether a zero of the cotangent stays zero whatever the slope is.
+    sinks: Vec<Vec<bool>>,
     needed: BTreeMap<Value, Value>,
     cotangents: BTreeMap<Value, Value>,
     active: BTreeSet<Value>,
@@ -39,7 +42,9 @@ pub(super) fn gradient(made: &mut Made, p: &mut Program, request: &Request) -> G
     let f = p.function(request.function).clone();
     let active = flow::active(&mut made.flows, p, &f, &request.wanted);
     let reached = flow::reached(&mut made.flows, p, &f, &request.seeds);
-    let (mut forward, inner, port) = forward(made, p, &f, &active, &reached);
+    let ranges = made.masks.ranges.through(p, &f, &request.wild);
+    let masked = made.masks.through(p, &f, &request.masked, &ranges);
+    let (mut forward, inner, port) = forward(made, p, &f, [&active, &reached, &masked], &ranges);
     let named = |n: usize, v: u32| Value { node: n as u32, port: port(n, v as usize) };
     let flat = |all: &PerValue| -> BTreeSet<Value> {
         let values = all.iter().enumerate().flat_map(|(n, ports)| (0..ports.len() as u32).map(move |v| (n, v)));
@@ -50,6 +55,7 @@ pub(super) fn gradient(made: &mut Made, p: &mut Program, request: &Request) -> G
         forward: &forward,
         b: Builder::new(format!("{}.backward", f.name)),
         at: 0,
+        sinks: ranges::sinks(&f, &ranges, &masked),
         needed: BTreeMap::new(),
         cotangents: BTreeMap::new(),
         active: flat(&active),
@@ -103,8 +109,8 @@ fn forward(
     made: &mut Made,
     p: &mut Program,
     f: &Function,
-    active: &PerValue,
-    reached: &PerValue,
+    [active, reached, masked]: [&PerValue; 3],
+    ranges: &[Vec<Range>],
 ) -> (Function, Vec<Option<Inner>>, impl Fn(usize, usize) -> u32 + use<>) {
     let mut forward = Function { name: format!("{}.forward", f.name), derivative: None, cut: None, ..f.clone() };
     let mut inner: Vec<Option<Inner>> = Vec::new();
@@ -117,18 +123,26 @@ fn forward(
         }
         let live: Vec<bool> = active[i].iter().zip(&reached[i]).map(|(a, r)| *a && *r).collect();
         let given: Vec<bool> = n.args.iter().map(|a| active[a.node as usize][a.port as usize]).collect();
+        let args = || n.args.iter().map(|a| ranges[a.node as usize][a.port as usize]).collect::<Vec<Range>>();
         inner.push(None);
         if live.contains(&true) {
             match &n.op {
                 Op::Call(g) => {
                     let (free_from, seeded) = (n.args.len(), (0..live.len()).filter(|i| live[*i]).collect());
-                    let g = made.gradient(p, Request { function: *g, wanted: given, seeds: live, free_from });
+                    let (masked, wild) = (masked[i].clone(), ranges::wild_args(p, *g, &args()));
+                    let request = Request { function: *g, wanted: given, seeds: live, masked, wild, free_from };
+                    let g = made.gradient(p, request);
                     node.op = Op::Call(g.forward);
                     node.tys = p.function(g.forward).result_tys();
                     inner[i] = Some(Inner::Call(g, seeded));
                 }
                 Op::Repeat(r) => {
-                    let g = Loop::new(made, p, r, &given, &live);
+                    let g = Loop::new(
+                        made,
+                        p,
+                        r,
+                        [&given, &live, &masked[i], &args().iter().map(Range::wild).collect::<Vec<_>>()],
+                    );
                     moved.insert(i, (r.carried + r.stacked, g.kept()));
                     node.op = Op::Repeat(g.forward.clone());
                     node.tys = g.forward.result_tys(&p.function(g.forward.body).result_tys());
@@ -270,6 +284,15 @@ impl Back<'_> {
     /// The result of the node being differentiated.
     pub fn y(&mut self) -> Value {
         self.need(Value { node: self.at as u32, port: 0 })
+    }
+
+    /// The cotangent of operand `k`, from that of the result and what the slope made of it: a zero by choice stays zero.
+    pub fn sunk(&mut self, k: usize, dy: Value, dx: Value) -> Value {
+        if !self.sinks[self.at][k] {
+            return dx;
+        }
+        let (chosen, zero) = (self.number(Prim::Eq, dy, 0.0), self.like(dx, 0.0));
+        self.map(Prim::Where, &[chosen, zero, dx])
     }
 
     /// The number that operand `k` is everywhere, if it is one.

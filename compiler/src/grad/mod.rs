@@ -4,14 +4,16 @@
 //!
 //! A call's gradient is calls of those two; a loop's is a loop that stacks what it keeps, and one that runs backwards. A
 //! `derivative` that the spec states takes the place of `f.backward`. What has no cotangent gets no nodes: no zeros are
-//! carried about, so that nothing is ever zero times infinity.
+//! carried about, so that nothing is ever zero times infinity. Zeros that a choice makes stay zeros, see [`masks`].
 
 mod accumulate;
 mod entries;
 mod flow;
 mod function;
 mod keep;
+mod masks;
 mod ops;
+mod ranges;
 mod repeat;
 mod rules;
 mod stated;
@@ -23,6 +25,7 @@ pub use entries::entries;
 
 use crate::program::{FnId, Program};
 use flow::Flows;
+use masks::Masks;
 use rustc_hash::FxHashMap as HashMap;
 
 /// A function's gradient.
@@ -58,6 +61,10 @@ struct Request {
     wanted: Vec<bool>,
     /// For each result, whether it has a cotangent.
     seeds: Vec<bool>,
+    /// For each result, whether its cotangent has zeros by choice.
+    masked: Vec<bool>,
+    /// For each parameter, whether it may be something else than a finite number. All false where that does not matter.
+    wild: Vec<bool>,
     /// Parameters from this one on cost nothing to keep, since they are there in the backward pass anyway.
     free_from: usize,
 }
@@ -67,6 +74,7 @@ struct Request {
 struct Made {
     gradients: HashMap<Request, Gradient>,
     flows: Flows,
+    masks: Masks,
 }
 
 /// The gradient of a function: from cotangents of all its real results to those of some parameters, which must be real.
@@ -76,13 +84,18 @@ pub fn gradient(p: &mut Program, function: FnId, wanted: &[usize]) -> Gradient {
         function,
         wanted: (0..f.params.len()).map(|i| wanted.contains(&i)).collect(),
         seeds: f.result_tys().iter().map(|t| t.dtype.is_float()).collect(),
+        masked: vec![false; f.results.len()],
+        wild: vec![false; f.params.len()],
         free_from: 0,
     };
     Made::default().gradient(p, request)
 }
 
 impl Made {
-    fn gradient(&mut self, p: &mut Program, request: Request) -> Gradient {
+    fn gradient(&mut self, p: &mut Program, mut request: Request) -> Gradient {
+        if !request.masked.contains(&true) && self.masks.none(p, request.function, &request.wild) {
+            request.wild.fill(false);
+        }
         if let Some(g) = self.gradients.get(&request) {
             return g.clone();
         }

@@ -24,6 +24,7 @@ pub(super) fn node(c: &mut Back, inner: &Option<Inner>) {
                 if wanted(c, k)
                     && let Some(dx) = rules::operand(c, *prim, k, dy)
                 {
+                    let dx = c.sunk(k, dy, dx);
                     c.add(n.args[k], dx);
                 }
             }

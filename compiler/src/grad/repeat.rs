@@ -38,7 +38,8 @@ enum Place {
 
 impl Loop {
     /// Finds the gradient of a loop, some of whose arguments are active and some of whose results have cotangents.
-    pub(super) fn new(made: &mut Made, p: &mut Program, r: &Repeat, given: &[bool], live: &[bool]) -> Loop {
+    /// `masked` are the results whose cotangents have zeros by choice, `wild` the arguments that may not be finite.
+    pub(super) fn new(made: &mut Made, p: &mut Program, r: &Repeat, [given, live, masked, wild]: [&[bool]; 4]) -> Loop {
         let flow = made.flows.of(p, r.body);
         let (params, results) = (flow.first().map_or(0, Vec::len), flow.len());
         let any = |all: &[bool], of: std::ops::Range<usize>| all[of].contains(&true);
@@ -50,7 +51,9 @@ impl Loop {
         let reached = |i: usize| (0..results).any(|j| seeds[j] && flow[j][i]);
         let wanted: Vec<bool> = active.iter().enumerate().map(|(i, a)| *a && reached(i)).collect();
         let carried = (0..r.carried).filter(|j| wanted[*j] || seeds[*j]).collect();
-        let request = Request { function: r.body, wanted, seeds: seeds.clone(), free_from: r.carried };
+        let (masked, _) = made.masks.of_loop(p, r, masked, wild);
+        let wild = made.masks.ranges.of_body(p, r, wild);
+        let request = Request { function: r.body, wanted, seeds: seeds.clone(), masked, wild, free_from: r.carried };
         let body = made.gradient(p, request);
         let (forward, places) = stacking(p, r, &body);
         Loop { forward, original: r.clone(), body, seeds, carried, places }

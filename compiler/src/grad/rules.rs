@@ -228,7 +228,9 @@ pub(super) fn reduced(c: &mut Back, op: ReduceOp, axes: &[usize], dy: Value) -> 
             let (scaled, zeros) = (c.spread(scaled, axes), c.spread(zeros, axes));
             let others = c.map(Prim::Div, &[scaled, rest]);
             let alone = c.map(Prim::Eq, &[zeros, own]);
-            c.map(Prim::Where, &[alone, others, zero])
+            let dx = c.map(Prim::Where, &[alone, others, zero]);
+            let dy = c.spread(dy, axes);
+            c.sunk(0, dy, dx)
         }
     }
 }

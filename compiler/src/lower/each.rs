@@ -81,7 +81,7 @@ fn foreign_call(p: &Program, f: FnId) -> Option<Span> {
 /// Adds the entry `update`; gives the first values of states that do not start as 0.
 pub fn entry(ck: &mut Checker, of: Update) -> Option<Vec<First>> {
     let runs = runs(ck, of.overrides);
-    let norm = norm(ck, of);
+    let factor = factor(ck, of);
     let mut made: Vec<Made> = Vec::new();
     let mut which = Vec::new();
     for run in &runs {
@@ -89,20 +89,14 @@ pub fn entry(ck: &mut Checker, of: Update) -> Option<Vec<First>> {
         let known = made.iter().position(alike);
         which.push(known.unwrap_or(made.len()));
         if known.is_none() {
-            made.push(for_weight(ck, Update { weight: Some(run[0]), ..of }, norm.is_some())?);
+            made.push(for_weight(ck, Update { weight: Some(run[0]), ..of }, factor.is_some())?);
         }
     }
     let whole: Vec<(Run, &Made)> = runs.into_iter().zip(which.iter().map(|n| &made[*n])).collect();
     let firsts = lay_states(ck, &whole);
-    let (function, inputs, outputs) = joined(ck, of, norm, &whole);
-    ck.program.entries.push(Entry {
-        name: "update".into(),
-        function,
-        inputs,
-        outputs,
-        guards: Vec::new(),
-        defaults: Vec::new(),
-    });
+    let (function, inputs, outputs) = joined(ck, of, factor, &whole);
+    let guards = made.iter().flat_map(|m| m.f.conditions()).collect();
+    ck.program.entries.push(Entry { name: "update".into(), function, inputs, outputs, guards, defaults: Vec::new() });
     Some(firsts)
 }
 
@@ -128,30 +122,31 @@ fn theta_ty(ck: &Checker, weight: WeightId) -> Ty {
     ck.program.weights[weight.0 as usize].ty.with(DType::F32)
 }
 
-/// The function that gives the norm of all gradients, if that is bounded: of the flat gradients, and what they are over.
-fn norm(ck: &mut Checker, of: Update) -> Option<FnId> {
+/// The function that gives what all gradients are multiplied by, if their norm is bounded: of the flat gradients, and what
+/// they are over.
+fn factor(ck: &mut Checker, of: Update) -> Option<FnId> {
     let flat = Ty { dtype: DType::F32, shape: vec![Size::from(ck.program.arena() as i64)] };
-    let norm = entry_of(ck, |ck| {
+    let factor = entry_of(ck, |ck| {
         let grad = ck.entry_input("grad", flat, vec![None]);
         let over = of.shares.map(|_| ck.entry_input(OVER, Ty::scalar(DType::F32), Vec::new()));
         let grad = of.gathered(ck, grad, over);
-        of.norm(ck, grad)
+        of.factor(ck, grad)
     });
-    norm.map(|f| f.function)
+    factor.map(|f| f.function)
 }
 
 /// The function for a weight and those like it: what is the same for all, the weight, its gradient, its states.
-fn for_weight(ck: &mut Checker, of: Update, normed: bool) -> Option<Made> {
+fn for_weight(ck: &mut Checker, of: Update, shrunk: bool) -> Option<Made> {
     let first = of.weight.expect("an update of single weights is about one");
     let ty = theta_ty(ck, first);
     let (ctor, span) = of.ctor(ck)?;
     let f = entry_of(ck, |ck| {
         let scalar = |ck: &mut Checker, name: &str| ck.entry_input(name, Ty::scalar(DType::F32), Vec::new());
         let over = of.shares.map(|_| scalar(ck, OVER));
-        let norm = normed.then(|| scalar(ck, "norm"));
+        let factor = shrunk.then(|| scalar(ck, "factor"));
         let [theta, grad] = ["theta", "grad"].map(|name| ck.entry_input(name, ty.clone(), vec![None; ty.rank()]));
         let grad = of.gathered(ck, grad, over);
-        of.theta_after(ck, &ctor, (theta, grad), norm)
+        of.theta_after(ck, &ctor, (theta, grad), factor)
     })?;
     if let Some(at) = draws(&ck.program, f.function) {
         let message = format!("`{}` draws random numbers, and an optimizer cannot", ctor.net.ast.name.text);
@@ -205,7 +200,7 @@ fn stacked(run: &Run, ty: &Ty) -> Ty {
 }
 
 /// The function over all weights, and what it takes and gives.
-fn joined(ck: &mut Checker, of: Update, norm: Option<FnId>, whole: &[(Run, &Made)]) -> (FnId, Vec<Role>, Vec<Role>) {
+fn joined(ck: &mut Checker, of: Update, factor: Option<FnId>, whole: &[(Run, &Made)]) -> (FnId, Vec<Role>, Vec<Role>) {
     let mut b = Builder::new("update");
     let (mut inputs, mut outputs, mut results) = (Vec::new(), Vec::new(), Vec::new());
     let name = |ck: &Checker, run: &Run| ck.program.weights[run[0].0 as usize].name.clone();
@@ -215,7 +210,7 @@ fn joined(ck: &mut Checker, of: Update, norm: Option<FnId>, whole: &[(Run, &Made
     };
     let over = of.shares.map(|_| param(&mut b, Role::Named(OVER.into()), OVER.into(), Ty::scalar(DType::F32)));
     let arena = Ty { dtype: DType::F32, shape: vec![Size::from(ck.program.arena() as i64)] };
-    let grads = norm.map(|_| param(&mut b, Role::Grads, "grad".into(), arena));
+    let grads = factor.map(|_| param(&mut b, Role::Grads, "grad".into(), arena));
     let mut rows: Vec<Vec<Value>> = Vec::new();
     for (run, made) in whole {
         let (name, ty) = (name(ck, run), stacked(run, &theta_ty(ck, run[0])));
@@ -227,11 +222,11 @@ fn joined(ck: &mut Checker, of: Update, norm: Option<FnId>, whole: &[(Run, &Made
         }
         rows.push(row);
     }
-    let norm = norm
+    let factor = factor
         .zip(grads)
         .map(|(f, grads)| b.call(f, [grads].into_iter().chain(over).collect(), vec![Ty::scalar(DType::F32)])[0]);
     for ((run, made), row) in whole.iter().zip(rows) {
-        let same = over.into_iter().chain(norm).collect();
+        let same = over.into_iter().chain(factor).collect();
         results.extend(through(&mut b, ck, (run, made), same, row));
         outputs.push(Role::Weight(run.clone()));
         let updated = made.f.updated.iter().map(|k| number(ck, &made.f.slots[*k].path));

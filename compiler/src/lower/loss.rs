@@ -7,7 +7,7 @@ use super::item;
 use super::rows::Fixed;
 use super::stored::Stored;
 use super::train::Train;
-use crate::check::{Checker, EntryFn, Given, Scope, Tensor, Val, names_in};
+use crate::check::{Checker, EntryFn, Given, Judged, Scope, Tensor, Val, names_in};
 use crate::program::{Entry, FnId, Role, Ty};
 use dlc_grammar::ast::Expr;
 use dlc_grammar::{Diagnostic, Span, nearest};
@@ -69,9 +69,12 @@ fn loss_value(ck: &mut Checker, train: &Train, columns: &[Column]) -> Option<(Ve
     let used = |c: &&Column| feeds(train, &c.name) || names_in(&train.loss).iter().any(|(n, _)| *n == c.name);
     let used: Vec<&Column> = columns.iter().filter(used).collect();
     let (inputs, outputs) = applied(ck, train, &used, &sc)?;
+    let made = outputs.iter().map(|(_, t)| t.clone()).collect();
     define_outputs(ck, outputs, columns, &sc)?;
     let before = ck.diagnostics.len();
+    judge(ck, &sc, &used, made);
     let v = eval_near(ck, &train.loss, columns, &sc);
+    ck.judged = None;
     if train.data.is_none() {
         let unknown = ck.diagnostics[before..].iter_mut().find(|d| d.code == "E0102" && d.help.is_empty());
         if let Some(d) = unknown {
@@ -83,6 +86,17 @@ fn loss_value(ck: &mut Checker, train: &Train, columns: &[Column]) -> Option<(Ve
     }
     let v = scalar(ck, "loss", v, train.loss.span)?;
     Some((inputs, v))
+}
+
+/// Says what of an entry are columns and what are outputs, before its expression is worked through.
+fn judge(ck: &mut Checker, sc: &Scope, columns: &[&Column], outputs: Vec<Tensor>) {
+    let column = |c: &&Column| match sc.get(&c.name) {
+        Some(Val::Tensor(t)) => Some(t.value),
+        _ => None,
+    };
+    let columns = columns.iter().filter_map(column).collect();
+    let Some(frame) = outputs.first().map(|t| t.frame) else { return };
+    ck.judged = Some(Judged { frame, columns, outputs: outputs.iter().map(|t| t.value).collect() });
 }
 
 /// The value of an expression in which columns may be misspelled: those that it does not use are no names in it.
@@ -237,6 +251,11 @@ fn metric_values(
         sc.define(c.name.as_str(), val, c.span);
         inputs.push(c.name.clone());
     }
+    let made = outputs.iter().filter_map(|c| match sc.get(&c.name) {
+        Some(Val::Tensor(t)) => Some(t),
+        _ => None,
+    });
+    judge(ck, &sc, &columns.iter().collect::<Vec<_>>(), made.collect());
     let mut results = Vec::new();
     let mut fine = true;
     for (_, e) in &train.metrics {
@@ -250,5 +269,6 @@ fn metric_values(
             None => fine = false,
         }
     }
+    ck.judged = None;
     fine.then_some((inputs, results))
 }

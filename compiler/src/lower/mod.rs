@@ -3,7 +3,7 @@
 //!
 //! - [`item`], [`schema`]: what all configuration items have in common; [`train`], [`data`], [`weights`] read one kind each;
 //! - [`stored`], [`select`], [`groups`]: weights, the globs that choose them, and what differs between them;
-//! - [`columns`], [`defaults`], [`loss`], [`rows`], [`share`], [`update`], [`each`], [`init`]: the entries;
+//! - [`columns`], [`defaults`], [`loss`], [`rows`], [`share`], [`mixing`], [`update`], [`each`], [`init`]: the entries;
 //! - [`paths`]: the literals of a text that are paths of files;
 //! - [`recipe`]: what a training needs besides its program.
 
@@ -28,6 +28,7 @@ mod each;
 mod init;
 mod loss;
 mod merge;
+mod mixing;
 pub(crate) mod paths;
 mod recipe;
 mod rows;
@@ -266,11 +267,20 @@ fn training(ck: &mut Checker, stored: &mut Stored, train: &Train, model: &mut Mo
 
 /// Adds the entry `share`, where a step has several micro-batches.
 fn shares(ck: &mut Checker, train: &Train) -> Option<Shares> {
-    let shares = share::entry(&mut ck.program)?;
+    let modules = &ck.modules;
+    let shares = share::entry(&mut ck.program, &|span| modules.in_prelude(span))?;
     if !shares.exact {
         let message = "this loss is averaged over micro-batches: it is no sum over their rows, divided or not";
         let d = Diagnostic::warning("W0803", train.loss.span, message);
         ck.report(d.help("a loss like `sum(..) / count` makes micro-batches equal to one batch"));
+    }
+    if let Some(place) = shares.mixing {
+        let message = "this takes statistics of the rows of a micro-batch, which are not those of the whole batch";
+        let place = if ck.modules.in_prelude(place) { train.loss.span } else { place };
+        let d = Diagnostic::warning("W0803", place, message);
+        ck.report(
+            d.help("a norm of single samples, or `evaluate` on this layer, makes micro-batches equal to one batch"),
+        );
     }
     Some(shares)
 }

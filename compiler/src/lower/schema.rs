@@ -89,10 +89,10 @@ pub const GATHERED: &str = "gathered";
 /// The function that gives the gradient as the optimizer gets it.
 pub const BEFORE: &str = "prepared";
 
-/// The function that gives the norm that `prepared` goes by, of all gradients.
-pub const NORM: &str = "whole_norm";
+/// The function that gives the factor that `prepared` takes, from all gradients.
+pub const SHRINKAGE: &str = "shrinkage";
 
-/// The key that bounds this norm.
+/// The key that bounds the norm of all gradients.
 pub const BOUNDS_NORM: &str = "clip";
 
 /// The key that bounds each element, before that.

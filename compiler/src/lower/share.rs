@@ -1,32 +1,59 @@
-//! Losses in shares: where several micro-batches make one step, each gives its part of a sum and its part of what the sum is
-//! divided by, so that all of them together are one batch. Takes the entry `loss`; gives the entry `share`.
+//! Losses in shares: where several micro-batches make one step, each gives its part of every sum and its part of what that
+//! sum is divided by, so that all of them together are one batch. Takes the entry `loss`; gives the entries `count` and
+//! `share`.
 //!
-//! A loss of the form n / d or n / max(d, c), n being a sum and d a sum free of weights or a size, comes apart exactly, and so does a sum of
-//! such terms over one d, or a sum that nothing divides. Any other loss counts as a mean over micro-batches; so does in
-//! effect one that holds pairs of rows against each other.
+//! A loss is a sum of terms. A term n / d or n / max(d, c), n being a sum over rows and d a sum free of weights or a size, comes
+//! apart exactly, and so does a sum that nothing divides. A term that no row has a part in counts once. What has another form
+//! counts as a mean over micro-batches; so does in effect one that holds pairs of rows against each other.
+//!
+//! `count` gives d and c of each term for a micro-batch. With s = 1 / max(sum of all d, c) of each term `share`, and with it
+//! `accumulate`, gives the micro-batch's part of the loss; the gradients are those of these parts.
 
+use super::mixing::mixing;
 use crate::program::build::Builder;
-use crate::program::{Entry, Function, Op, Program, ReduceOp, Role, Value};
+use crate::program::{Entry, Function, Op, Param, Program, ReduceOp, Role, Ty, Value};
+use dlc_grammar::Span;
 use dlc_plan::{DType, Host, Prim, Size};
 
-/// What the optimizer's update has to know of a loss in shares.
+/// What is to be said of a loss in shares.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Shares {
-    /// The least that the sum of all n is divided by; none for no limit.
-    pub least: Option<f64>,
-    /// Whether micro-batches are one batch; otherwise the loss is their mean.
+    /// Whether micro-batches are one batch; otherwise some of the loss is a mean over them.
     pub exact: bool,
+    /// Where a layer takes statistics over the rows of a micro-batch.
+    pub mixing: Option<Span>,
 }
 
-/// The name of the part of d, which goes from `accumulate` to whoever adds up, and from there to `update`.
+/// What the sum of the gradients is divided by as a whole: how many micro-batches there were, or the only count, where these
+/// were not known before.
 pub const OVER: &str = "loss.over";
 
-/// A term of a loss: a sum, by what it is multiplied, and by what it is divided.
+/// The parts of every d, from `count` to whoever adds up.
+const COUNTS: &str = "loss.counts";
+
+/// The least of what each sum of counts divides by.
+const LEAST: &str = "loss.least";
+
+/// 1 / max(d, c) of each term for all micro-batches of a step, from whoever added up to `accumulate`.
+const SHARES: &str = "loss.shares";
+
+/// A term of a loss: a sum, by what it is multiplied, and by which counts it is divided.
 struct Term {
     sum: Value,
     factors: Vec<Factor>,
     /// d, and c where it is max(d, c).
     over: Option<(Value, Option<f64>)>,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    /// A sum over rows.
+    Sum,
+    /// It is the same for all micro-batches, and counts once.
+    Once,
+    /// It has another form, and is a mean over micro-batches.
+    Mean,
 }
 
 #[derive(Clone, Copy)]
@@ -35,112 +62,244 @@ enum Factor {
     Value(Value),
 }
 
-/// Adds the entry `share` beside `loss`: n, d, then all that `loss` gives.
-pub fn entry(p: &mut Program) -> Option<Shares> {
+/// Something that sums are divided by.
+#[derive(Clone, Copy, PartialEq)]
+enum Count {
+    /// Of rows, and the least of them all.
+    Rows(Value, Option<f64>),
+    /// Of micro-batches.
+    Batches,
+    /// Nothing.
+    One,
+}
+
+/// Adds the entries `count` and `share` beside `loss`.
+pub fn entry(p: &mut Program, in_prelude: &dyn Fn(Span) -> bool) -> Option<Shares> {
     let loss = p.entry("loss")?.clone();
     let f = p.function(loss.function);
-    let is_weight: Vec<bool> = loss.inputs.iter().map(|r| matches!(r, Role::Weight(_))).collect();
-    let result = f.results[0];
+    let mut walk = Walk::new(f, &loss);
+    walk.term(f.results[0], &[]);
+    let terms = walk.terms;
+    let exact = !pairs_rows(f, &loss) && terms.iter().all(|t| t.kind != Kind::Mean);
+    let mixing = mixing(p, loss.function, &rows(f, &loss), in_prelude);
+    let f = f.clone();
     let mut b = Builder { f: f.clone(), ..Builder::default() };
     b.f.name = format!("{}.share", f.name);
-    let mut terms = Vec::new();
-    let apart = walk(f, &free(f, &is_weight), result, &[], &mut terms).and_then(|()| joined(&mut b, &terms));
-    let (n, d, shares) = match apart {
-        Some((n, d, least)) => (n, d, Shares { least, exact: !pairs_rows(f, &loss) }),
-        None => (result, b.constant(DType::F32, 1.0), Shares { least: None, exact: false }),
-    };
-    let results = [n, d].into_iter().chain(f.results.clone()).collect();
+    let mut counts: Vec<Count> = Vec::new();
+    let divided: Vec<Vec<(usize, f64)>> = terms.iter().map(|t| divided(&f, t, &mut counts)).collect();
+    let ty = Ty { dtype: DType::F32, shape: vec![Size::from(counts.len() as i64)] };
+    let added = params_behind(&mut b, Param { name: SHARES.into(), ty });
+    let whole = weighed(&mut b, &terms, &divided, added);
+    let results = [whole].into_iter().chain(b.f.results.split_off(0).into_iter().skip(1)).collect();
     let function = p.add(b.finish(results));
-    let own = ["loss.sum", OVER].map(|name| Role::Named(name.into()));
-    let outputs = own.into_iter().chain(loss.outputs).collect();
-    p.entries.push(Entry { name: "share".into(), function, outputs, ..loss });
-    Some(shares)
+    let inputs = loss.inputs.iter().cloned().chain([Role::Named(SHARES.into())]).collect();
+    let count = count(p, &f, &loss, &counts);
+    p.entries.push(count);
+    p.entries.push(Entry { name: "share".into(), function, inputs, ..loss });
+    Some(Shares { exact, mixing })
+}
+
+/// Adds a parameter behind all others; nodes that follow it move one place.
+fn params_behind(b: &mut Builder, param: Param) -> Value {
+    let at = b.f.params.len() as u32;
+    let moved = |v: &mut Value| v.node += u32::from(v.node >= at);
+    let own = crate::program::Node {
+        op: Op::Param(at),
+        args: Vec::new(),
+        tys: vec![param.ty.clone()],
+        origin: crate::program::Origin::default(),
+    };
+    b.f.nodes.iter_mut().flat_map(|n| &mut n.args).for_each(moved);
+    b.f.results.iter_mut().for_each(moved);
+    b.f.nodes.insert(at as usize, own);
+    b.f.params.push(param);
+    Value { node: at, port: 0 }
+}
+
+/// The entry `count`: what a micro-batch has of each count, and the least that the sums of them divide by.
+fn count(p: &mut Program, f: &Function, loss: &Entry, counts: &[Count]) -> Entry {
+    let mut b = Builder { f: f.clone(), ..Builder::default() };
+    b.f.name = format!("{}.count", f.name);
+    let ty = Ty { dtype: DType::F32, shape: vec![Size::from(counts.len() as i64)] };
+    let mut own = Vec::new();
+    for c in counts {
+        own.push(match c {
+            Count::Rows(d, _) => b.cast(*d, DType::F32),
+            Count::Batches => b.constant(DType::F32, 1.0),
+            Count::One => b.constant(DType::F32, 0.0),
+        });
+    }
+    let least = counts.iter().map(|c| match c {
+        Count::Rows(_, least) => least.unwrap_or(f64::from(f32::MIN)),
+        Count::Batches | Count::One => 1.0,
+    });
+    let least: Vec<f64> = least.collect();
+    let all = b.stack(&own, &ty);
+    let least = b.table(DType::F32, &least, &ty.shape);
+    let whole = b.finish(vec![all, least]);
+    let (function, kept) = without_weights(whole, loss);
+    let outputs = [COUNTS, LEAST].map(|name| Role::Named(name.into())).to_vec();
+    let defaults = loss.defaults.clone();
+    let inputs = kept.into_iter().map(|k| loss.inputs[k].clone()).collect();
+    Entry { name: "count".into(), function: p.add(function), inputs, outputs, guards: loss.guards.clone(), defaults }
+}
+
+/// A function without the parameters that are weights, which none of its results depends on, and which parameters stay.
+fn without_weights(f: Function, loss: &Entry) -> (Function, Vec<usize>) {
+    let kept: Vec<usize> = (0..f.params.len()).filter(|k| is_given(&loss.inputs[*k])).collect();
+    let mut b = Builder::new(f.name.clone());
+    let mut map: std::collections::BTreeMap<Value, Value> = std::collections::BTreeMap::new();
+    for k in &kept {
+        let Param { name, ty } = f.params[*k].clone();
+        map.insert(Value { node: *k as u32, port: 0 }, b.param(name, ty));
+    }
+    let live = f.live();
+    for (i, n) in f.nodes.iter().enumerate().skip(f.params.len()).filter(|(i, _)| live[*i]) {
+        let args = n.args.iter().map(|a| map[a]).collect();
+        b.origin = n.origin.clone();
+        let made = b.many(n.op.clone(), args, n.tys.clone());
+        map.extend(made.into_iter().map(|v| (Value { node: i as u32, port: v.port }, v)));
+    }
+    let results = f.results.iter().map(|v| map[v]).collect();
+    (b.finish(results), kept)
+}
+
+fn is_given(role: &Role) -> bool {
+    matches!(role, Role::Named(_) | Role::Index(..))
+}
+
+/// The dynamic sizes that rows are counted by: the first axes of what a batch gives.
+fn rows(f: &Function, loss: &Entry) -> Vec<u16> {
+    let inputs = f.params.iter().zip(&loss.inputs).filter(|(_, role)| is_given(role)).map(|(param, _)| param);
+    inputs.filter_map(|p| p.ty.shape.first()).flat_map(|s| s.dims()).collect()
 }
 
 /// Whether something holds a number for each pair of rows of a batch, such as their products: rows of other micro-batches
 /// are then missing from it.
 fn pairs_rows(f: &Function, loss: &Entry) -> bool {
-    let given = |role: &Role| matches!(role, Role::Named(_) | Role::Index(..));
-    let inputs = f.params.iter().zip(&loss.inputs).filter(|(_, role)| given(role)).map(|(param, _)| param);
+    let inputs = f.params.iter().zip(&loss.inputs).filter(|(_, role)| is_given(role)).map(|(param, _)| param);
     let rows: Vec<&Size> = inputs.filter_map(|p| p.ty.shape.first()).filter(|s| s.known().is_none()).collect();
     let pairs = |shape: &[Size]| rows.iter().any(|rows| shape.iter().filter(|s| s == rows).count() > 1);
     let live = f.live();
     f.nodes.iter().zip(live).any(|(n, live)| live && n.tys.iter().any(|ty| pairs(&ty.shape)))
 }
 
-/// For each node, whether no weight has a part in it.
-fn free(f: &Function, is_weight: &[bool]) -> Vec<bool> {
-    let mut free: Vec<bool> = Vec::with_capacity(f.nodes.len());
-    for n in &f.nodes {
-        let own = !matches!(n.op, Op::Param(i) if is_weight[i as usize]);
-        free.push(own && n.args.iter().all(|a| free[a.node as usize]));
-    }
-    free
+/// Takes a loss apart into terms.
+struct Walk<'a> {
+    f: &'a Function,
+    /// For each node, whether no weight has a part in it.
+    free: Vec<bool>,
+    /// For each node, whether no row of a batch has a part in it.
+    once: Vec<bool>,
+    terms: Vec<Term>,
 }
 
-/// Takes a loss apart into terms; `None` where it has another form.
-fn walk(f: &Function, free: &[bool], v: Value, factors: &[Factor], terms: &mut Vec<Term>) -> Option<()> {
-    let n = f.node(v);
-    let with = |factor: Factor| factors.iter().copied().chain([factor]).collect::<Vec<_>>();
-    let is_free = |v: &Value| free[v.node as usize];
-    match (&n.op, n.args.as_slice()) {
-        (Op::Map(Prim::Add), [a, b]) => {
-            walk(f, free, *a, factors, terms)?;
-            walk(f, free, *b, factors, terms)
+impl Walk<'_> {
+    fn new<'a>(f: &'a Function, loss: &Entry) -> Walk<'a> {
+        let (mut free, mut once) = (Vec::with_capacity(f.nodes.len()), Vec::with_capacity(f.nodes.len()));
+        for n in &f.nodes {
+            let role = if let Op::Param(i) = n.op { Some(&loss.inputs[i as usize]) } else { None };
+            let is_weight = matches!(role, Some(Role::Weight(_)));
+            let dynamic =
+                matches!(&n.op, Op::Host(h) if counts_rows(h)) || n.tys.iter().any(|t| t.len().known().is_none());
+            let all = |of: &[bool]| n.args.iter().all(|a| of[a.node as usize]);
+            let (own_free, own_once) =
+                (!is_weight && all(&free), !role.is_some_and(is_given) && !dynamic && all(&once));
+            free.push(own_free);
+            once.push(own_once);
         }
-        (Op::Map(Prim::Sub), [a, b]) => {
-            walk(f, free, *a, factors, terms)?;
-            walk(f, free, *b, &with(Factor::Number(-1.0)), terms)
+        Walk { f, free, once, terms: Vec::new() }
+    }
+
+    /// Takes a part of the loss, times some factors, apart.
+    fn term(&mut self, v: Value, factors: &[Factor]) {
+        let f = self.f;
+        let n = f.node(v);
+        let with = |factor: Factor| factors.iter().copied().chain([factor]).collect::<Vec<_>>();
+        let whole = |kind| Term { sum: v, factors: factors.to_vec(), over: None, kind };
+        if self.once[v.node as usize] {
+            return self.terms.push(whole(Kind::Once));
         }
-        (Op::Map(Prim::Neg), [a]) => walk(f, free, *a, &with(Factor::Number(-1.0)), terms),
-        (Op::Map(Prim::Mul), [a, b]) if is_scalar(f, *a) => walk(f, free, *b, &with(Factor::Value(*a)), terms),
-        (Op::Map(Prim::Mul), [a, b]) if is_scalar(f, *b) => walk(f, free, *a, &with(Factor::Value(*b)), terms),
-        (Op::Map(Prim::Div), [a, b]) => match constant(f, *b) {
-            Some(k) => walk(f, free, *a, &with(Factor::Number(1.0 / k)), terms),
-            None if is_free(b) => {
-                let over = match (&f.node(*b).op, f.node(*b).args.as_slice()) {
-                    (Op::Map(Prim::Max), [d, c]) if constant(f, *c).is_some() => (*d, constant(f, *c)),
-                    (Op::Map(Prim::Max), [c, d]) if constant(f, *c).is_some() => (*d, constant(f, *c)),
-                    _ => (*b, None),
-                };
-                if !additive(f, over.0) {
-                    return None;
-                }
-                let first = terms.len();
-                walk(f, free, *a, factors, terms)?;
-                // Only a plain sum can be divided once more.
-                let inner = &mut terms[first..];
-                inner.iter().all(|t| t.over.is_none()).then(|| inner.iter_mut().for_each(|t| t.over = Some(over)))
+        match (&n.op, n.args.as_slice()) {
+            (Op::Map(Prim::Add), [a, b]) => {
+                self.term(*a, factors);
+                self.term(*b, factors);
             }
-            None => None,
-        },
-        (Op::Reduce(ReduceOp::Sum, _), _) if n.tys[0].rank() == 0 => {
-            terms.push(Term { sum: v, factors: factors.to_vec(), over: None });
-            Some(())
+            (Op::Map(Prim::Sub), [a, b]) => {
+                self.term(*a, factors);
+                self.term(*b, &with(Factor::Number(-1.0)));
+            }
+            (Op::Map(Prim::Neg), [a]) => self.term(*a, &with(Factor::Number(-1.0))),
+            (Op::Map(Prim::Mul), [a, b]) if self.is_factor(*a) => self.term(*b, &with(Factor::Value(*a))),
+            (Op::Map(Prim::Mul), [a, b]) if self.is_factor(*b) => self.term(*a, &with(Factor::Value(*b))),
+            (Op::Map(Prim::Div), [a, b]) => match constant(f, *b) {
+                Some(k) => self.term(*a, &with(Factor::Number(1.0 / k))),
+                None if !self.quotient(*a, *b, factors) => self.terms.push(whole(Kind::Mean)),
+                None => {}
+            },
+            (Op::Reduce(ReduceOp::Sum, _), _) if n.tys[0].rank() == 0 => self.terms.push(whole(Kind::Sum)),
+            (Op::Map(Prim::Cast(DType::F32)), [a]) if f.ty(*a).dtype.is_float() => self.term(*a, factors),
+            (
+                Op::Param(_)
+                | Op::Const(_)
+                | Op::Table(_)
+                | Op::Host(_)
+                | Op::Map(_)
+                | Op::Reduce(..)
+                | Op::View(_)
+                | Op::Contract(_)
+                | Op::Gather
+                | Op::Scatter
+                | Op::Rows(_)
+                | Op::Iota(_)
+                | Op::Random
+                | Op::Concat(_)
+                | Op::Stop
+                | Op::Within(_)
+                | Op::Call(_)
+                | Op::Repeat(_)
+                | Op::Panels(_),
+                _,
+            ) => self.terms.push(whole(Kind::Mean)),
         }
-        (Op::Map(Prim::Cast(DType::F32)), [a]) if f.ty(*a).dtype.is_float() => walk(f, free, *a, factors, terms),
-        (
-            Op::Param(_)
-            | Op::Const(_)
-            | Op::Table(_)
-            | Op::Host(_)
-            | Op::Map(_)
-            | Op::Reduce(..)
-            | Op::View(_)
-            | Op::Contract(_)
-            | Op::Gather
-            | Op::Scatter
-            | Op::Rows(_)
-            | Op::Iota(_)
-            | Op::Random
-            | Op::Concat(_)
-            | Op::Stop
-            | Op::Within(_)
-            | Op::Call(_)
-            | Op::Repeat(_)
-            | Op::Panels(_),
-            _,
-        ) => None,
+    }
+
+    /// Takes a / b apart; false where that cannot be done.
+    fn quotient(&mut self, a: Value, b: Value, factors: &[Factor]) -> bool {
+        let f = self.f;
+        let over = match (&f.node(b).op, f.node(b).args.as_slice()) {
+            (Op::Map(Prim::Max), [d, c]) if constant(f, *c).is_some() => (*d, constant(f, *c)),
+            (Op::Map(Prim::Max), [c, d]) if constant(f, *c).is_some() => (*d, constant(f, *c)),
+            _ => (b, None),
+        };
+        if !self.free[b.node as usize] || !additive(f, over.0) {
+            return false;
+        }
+        let first = self.terms.len();
+        self.term(a, factors);
+        // Only a plain sum can be divided once more.
+        let inner = &mut self.terms[first..];
+        if inner.iter().any(|t| t.over.is_some() || t.kind == Kind::Mean) {
+            self.terms.truncate(first);
+            return false;
+        }
+        inner.iter_mut().for_each(|t| t.over = Some(over));
+        true
+    }
+
+    /// Whether a number is the same for all micro-batches, or the host's.
+    fn is_factor(&self, v: Value) -> bool {
+        let known = matches!(&self.f.node(v).op, Op::Const(_) | Op::Host(_));
+        self.f.ty(v).rank() == 0 && (known || self.once[v.node as usize])
+    }
+}
+
+/// Whether a number of the host speaks of a dynamic size.
+fn counts_rows(host: &Host) -> bool {
+    match host {
+        Host::Const(_) | Host::Var(_) => false,
+        Host::Size(s) => s.known().is_none(),
+        Host::Prim(_, parts) | Host::Row(_, parts) | Host::Segment(parts) => parts.iter().any(counts_rows),
     }
 }
 
@@ -188,31 +347,45 @@ fn constant(f: &Function, v: Value) -> Option<f64> {
     }
 }
 
-fn is_scalar(f: &Function, v: Value) -> bool {
-    matches!(f.node(v).op, Op::Const(_) | Op::Host(_)) && f.ty(v).rank() == 0
+/// By which counts a term is divided, each with the number of times that it goes into the term's own.
+fn divided(f: &Function, t: &Term, counts: &mut Vec<Count>) -> Vec<(usize, f64)> {
+    let mut all = Vec::new();
+    if let Some((d, least)) = t.over {
+        all.push(place(f, Count::Rows(d, least), counts));
+    }
+    match t.kind {
+        Kind::Once | Kind::Mean => all.push(place(f, Count::Batches, counts)),
+        Kind::Sum if all.is_empty() => all.push(place(f, Count::One, counts)),
+        Kind::Sum => {}
+    }
+    all
 }
 
-/// The sum of all terms over the first one's d; `None` where they are divided by different things.
-fn joined(b: &mut Builder, terms: &[Term]) -> Option<(Value, Value, Option<f64>)> {
-    let over = terms.first()?.over;
+/// The number of a count, and how many times it goes into that one; a new one gets a number.
+fn place(f: &Function, count: Count, counts: &mut Vec<Count>) -> (usize, f64) {
+    let known = counts.iter().enumerate().find_map(|(k, of)| match (count, *of) {
+        (Count::Rows(d, None), Count::Rows(of, None)) => Some((k, ratio(f, d, of)?)),
+        (a, b) => (a == b).then_some((k, 1.0)),
+    });
+    known.unwrap_or_else(|| {
+        counts.push(count);
+        (counts.len() - 1, 1.0)
+    })
+}
+
+/// The sum of all terms, each times its share.
+fn weighed(b: &mut Builder, terms: &[Term], divided: &[Vec<(usize, f64)>], shares: Value) -> Value {
     let mut sum: Option<Value> = None;
-    for t in terms {
-        let ratio = match (over, t.over) {
-            (None, None) => 1.0,
-            (Some((first, least)), Some((d, c))) if least == c => ratio(&b.f, d, first)?,
-            (Some(_) | None, Some(_) | None) => return None,
-        };
-        // A limit does not scale.
-        if ratio != 1.0 && t.over.is_some_and(|(_, c)| c.is_some()) {
-            return None;
-        }
-        let mut v = b.cast(t.sum, DType::F32);
-        let mut number = 1.0 / ratio;
+    for (t, over) in terms.iter().zip(divided) {
+        // The parameter is new, and all nodes after it have moved.
+        let moved = |v: Value| if v.node >= shares.node { Value { node: v.node + 1, ..v } } else { v };
+        let mut v = b.cast(moved(t.sum), DType::F32);
+        let mut number: f64 = over.iter().map(|(_, ratio)| 1.0 / ratio).product();
         for factor in &t.factors {
             match factor {
                 Factor::Number(x) => number *= x,
                 Factor::Value(x) => {
-                    let x = b.cast(*x, DType::F32);
+                    let x = b.cast(moved(*x), DType::F32);
                     v = b.map(Prim::Mul, &[v, x]);
                 }
             }
@@ -220,17 +393,16 @@ fn joined(b: &mut Builder, terms: &[Term]) -> Option<(Value, Value, Option<f64>)
         if number != 1.0 {
             v = b.with_number(Prim::Mul, v, number);
         }
+        for (k, _) in over {
+            let share = b.element(shares, 1, *k);
+            v = b.map(Prim::Mul, &[v, share]);
+        }
         sum = Some(match sum {
             Some(sum) => b.map(Prim::Add, &[sum, v]),
             None => v,
         });
     }
-    let (d, least) = match over {
-        Some((d, least)) => (b.cast(d, DType::F32), least),
-        // Nothing divides the sum, so all shares are divided by max(0, 1).
-        None => (b.constant(DType::F32, 0.0), Some(1.0)),
-    };
-    Some((sum?, d, least))
+    sum.expect("a loss has a term at least")
 }
 
 /// How many times `of` goes into `d`, if that is the same for all batches.

@@ -65,7 +65,7 @@ pub fn entry(ck: &mut Checker, train: &Train, overrides: &Overrides, shares: Opt
         function: made.function,
         inputs: [Role::Trained, Role::Grads].into_iter().chain(over_role).chain(all).collect(),
         outputs: std::iter::once(Role::Trained).chain(updated).collect(),
-        guards: Vec::new(),
+        guards: made.conditions(),
         defaults: Vec::new(),
     });
     Some(states)
@@ -107,36 +107,34 @@ impl Update<'_> {
 
     /// A gradient as one batch of all micro-batches would have it.
     pub fn gathered(&self, ck: &mut Checker, grad: Val, over: Option<Val>) -> Val {
-        let (Some(shares), Some(over)) = (self.shares, over) else { return grad };
+        let Some(over) = over else { return grad };
         let span = self.train.optimizer.1;
-        let least = shares.least.map(|c| given(Some("least"), NumVal::Float(c), span));
-        let args = [Given::new(grad, span), Given::new(over, span)].into_iter().chain(least).collect();
-        ck.call_prelude(schema::GATHERED, args, span)
+        ck.call_prelude(schema::GATHERED, vec![Given::new(grad, span), Given::new(over, span)], span)
     }
 
-    /// The norm of the gradients of all weights, if that is bounded.
-    pub fn norm(&self, ck: &mut Checker, grad: Val) -> Option<Val> {
+    /// The factor that the gradients of all weights are multiplied by, if their norm is bounded.
+    pub fn factor(&self, ck: &mut Checker, grad: Val) -> Option<Val> {
         let span = self.train.optimizer.1;
-        self.step(ck, schema::BOUNDS_NORM)?;
-        let bound = self.step(ck, schema::BOUNDS_EACH).map(|n| given(Some(schema::BOUNDS_EACH), n, span));
-        let args = [Given::new(grad, span)].into_iter().chain(bound).collect();
-        Some(ck.call_prelude(schema::NORM, args, span))
+        let norm = self.step(ck, schema::BOUNDS_NORM).map(|n| given(Some(schema::BOUNDS_NORM), n, span))?;
+        let each = self.step(ck, schema::BOUNDS_EACH).map(|n| given(Some(schema::BOUNDS_EACH), n, span));
+        let args = [Given::new(grad, span), norm].into_iter().chain(each).collect();
+        Some(ck.call_prelude(schema::SHRINKAGE, args, span))
     }
 
     /// The weights after a step: what the prelude does with the gradient, the optimizer, what the prelude does after it.
-    /// `norm` is that of all gradients, where these are not all of them.
+    /// `factor` is that of all gradients, where these are not all of them.
     pub fn theta_after(
         &self,
         ck: &mut Checker,
         ctor: &Rc<Ctor>,
         (theta, grad): (Val, Val),
-        norm: Option<Val>,
+        factor: Option<Val>,
     ) -> Option<Val> {
         let span = self.train.optimizer.1;
         let arg = |val: &Val| Given::new(val.clone(), span);
         let mut before = vec![arg(&theta), arg(&grad)];
         before.extend(self.steps(ck, schema::BEFORE, span));
-        before.extend(norm.map(|norm| Given { name: Some(("norm".into(), span)), val: norm, span }));
+        before.extend(factor.map(|val| Given { name: Some(("factor".into(), span)), val, span }));
         let grad = ck.call_prelude(schema::BEFORE, before, span);
         let mut theta = applied(ck, ctor, (theta, grad), span);
         let mut after = self.steps(ck, schema::AFTER, span);

@@ -1,5 +1,6 @@
 //! Factors that are the same along all summed axes leave the sum: `sum(c * x)` becomes `c * sum(x)`, and signs, divisors and
 //! doublings go with them. What is left is often a sum that is there already: the gradient of a normalisation is made of two.
+//! A factor that stands in a product twice stays where it is: squares may need it to be numbers of single precision at all.
 //! Takes a program; the sums are rounded otherwise, and no less exactly.
 
 use super::rewrite::{copy, rebuild};
@@ -39,12 +40,21 @@ struct Factors {
     twice: i32,
 }
 
+impl Factors {
+    /// Whether a factor is there twice, as in `sum((x / m) ^ 2)`: it may keep squares among the finite numbers, and stays.
+    fn scales_squares(&self) -> bool {
+        let again =
+            |(k, (factor, ..)): (usize, &(Value, Vec<usize>, Prim))| self.outer[..k].iter().any(|o| o.0 == *factor);
+        self.outer.iter().enumerate().any(again)
+    }
+}
+
 /// The sum with factors taken out, if there are any.
 fn pulled(b: &mut Builder, v: Value, axes: &[usize], n: &Node) -> Option<Value> {
     let mut all = Factors::default();
     collect(&b.f, v, axes, DEPTH, &mut all);
     let moves = all.negative || all.twice > 0 || !all.outer.is_empty();
-    if !moves || all.inner.is_empty() {
+    if !moves || all.inner.is_empty() || all.scales_squares() {
         return None;
     }
     // In one order, so that equal products are found to be equal.

@@ -5,9 +5,8 @@ use crate::support::spec::{self, Columns, train};
 use dlc_compiler::pipeline::{Compiled, Goal};
 use dlc_compiler::program::interp::{Tensor, run_entry};
 use dlc_compiler::program::{Param, Role, StatePart, WeightId};
-
-use dlc_plan::HostState;
 use dlc_plan::plan::Bound;
+use dlc_plan::{DType, HostState};
 use std::collections::HashMap;
 
 /// Tensors by the name of what they are: inputs, outputs, weights.
@@ -426,40 +425,61 @@ fn columns_are_computed_from_the_sources() {
 /// The weights after one step on a batch that comes in pieces of these sizes, and the loss of each piece.
 fn step_in_pieces(c: &Compiled, weights: &Named, batch: &Named, pieces: &[usize]) -> (Named, Vec<f64>) {
     let (mut weights, mut losses) = (weights.clone(), Vec::new());
-    let (mut grads, mut over, mut first) = (Named::new(), 0.0, 0);
+    let (mut grads, mut first) = (Named::new(), 0);
     for (i, w) in c.program.weights.iter().enumerate() {
         grads.insert(
             names(c, &Role::grad(WeightId(i as u32))).remove(0),
             Tensor::new(&weights[&w.name].shape[..], vec![0.0; weights[&w.name].data.len()]),
         );
     }
-    for piece in pieces {
-        let host = HostState { first_sample: first as u64, ..HostState::default() };
+    let parts = |first: usize, piece: usize| -> Named {
         let rows = |t: &Tensor| {
             let width = t.data.len() / t.shape[0];
             let mut shape = t.shape.clone();
-            shape[0] = *piece;
+            shape[0] = piece;
             Tensor::new(shape, &t.data[first * width..(first + piece) * width])
         };
-        let given: Named = weights
-            .iter()
-            .chain(&grads)
-            .map(|(n, t)| (n.clone(), t.clone()))
-            .chain(batch.iter().map(|(n, t)| (n.clone(), rows(t))))
-            .collect();
+        batch.iter().map(|(n, t)| (n.clone(), rows(t))).collect()
+    };
+    let shares = shares(c, pieces, &mut |first, piece| {
+        let found = run(c, "count", &HostState::default(), &parts(first, piece));
+        ["loss.counts", "loss.least"].map(|name| found[name].data.to_vec())
+    });
+    for piece in pieces {
+        let host = HostState { first_sample: first as u64, ..HostState::default() };
+        let own = weights.iter().chain(&grads).map(|(n, t)| (n.clone(), t.clone()));
+        let given: Named = own.chain(parts(first, *piece)).chain(shares.clone()).collect();
         let found = run(c, "accumulate", &host, &given);
         losses.push(found["loss"].data[0]);
-        over += found.get("loss.over").map_or(0.0, |o| o.data[0]);
         grads.extend(found.into_iter().filter(|(n, _)| n.starts_with("grad of ")));
         first += piece;
     }
     let mut given = zero_states(c);
     given.insert("trained".into(), flat(c, &weights, ""));
     given.insert("grads".into(), flat(c, &grads, "grad of "));
-    given.insert("loss.over".into(), Tensor::scalar(over));
+    given.insert("loss.over".into(), Tensor::scalar(1.0));
     let after = run(c, "update", &HostState::default(), &given).remove("trained").unwrap();
     unflat(c, &after, &mut weights);
     (weights, losses)
+}
+
+/// What each term of the loss is multiplied by, where `count` gives what a piece counts and the least of its sums.
+fn shares(
+    c: &Compiled,
+    pieces: &[usize],
+    count: &mut dyn FnMut(usize, usize) -> [Vec<f64>; 2],
+) -> Option<(String, Tensor)> {
+    c.program.entry("count")?;
+    let (mut sums, mut lowest, mut first) = (Vec::new(), Vec::new(), 0);
+    for piece in pieces {
+        let [own, least] = count(first, *piece);
+        sums.resize(own.len(), 0.0);
+        sums.iter_mut().zip(own).for_each(|(sum, more)| *sum += more);
+        lowest = least;
+        first += piece;
+    }
+    let shares: Vec<f64> = sums.iter().zip(lowest).map(|(sum, least)| 1.0 / sum.max(least)).collect();
+    Some(("loss.shares".into(), Tensor::new([shares.len()], shares)))
 }
 
 #[test]
@@ -486,7 +506,8 @@ fn micro_batches_make_one_batch() {
             close(name, &found[name], expected, 1e-6);
             assert!(found[name] != weights[name], "a step changes {name}");
         }
-        assert!(pieces.len() > 1 || (losses[0] - loss[0]).abs() < 1e-9);
+        let (whole, parts) = (loss[0], losses.iter().sum::<f64>());
+        assert!((parts - whole).abs() < 1e-6, "the parts of the loss make {parts} and not {whole}");
     }
     #[cfg(feature = "jit")]
     {
@@ -496,6 +517,97 @@ fn micro_batches_make_one_batch() {
             expected.iter().for_each(|(name, expected)| close(name, &found[name], expected, 1e-6));
         }
     }
+}
+
+#[test]
+fn terms_that_are_divided_by_different_counts_make_one_batch() {
+    let model = "model M()(x: [B, 5, 4]) -> y: [B, 5, 7] { return x -> fc: Linear(7) }";
+    let of = |loss: &str, accumulate: &str| {
+        let text = format!(
+            "{model} data d {{ source = safetensors(\"d\")  batch = 8 }}
+            train t {{ model = M()  data = d  loss = {loss}  optimizer = SGD(lr = 0.5)  epochs = 1  {accumulate} }}"
+        );
+        let mut columns = Columns(vec![
+            ("x", DType::F32, vec![5, 4]),
+            ("some", DType::I64, vec![5]),
+            ("all", DType::I64, vec![5]),
+            ("mask", DType::F32, vec![5]),
+        ]);
+        spec::compile(&text, Goal::Train { item: None }, &[], &mut columns, &mut |_, _| {})
+            .unwrap_or_else(|f| panic!("{}", spec::shown(&f).join("\n")))
+    };
+    let wave = |n: usize, by: f64| (0..n).map(|i| (i as f64 * by).sin()).collect::<Vec<f64>>();
+    let class = |i: usize| (i * 5 % 7) as f64;
+    // Rows have unequal numbers of labels that count; one has none.
+    let kept = |i: usize| i % 5 <= i / 5 % 4 && i / 5 != 2;
+    let batch: Named = [
+        ("x", Tensor::new([8, 5, 4], wave(160, 0.7))),
+        ("all", Tensor::new([8, 5], (0..40).map(class).collect::<Vec<_>>())),
+        ("some", Tensor::new([8, 5], (0..40).map(|i| if kept(i) { class(i) } else { -100.0 }).collect::<Vec<_>>())),
+        ("mask", Tensor::new([8, 5], (0..40).map(|i| f64::from(kept(i))).collect::<Vec<_>>())),
+    ]
+    .map(|(n, t)| (n.to_string(), t))
+    .into();
+    let weights: Named =
+        [("fc.weight", Tensor::new([7, 4], wave(28, 1.3))), ("fc.bias", Tensor::new([7], wave(7, 2.1)))]
+            .map(|(n, t)| (n.to_string(), t))
+            .into();
+    // The loss, and how many counts there are.
+    let cases = [
+        ("0.3 * cross_entropy(y, some) + 0.7 * cross_entropy(y, all)", 2),
+        ("cross_entropy(y, some) + 0.1 * mean(y ^ 2)", 2),
+        ("cross_entropy(y, some) + 0.1 * sum(tensor(\"fc.weight\") ^ 2)", 2),
+        ("cross_entropy(y, some) - 0.01 * sum(y ^ 2) + sqrt(sum(tensor(\"fc.bias\") ^ 2))", 3),
+        ("(sum(mask * sum[-1](y ^ 2)) + sum(tensor(\"fc.bias\") ^ 2)) / max(sum(mask), 3)", 2),
+        ("mean(y ^ 2) + sum(y) / numel(x)", 1),
+        ("sum(y ^ 2)", 1),
+        ("mean(tensor(\"fc.weight\") ^ 2)", 1),
+    ];
+    for (loss, counts) in cases {
+        let (one, many) = (of(loss, ""), of(loss, "accumulate = 4"));
+        assert!(many.warnings.is_empty(), "{loss}: {:?}", many.warnings);
+        let count = many.program.function(many.program.entry("count").unwrap().function);
+        assert_eq!(count.result_tys()[0].shape[0].known(), Some(counts), "{loss}");
+        let (expected, whole) = step_in_pieces(&one, &weights, &batch, &[8]);
+        for pieces in [&[2, 2, 2, 2][..], &[3, 3, 2], &[1, 7], &[8]] {
+            let (found, parts) = step_in_pieces(&many, &weights, &batch, pieces);
+            expected.iter().for_each(|(name, expected)| close(name, &found[name], expected, 1e-6));
+            let sum: f64 = parts.iter().sum();
+            assert!((sum - whole[0]).abs() < 1e-6, "{loss} in {pieces:?}: {sum} for {}", whole[0]);
+        }
+        #[cfg(feature = "jit")]
+        {
+            let found = step_in_machine_code(&many, &weights, &batch, &[3, 3, 2]);
+            expected.iter().for_each(|(name, expected)| close(name, &found[name], expected, 1e-5));
+        }
+    }
+    // What is no such sum is averaged, the rest is not.
+    let many = of("cross_entropy(y, some) + sqrt(mean(y ^ 2))", "accumulate = 4");
+    assert_eq!(many.warnings.len(), 1);
+    assert_eq!(many.warnings[0].code, "W0803");
+}
+
+#[test]
+fn statistics_of_micro_batches_are_told() {
+    let warned = |layer: &str, keys: &str| {
+        let text = format!(
+            "model M()(x: [B, 6]) -> y: [B, 6] {{ return x -> fc: Linear(6) -> norm: {layer} -> out: Linear(6) }}
+            train t {{ model = M()  loss = mean(y ^ 2)  optimizer = SGD(lr = 0.5)  epochs = 1  {keys} }}"
+        );
+        let done = spec::compile(&text, Goal::Train { item: None }, &[], &mut Columns(vec![]), &mut |_, _| {});
+        let done = done.unwrap_or_else(|f| panic!("{}", spec::shown(&f).join("\n")));
+        done.warnings
+            .iter()
+            .map(|w| (w.code, w.span().map(|s| text[s.start as usize..s.end as usize].to_string())))
+            .collect::<Vec<_>>()
+    };
+    let told = warned("BatchNorm()", "accumulate = 2");
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0].0, "W0803");
+    assert!(told[0].1.as_ref().unwrap().contains("BatchNorm"), "{told:?}");
+    assert_eq!(warned("BatchNorm()", ""), []);
+    assert_eq!(warned("BatchNorm()", "accumulate = 2  evaluate \"norm\""), []);
+    assert_eq!(warned("LayerNorm()", "accumulate = 2"), []);
 }
 
 /// The weights after one step on a batch that comes in pieces of these sizes, by machine code.
@@ -510,23 +622,30 @@ fn step_in_machine_code(c: &Compiled, weights: &Named, batch: &Named, pieces: &[
         engine.stores_mut().set_weight(&w.name, &Given::from_f32(t.shape.clone(), data).unwrap()).unwrap();
     }
     let ports = |name: &str| c.plan.entries.iter().find(|e| e.name == name).unwrap();
-    let over = ports("accumulate").outputs.iter().position(|p| p.name == "loss.over");
-    let (mut first, mut total) = (0, 0.0);
-    for piece in pieces {
-        let host = HostState { first_sample: first as u64, ..HostState::default() };
-        let rows = |port: &dlc_plan::plan::Port| {
+    let rows = |name: &str, first: usize, piece: usize, shares: &Option<(String, Tensor)>| -> Vec<Tensor> {
+        let part = |port: &dlc_plan::plan::Port| {
+            if let Some((_, shares)) = shares.as_ref().filter(|(name, _)| *name == port.name) {
+                return shares.clone();
+            }
             let t = &batch[&port.name];
             let width = t.data.len() / t.shape[0];
             let mut shape = t.shape.clone();
-            shape[0] = *piece;
+            shape[0] = piece;
             Tensor::new(shape, &t.data[first * width..(first + piece) * width])
         };
-        let inputs: Vec<Tensor> = ports("accumulate").inputs.iter().map(rows).collect();
-        let found = run_entry(&mut engine, "accumulate", &inputs, &host);
-        total += over.map_or(0.0, |i| found[i].data[0]);
+        ports(name).inputs.iter().map(part).collect()
+    };
+    let shares = shares(c, pieces, &mut |first, piece| {
+        let found = run_entry(&mut engine, "count", &rows("count", first, piece, &None), &HostState::default());
+        [found[0].data.to_vec(), found[1].data.to_vec()]
+    });
+    let mut first = 0;
+    for piece in pieces {
+        let host = HostState { first_sample: first as u64, ..HostState::default() };
+        run_entry(&mut engine, "accumulate", &rows("accumulate", first, *piece, &shares), &host);
         first += piece;
     }
-    let total = [Tensor::scalar(total)];
+    let total = [Tensor::scalar(1.0)];
     run_entry(&mut engine, "update", &total[..ports("update").inputs.len()], &HostState::default());
     let weight = |name: &str| {
         let t = engine.stores().weight(name).unwrap();
@@ -619,6 +738,6 @@ fn losses_come_apart_where_they_are_sums() {
     assert!(!exact("sum(y ^ 2) / sqrt(sum(x ^ 2))"));
     assert!(!exact("sum(y ^ 2) / max(max(x), 1)"));
     assert!(exact("sum(y ^ 2) / (2 * sum(x) - sum(x ^ 2) / 9)"));
-    assert!(!exact("mean(y ^ 2) + sum(y ^ 2)"));
+    assert!(exact("mean(y ^ 2) + sum(y ^ 2)"));
     assert!(!exact("sum(y ^ 2) / sum(abs(y))"));
 }

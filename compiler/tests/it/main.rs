@@ -6,6 +6,7 @@ mod augment;
 #[cfg(feature = "jit")]
 mod bounds;
 mod check;
+mod choices;
 mod config;
 mod convolutions;
 mod equations;

@@ -74,7 +74,7 @@ fn entry<'a>(plan: &'a Plan, name: &str) -> Option<&'a Entry> {
 
 /// The entry that takes a batch and gives the loss.
 fn batch(plan: &Plan) -> Option<&Entry> {
-    ["step", "accumulate", "grad"].iter().find_map(|name| entry(plan, name))
+    ["count", "step", "accumulate", "grad"].iter().find_map(|name| entry(plan, name))
 }
 
 fn common(module: &str) -> String {
