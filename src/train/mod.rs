@@ -388,7 +388,8 @@ impl Run<'_> {
             return Err(self.not_finite(message, &batch, shares.as_ref()));
         }
         if !direct {
-            machine::update(self.machine, &self.state, 1.0)?;
+            let done = machine::update(self.machine, &self.state, 1.0);
+            done.map_err(|error| Error::from(error).note(format!("at step {}", self.state.step)))?;
         }
         self.state.step += 1;
         self.samples += window.rows;

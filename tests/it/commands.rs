@@ -330,6 +330,114 @@ fn a_training_that_cannot_go_on_says_why() {
     fails(train(&[]), 2, &["error[E0620]: cannot read sides.csv: no such file or directory"]);
 }
 
+/// Four rows, and a training of one step on them.
+fn one_step(dir: &Scratch, model: &str, train: &str) -> Ended {
+    dir.file("rows.csv", "x,t\n1,0\n2,0\n3,1\n4,1\n");
+    let spec = format!(
+        "model M()(x: [B]) -> y: [B] {{ {model} }}
+        data d {{ source = csv(\"rows.csv\")  batch = 4 }}
+        train f {{ model = M()  data = d  {train} }}"
+    );
+    dir.file("one.dl", spec);
+    dlc(&dir.path(""), &["train", "one.dl", "--out", "out"])
+}
+
+#[test]
+fn what_is_not_finite_is_told_before_weights_are_written() {
+    let line = "w: param [1] = zeros  return x * w";
+    let cases = [
+        // The loss is finite, and its gradient is not, in the only step.
+        (
+            line,
+            "loss = mse(y, t) + sqrt(sum(tensor(\"w\") ^ 2))  optimizer = SGD(lr = 0.1)  max_steps = 1",
+            "the gradient of `w` is NaN at step 0; the first non-finite value is ",
+        ),
+        // A step that is too long, the last of an epoch and of the training.
+        (line, "loss = mse(y, t)  optimizer = SGD(lr = 1e38)  epochs = 1", "weight `w` is inf after step 0"),
+        // A square that leaves single precision in a state of the optimizer.
+        (
+            line,
+            "loss = 1e25 * mse(y, t)  optimizer = Adam(lr = 0.1)  max_steps = 1",
+            "the optimizer's `v` of `w` is inf after step 0",
+        ),
+        // A state of the model.
+        (
+            "w: param [1] = zeros  s: state [1] = zeros
+            if training { s <- s + log(sum[0](x) - 10) }
+            return x * w",
+            "loss = mse(y, t)  optimizer = SGD(lr = 0.1)  max_steps = 1",
+            "weight `s` is -inf after step 0",
+        ),
+    ];
+    for (model, train, said) in cases {
+        let dir = Scratch::new();
+        fails(one_step(&dir, model, train), 3, &["error[E0703]: ", said]);
+        assert!(!dir.path("out/model.safetensors").exists(), "{said}");
+    }
+    // What was infinite before the training is meant so.
+    let dir = Scratch::new();
+    let mask = "w: param [1] = zeros  floor: state [1] = -inf  return max(x * w, floor)";
+    fine(one_step(&dir, mask, "loss = mse(y, t)  optimizer = SGD(lr = 0.1)  max_steps = 1"));
+}
+
+#[test]
+fn settings_that_change_are_held_to_their_ranges_at_each_step() {
+    let line = "w: param [1] = zeros  return x * w";
+    let train = |lr: &str| {
+        let dir = Scratch::new();
+        one_step(&dir, line, &format!("loss = mse(y, t)  optimizer = SGD(lr = {lr})  max_steps = 3"))
+    };
+    fine(train("0.02 - 0.01 * step"));
+    fine(train("0"));
+    fails(train("0.01 - 0.01 * step"), 2, &["error[E0701]: ", "SGD requires lr >= 0", "at step 2"]);
+    fails(train("0 / step"), 2, &["error[E0701]: ", "SGD requires lr >= 0", "at step 0"]);
+}
+
+#[test]
+fn clip_makes_a_step_of_its_length_of_gradients_of_any_size() {
+    for (scale, clip) in [("1", "1"), ("1e25", "1"), ("1e37", "1"), ("1e-25", "1e-33")] {
+        let dir = Scratch::new();
+        let train = format!("loss = {scale} * sum(y)  optimizer = SGD(lr = 0.5)  clip = {clip}  max_steps = 1");
+        fine(one_step(&dir, "w: param [4] = zeros  return sum[-1](x[:, none] * w)", &train));
+        let found = numbers(&dir.path("out/model.safetensors"), "w");
+        // PyTorch adds 1e-6 to the norm, which is 2 * 10 * scale.
+        let (scale, clip): (f64, f64) = (scale.parse().expect("a number"), clip.parse().expect("a number"));
+        let expected = -0.5 * 10.0 * scale * (clip / (20.0 * scale + 1e-6)).min(1.0);
+        assert!(found.iter().all(|w| (f64::from(*w) / expected - 1.0).abs() < 1e-5), "{found:?} for {expected}");
+    }
+}
+
+#[test]
+fn micro_batches_of_several_terms_report_the_loss_of_one_batch() {
+    let dir = Scratch::new();
+    let rows = |n: usize| {
+        (0..n).map(|i| format!("{},{}\n", i as f32 / 4.0, if i % 3 == 0 { -100 } else { 1 })).collect::<String>()
+    };
+    dir.file("rows.csv", format!("x,t\n{}", rows(8)));
+    let train = |batch: usize, accumulate: usize| {
+        let spec = format!(
+            "model M()(x: [B]) -> y: [B, 2] {{ return x[:, none] -> fc: Linear(2) }}
+            data d {{ source = csv(\"rows.csv\")  batch = {batch}  columns {{ label = i64(t) }} }}
+            train f {{ model = M()  data = d  optimizer = SGD(lr = 0.5)  max_steps = 1  interval = 1  accumulate = {accumulate}
+              loss = cross_entropy(y, label) + 0.1 * mean(y ^ 2) + 0.01 * sum(tensor(\"fc.weight\") ^ 2) }}"
+        );
+        dir.file("m.dl", spec);
+        fine(dlc(&dir.path(""), &["train", "m.dl", "--out", "out"]));
+        let lines = std::fs::read_to_string(dir.path("out/metrics.jsonl")).expect("it was written");
+        let line: serde_json::Value = serde_json::from_str(lines.lines().next().expect("a line")).expect("it is JSON");
+        (numbers(&dir.path("out/model.safetensors"), "fc.weight"), line["loss"].as_f64().expect("a number"))
+    };
+    let (expected, loss) = train(8, 1);
+    for (batch, accumulate) in [(2, 4), (3, 3), (1, 8), (7, 2)] {
+        let (found, own) = train(batch, accumulate);
+        let near = expected.iter().zip(&found).all(|(a, b)| (a - b).abs() < 1e-6);
+        assert!(
+            near && (own - loss).abs() < 1e-6,
+            "{batch} by {accumulate}: {found:?} and {own} for {expected:?} and {loss}"
+        );
+    }
+}
+
 #[test]
 fn a_label_that_is_no_class_is_named_with_its_row() {
     let dir = folder();

@@ -197,6 +197,33 @@ fn optimizers_give_the_same_bits_in_machine_code_and_rust() {
     same_bits(&mut optimizers::Whole::new(3).unwrap(), (spec, Some("whole")), 3, 1, &batches);
 }
 
+#[test]
+fn a_training_goes_by_the_networks_seed_and_weights() {
+    let c = compiled("examples/digits.dl", &[("fit.epochs", "1")]);
+    let folder = root().join("examples");
+    let trained = |seed: u64, load: Option<&Path>| {
+        let mut net = machine(&c, seed, 1);
+        if let Some(file) = load {
+            net.load(file).unwrap();
+        }
+        net.train(&folder, &mut ()).unwrap();
+        weights(&net)
+    };
+    let bits = |all: &[(String, Tensor)]| all.iter().flat_map(|(_, t)| t.bytes().to_vec()).collect::<Vec<u8>>();
+    let first = trained(1, None);
+    same(&first, &trained(1, None), "one seed");
+    assert!(bits(&first) != bits(&trained(2, None)), "another seed is another training");
+    // What was loaded is trained on: what is trained once more begins where the first training ended.
+    let dir = crate::scratch::Scratch::new();
+    let mut net = machine(&c, 1, 1);
+    net.train(&folder, &mut ()).unwrap();
+    net.save(dir.path("w.safetensors")).unwrap();
+    let loaded = trained(1, Some(&dir.path("w.safetensors")));
+    assert!(bits(&loaded) != bits(&first), "the loaded weights were thrown away");
+    net.train(&folder, &mut ()).unwrap();
+    same(&loaded, &weights(&net), "two trainings one after the other");
+}
+
 /// What of the prelude specs here need not use by name: what is done before there are batches, where there are several to a
 /// step, and the layers that adapters put in, which `lora` items name.
 const APART: [&str; 7] = ["standardize", "gathered", "LoRA", "LoRARows", "DoRA", "DoRARows", "BiasedLoRA"];

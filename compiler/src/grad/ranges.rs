@@ -112,7 +112,7 @@ impl Ranges {
                     let result = |port| if results[r.result_of(port)].wild() { Range::ANY } else { Range::FINITE };
                     (0..n.tys.len()).map(result).collect()
                 }
-                _ => vec![plain(f, n, &args); n.tys.len()],
+                _ => vec![plain(n, &args); n.tys.len()],
             };
             let own = own.into_iter().zip(&n.tys).map(|(r, ty)| if ty.dtype.is_float() { r } else { tame(r) });
             all.push(own.collect());
@@ -152,7 +152,7 @@ fn tame(r: Range) -> Range {
 }
 
 /// The range of what a node gives that runs nothing else.
-fn plain(f: &Function, n: &Node, args: &[Range]) -> Range {
+fn plain(n: &Node, args: &[Range]) -> Range {
     match &n.op {
         Op::Const(x) => Range { nan: x.is_nan(), ..Range::of(*x, *x) },
         Op::Table(all) => {
@@ -191,8 +191,11 @@ fn plain(f: &Function, n: &Node, args: &[Range]) -> Range {
         Op::Concat(_) => args.iter().copied().reduce(Range::union).unwrap_or(Range::FINITE),
         Op::Param(_) | Op::Rows(RowOp::Order { .. }) => Range::FINITE,
         Op::Call(_) | Op::Repeat(_) | Op::Panels(_) => {
-            debug_assert!(f.nodes.len() > args.len());
-            if args.iter().any(Range::wild) { Range::ANY } else { Range::FINITE }
+            if args.iter().any(Range::wild) {
+                Range::ANY
+            } else {
+                Range::FINITE
+            }
         }
     }
 }

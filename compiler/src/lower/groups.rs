@@ -27,21 +27,7 @@ pub fn apply(ck: &mut Checker, train: &Train, names: &Names) -> Option<Overrides
     for rule in rules {
         fine &= one(ck, train, names, rule, &mut overrides).is_some();
     }
-    fine &= something_is_trained(ck, train).is_some();
     fine.then_some(overrides)
-}
-
-/// Refuses to train nothing, where a model has weights and all of them are frozen.
-fn something_is_trained(ck: &mut Checker, train: &Train) -> Option<()> {
-    let mut params = ck.program.weights.iter().filter(|w| w.param).peekable();
-    if params.peek().is_none() || params.any(|w| w.trained) {
-        return Some(());
-    }
-    let rules = train.lora.iter().flat_map(|lora| &lora.rules).chain(&train.rules);
-    let Some(froze) = rules.filter(|r| r.verb.text == "freeze").last() else { return Some(()) };
-    let d = Diagnostic::error("E0516", froze.globs[0].span, "every weight is frozen, so nothing is trained");
-    ck.report(d.help("`unfreeze \"..\"` takes some of them back"));
-    None
 }
 
 fn one(ck: &mut Checker, train: &Train, names: &Names, rule: &Rule, overrides: &mut Overrides) -> Option<()> {

@@ -258,7 +258,9 @@ fn training(ck: &mut Checker, stored: &mut Stored, train: &Train, model: &mut Mo
         let added = lora::added(stored).into_iter().map(|id| ck.program.weights[id.0 as usize].name.clone());
         weights.missing.extend(added);
     }
-    warn_frozen(ck, train, weights.as_ref());
+    if !warn_frozen(ck, train, weights.as_ref()) {
+        something_is_trained(ck, train)?;
+    }
     no_loss_name(ck)?;
     let differing = groups::differing(ck, &overrides?);
     let adapter = train.lora.as_ref().map(|lora| lora::recipe(ck, lora, stored, &takers));
@@ -328,9 +330,23 @@ fn own_columns(ck: &mut Checker, train: &Train, model: &ModelFn) -> Vec<Column> 
     columns
 }
 
-/// A weight that starts at random and is never trained.
-fn warn_frozen(ck: &mut Checker, train: &Train, weights: Option<&plain::Weights>) {
-    let Some((weights, item)) = weights.zip(train.weights.as_ref()) else { return };
+/// Refuses to train nothing, where a model has weights and all of them are frozen.
+fn something_is_trained(ck: &mut Checker, train: &Train) -> Option<()> {
+    let mut params = ck.program.weights.iter().filter(|w| w.param).peekable();
+    if params.peek().is_none() || params.any(|w| w.trained) {
+        return Some(());
+    }
+    let rules = train.lora.iter().flat_map(|lora| &lora.rules).chain(&train.rules);
+    let Some(froze) = rules.filter(|r| r.verb.text == "freeze").last() else { return Some(()) };
+    let d = Diagnostic::error("E0516", froze.globs[0].span, "every weight is frozen, so nothing is trained");
+    ck.report(d.help("`unfreeze \"..\"` takes some of them back"));
+    None
+}
+
+/// A weight that starts at random and is never trained; whether there is one.
+fn warn_frozen(ck: &mut Checker, train: &Train, weights: Option<&plain::Weights>) -> bool {
+    let mut found = false;
+    let Some((weights, item)) = weights.zip(train.weights.as_ref()) else { return found };
     for glob in &weights.missing {
         let Ok(compiled) = dlc_plan::glob::Glob::new(glob) else { continue };
         let mut covered = ck.program.weights.iter().filter(|w| w.param && compiled.covers(&w.name)).peekable();
@@ -344,7 +360,9 @@ fn warn_frozen(ck: &mut Checker, train: &Train, weights: Option<&plain::Weights>
         let d = Diagnostic::warning("W0801", froze, message).label(item.item.ast.name.span, "missing from this file");
         let otherwise = if train.lora.is_some() { " or make it a target" } else { ", or take it out of `freeze`" };
         ck.report(d.help(format!("`unfreeze \"{glob}\"`{otherwise}")));
+        found = true;
     }
+    found
 }
 
 /// Gradients come out under the weights' names, beside the loss.

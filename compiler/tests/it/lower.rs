@@ -559,7 +559,7 @@ fn terms_that_are_divided_by_different_counts_make_one_batch() {
         ("cross_entropy(y, some) + 0.1 * sum(tensor(\"fc.weight\") ^ 2)", 2),
         ("cross_entropy(y, some) - 0.01 * sum(y ^ 2) + sqrt(sum(tensor(\"fc.bias\") ^ 2))", 3),
         ("(sum(mask * sum[-1](y ^ 2)) + sum(tensor(\"fc.bias\") ^ 2)) / max(sum(mask), 3)", 2),
-        ("mean(y ^ 2) + sum(y) / numel(x)", 1),
+        ("mean(y ^ 2) + sum(y) / (2 * numel(y))", 1),
         ("sum(y ^ 2)", 1),
         ("mean(tensor(\"fc.weight\") ^ 2)", 1),
     ];

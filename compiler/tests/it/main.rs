@@ -28,6 +28,7 @@ mod paths;
 mod precision;
 mod print;
 mod rows;
+mod settings;
 mod simulate;
 mod verify;
 
