@@ -226,7 +226,7 @@ fn a_training_goes_by_the_networks_seed_and_weights() {
 
 /// What of the prelude specs here need not use by name: what is done before there are batches, where there are several to a
 /// step, and the layers that adapters put in, which `lora` items name.
-const APART: [&str; 7] = ["standardize", "gathered", "LoRA", "LoRARows", "DoRA", "DoRARows", "BiasedLoRA"];
+const APART: [&str; 8] = ["standardize", "gathered", "LoRA", "LoRARows", "DoRA", "grown", "DoRARows", "BiasedLoRA"];
 
 /// The items of the prelude's files with these names, each with its text, comments left out.
 pub fn items(of: impl Fn(&str) -> bool) -> Vec<(String, String)> {
@@ -403,7 +403,7 @@ fn a_training_step_of_digits_calls_nothing_but_products() {
     }
     let update = c.plan.entries.iter().find(|e| e.name == "update").unwrap();
     let over_weights = update.steps.iter().filter(|s| matches!(s, Step::Kernel(k) if k.segments)).count();
-    assert_eq!(over_weights, 2, "one kernel for the norm, one for the update of all weights");
+    assert_eq!(over_weights, 3, "the largest gradient, the norm relative to it, the update of all weights");
 }
 
 /// Cargo compiles a crate again when a file that its dep-info lists is newer. This test's own lists the spec that
