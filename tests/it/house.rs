@@ -138,3 +138,117 @@ fn what_the_architecture_names_exists() {
         }
     }
 }
+
+/// The texts of a list in `deny.toml`: `[section]`, then `key = ["..", ..]`.
+fn denied(section: &str, key: &str) -> Vec<String> {
+    let text = read("deny.toml");
+    let lines = text.lines().filter(|line| !line.trim_start().starts_with('#')).collect::<Vec<_>>().join("\n");
+    let section = lines.split("\n[").find_map(|part| part.strip_prefix(&format!("{section}]"))).unwrap();
+    let list = section.split(&format!("\n{key} = [")).nth(1).unwrap().split(']').next().unwrap();
+    list.split('"').skip(1).step_by(2).map(str::to_string).collect()
+}
+
+/// Whether an SPDX expression holds where `allowed` says which licences are fine. `/` is how older crates write `OR`.
+fn is_licensed(expression: &str, allowed: &dyn Fn(&str) -> bool) -> bool {
+    let spaced = expression.replace('/', " OR ").replace('(', " ( ").replace(')', " ) ");
+    let words: Vec<&str> = spaced.split_whitespace().collect();
+    let mut rest = words.as_slice();
+    let holds = any(&mut rest, allowed);
+    assert!(rest.is_empty(), "{expression} is no expression of licences");
+    holds
+}
+
+fn any(words: &mut &[&str], allowed: &dyn Fn(&str) -> bool) -> bool {
+    let mut holds = all(words, allowed);
+    while let ["OR", rest @ ..] = *words {
+        *words = rest;
+        holds |= all(words, allowed);
+    }
+    holds
+}
+
+fn all(words: &mut &[&str], allowed: &dyn Fn(&str) -> bool) -> bool {
+    let mut holds = one(words, allowed);
+    while let ["AND", rest @ ..] = *words {
+        *words = rest;
+        holds &= one(words, allowed);
+    }
+    holds
+}
+
+fn one(words: &mut &[&str], allowed: &dyn Fn(&str) -> bool) -> bool {
+    match *words {
+        ["(", rest @ ..] => {
+            *words = rest;
+            let holds = any(words, allowed);
+            assert_eq!(words.first(), Some(&")"));
+            *words = &words[1..];
+            holds
+        }
+        [licence, "WITH", exception, rest @ ..] => {
+            *words = rest;
+            allowed(&format!("{licence} WITH {exception}"))
+        }
+        [licence, rest @ ..] => {
+            *words = rest;
+            allowed(licence)
+        }
+        [] => panic!("an expression of licences ends early"),
+    }
+}
+
+#[test]
+fn expressions_of_licences_are_understood() {
+    let allowed = |licence: &str| ["MIT", "Zlib", "Apache-2.0 WITH LLVM-exception"].contains(&licence);
+    for (expression, holds) in [
+        ("MIT", true),
+        ("GPL-3.0", false),
+        ("GPL-3.0 OR MIT", true),
+        ("GPL-3.0/MIT", true),
+        ("GPL-3.0 AND MIT", false),
+        ("MIT AND Zlib", true),
+        ("(GPL-3.0 OR MIT) AND (Zlib OR GPL-3.0)", true),
+        ("(GPL-3.0 OR MIT) AND GPL-3.0", false),
+        ("Apache-2.0 WITH LLVM-exception", true),
+        ("Apache-2.0", false),
+        ("GPL-3.0 AND MIT OR Zlib", true),
+    ] {
+        assert_eq!(is_licensed(expression, &allowed), holds, "{expression}");
+    }
+}
+
+/// What `cargo deny check licenses sources` would say of this machine's dependencies.
+#[test]
+fn dependencies_are_as_deny_toml_says() {
+    let version = Command::new("rustc").arg("-vV").output().unwrap();
+    let version = String::from_utf8(version.stdout).unwrap();
+    let host = version.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
+    let asked =
+        ["metadata", "--offline", "--locked", "--format-version", "1", "--all-features", "--filter-platform", host];
+    let found = Command::new(env!("CARGO")).args(asked).current_dir(root()).output().unwrap();
+    assert!(found.status.success(), "{}", String::from_utf8_lossy(&found.stderr));
+    let metadata: serde_json::Value = serde_json::from_slice(&found.stdout).unwrap();
+    let (licences, registries) = (denied("licenses", "allow"), denied("sources", "allow-registry"));
+    assert!(licences.len() > 1 && registries.len() == 1 && denied("sources", "allow-git").is_empty());
+    let packages = metadata["packages"].as_array().unwrap();
+    assert!(packages.len() > 50);
+    for package in packages {
+        let name = package["name"].as_str().unwrap();
+        let licence = package["license"].as_str().unwrap_or_else(|| panic!("{name} says no licence"));
+        assert!(is_licensed(licence, &|one| licences.iter().any(|l| l == one)), "{name} is licensed as {licence}");
+        // What has no source is of this workspace.
+        match package["source"].as_str() {
+            None => assert!(Path::new(package["manifest_path"].as_str().unwrap()).starts_with(root()), "{name}"),
+            Some(source) => {
+                let allowed = |registry: &String| source == format!("registry+{registry}");
+                assert!(registries.iter().any(allowed), "{name} comes from {source}");
+            }
+        }
+    }
+    // Nothing is allowed that nobody needs.
+    for licence in &licences {
+        let without = |one: &str| one != licence && licences.iter().any(|l| l == one);
+        let all = packages.iter().all(|package| is_licensed(package["license"].as_str().unwrap(), &without));
+        assert!(!all, "no dependency needs {licence}");
+    }
+}
