@@ -1,13 +1,14 @@
 //! Specs compiled while the program runs: takes a spec's text and what to make of it; gives a network as machine code, or
 //! the program that the interpreter runs.
 
+use crate::data::look::look;
 use crate::data::schema;
 use crate::error::{Error, Result, code};
 use crate::network::Network;
 use dlc_compiler::back::clif;
 use dlc_compiler::check::{Loaded, Loader};
 use dlc_compiler::emit::Folder;
-use dlc_compiler::lower::{Cells, Files, SourceColumn};
+use dlc_compiler::lower::{Cells, Files, Look, SourceColumn, Trouble};
 use dlc_plan::Plan;
 use dlc_plan::recipe::{Adaptable, Recipe, Source};
 use dlc_runtime::{Engine, Kernels};
@@ -51,6 +52,10 @@ impl Files for Beside {
             },
         };
         Ok(columns.into_iter().map(column).collect())
+    }
+
+    fn look(&mut self, what: Look) -> Option<Trouble> {
+        look(what, &self.folder)
     }
 }
 

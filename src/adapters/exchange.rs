@@ -48,7 +48,7 @@ pub(super) struct Pair {
 }
 
 /// The file at a path, which may be a folder, and the configuration beside it, if there is one.
-pub(super) fn files(path: &Path) -> (PathBuf, Option<PathBuf>) {
+pub(crate) fn files(path: &Path) -> (PathBuf, Option<PathBuf>) {
     let tensors = if path.is_dir() { path.join(TENSORS) } else { path.to_owned() };
     let config = tensors.with_file_name(CONFIG);
     (tensors, config.is_file().then_some(config))

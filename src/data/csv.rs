@@ -66,6 +66,12 @@ impl Format {
         let has_names = widths(args).next().is_none();
         Format { separator: if is_tsv { b'\t' } else { b',' }, quotes: !is_tsv || quote, has_names }
     }
+
+    fn reader<R: Read>(self, file: R) -> csv::Reader<R> {
+        let mut builder = ReaderBuilder::new();
+        builder.has_headers(false).flexible(true).delimiter(self.separator).quoting(self.quotes);
+        builder.from_reader(file)
+    }
 }
 
 /// The arguments that name columns; the others are settings.
@@ -101,14 +107,48 @@ pub fn read(source: &Source, paths: &[PathBuf], wanted: Option<&[Wanted]>) -> Re
     Columns::with_texts(numbers, texts)
 }
 
+/// Reads the first rows of a file as [`read`] would; gives what is wrong with the first that cannot be used.
+#[cfg(feature = "jit")]
+pub fn look(source: &Source, path: &Path, wanted: &[Wanted]) -> super::look::Found {
+    let whole = |error| (None, error);
+    let mut columns = named_by(&source.args).map_err(whole)?;
+    let format = Format::of(source.kind, &source.args);
+    let mut reader = format.reader(super::beginning(path).map_err(whole)?);
+    let mut row = ByteRecord::new();
+    let is_cut = |reader: &csv::Reader<_>| reader.position().byte() >= super::look::FIRST_BYTES;
+    if format.has_names {
+        first_line(&mut reader, &mut row, path).map_err(whole)?;
+        if is_cut(&reader) {
+            return Ok(());
+        }
+        names_of(&row, path, &mut columns).map_err(whole)?;
+    }
+    let names = columns.iter().map(|column| column.name.as_str());
+    super::expect_names(Some(wanted), names, &[path.to_owned()]).map_err(whole)?;
+    columns.iter_mut().for_each(|column| column.choose(Some(wanted)));
+    let expected = columns.last().map_or(0, |last| last.first.saturating_add(last.width));
+    for _ in 0..super::look::FIRST_ROWS {
+        if !next(&mut reader, &mut row, path).map_err(whole)? || is_cut(&reader) {
+            break;
+        }
+        if let Err((column, why)) = take_row(&mut columns, &row, expected, path) {
+            return Err((column, Error::file(code::BAD_ROWS, why)));
+        }
+    }
+    Ok(())
+}
+
 /// The names of the columns and how many values each takes from a row, from the arguments or the first file's first line.
 pub fn names(source: &Source, paths: &[PathBuf]) -> Result<Vec<(String, usize)>> {
     let mut columns = named_by(&source.args)?;
     let format = Format::of(source.kind, &source.args);
     if let (Some(path), true) = (paths.first(), format.has_names) {
-        let mut reader = open(path, format)?;
+        let mut reader = format.reader(super::open(path)?.take(super::LONGEST_FIRST_LINE));
         let mut row = ByteRecord::new();
         first_line(&mut reader, &mut row, path)?;
+        if reader.position().byte() >= super::LONGEST_FIRST_LINE {
+            return Err(super::no_end(path));
+        }
         names_of(&row, path, &mut columns)?;
     }
     Ok(columns.into_iter().map(|column| (column.name, column.width)).collect())
@@ -159,26 +199,35 @@ fn read_file(
     }
     let expected = columns.last().map_or(0, |last| last.first.saturating_add(last.width));
     while next(&mut reader, &mut row, path)? {
-        if row.len() != expected {
-            let line = row.position().map_or(0, csv::Position::line);
-            bad.add(line, || format!("{}:{line}: {} values, expected {expected}", path.display(), row.len()));
-            continue;
-        }
-        if let Some((column, (at, kind))) = columns.iter_mut().find_map(|c| c.push(&row).err().map(|bad| (&*c, bad))) {
-            let line = row.position().map_or(0, csv::Position::line);
-            bad.add(line, || {
-                let place = format!("{}:{line}: {}", path.display(), column.place(at));
-                format!("{place} has {}, expected {kind}", shown(&row[at]))
-            });
+        if let Err((_, why)) = take_row(columns, &row, expected, path) {
+            bad.add(row.position().map_or(0, csv::Position::line), || why);
         }
     }
     Ok(())
 }
 
+/// Gives columns their values from a row, or says what is wrong with it, and with which column.
+fn take_row(
+    columns: &mut [Column],
+    row: &ByteRecord,
+    expected: usize,
+    path: &Path,
+) -> std::result::Result<(), (Option<String>, String)> {
+    let place = || format!("{}:{}", path.display(), row.position().map_or(0, csv::Position::line));
+    if row.len() != expected {
+        return Err((None, format!("{}: {} values, expected {expected}", place(), row.len())));
+    }
+    match columns.iter_mut().find_map(|c| c.push(row).err().map(|bad| (&*c, bad))) {
+        None => Ok(()),
+        Some((column, (at, kind))) => {
+            let found = format!("{} has {}, expected {kind}", column.place(at), shown(&row[at]));
+            Err((Some(column.name.clone()), format!("{}: {found}", place())))
+        }
+    }
+}
+
 fn open(path: &Path, format: Format) -> Result<csv::Reader<Box<dyn BufRead>>> {
-    let mut builder = ReaderBuilder::new();
-    builder.has_headers(false).flexible(true).delimiter(format.separator).quoting(format.quotes);
-    Ok(builder.from_reader(super::open(path)?))
+    Ok(format.reader(super::open(path)?))
 }
 
 fn first_line(reader: &mut csv::Reader<impl Read>, row: &mut ByteRecord, path: &Path) -> Result<()> {

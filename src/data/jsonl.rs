@@ -8,7 +8,7 @@ use crate::error::{Error, Result, code};
 use dlc_plan::DType;
 use dlc_runtime::tensor::Tensor;
 use serde_json::Value;
-use std::io::BufRead;
+use std::io::{BufRead, Read};
 use std::path::{Path, PathBuf};
 
 /// What a member of the first object is.
@@ -53,15 +53,7 @@ pub fn read(paths: &[PathBuf], wanted: Option<&[Wanted]>) -> Result<Columns> {
     let mut bad = BadRows::default();
     for path in paths {
         each_line(path, |number, line| {
-            let why = match serde_json::from_slice::<Value>(line) {
-                Err(error) => Some(format!("this is no JSON: {error}")),
-                Ok(Value::Object(object)) => {
-                    let object = Value::Object(object);
-                    columns.iter_mut().find_map(|column| column.push(&object).err())
-                }
-                Ok(_) => Some(format!("{} is no object", shown(line))),
-            };
-            if let Some(why) = why {
+            if let Err((_, why)) = take_line(&mut columns, line) {
                 bad.add(number, || format!("{}:{number}: {why}", path.display()));
             }
             true
@@ -77,14 +69,43 @@ pub fn read(paths: &[PathBuf], wanted: Option<&[Wanted]>) -> Result<Columns> {
     Columns::with_texts(numbers, texts)
 }
 
+/// Reads the first lines of a file as [`read`] would; gives what is wrong with the first that cannot be used.
+#[cfg(feature = "jit")]
+pub fn look(path: &Path, wanted: &[Wanted]) -> super::look::Found {
+    let mut columns: Vec<Column> = wanted.iter().map(|w| Column::new(&w.name, w.as_)).collect();
+    let whole = |error| (None, error);
+    let mut found = Ok(());
+    let mut left = super::look::FIRST_ROWS;
+    let mut file = super::beginning(path).map_err(whole)?;
+    let mut bytes = 0;
+    lines_of(&mut file, path, |number, line| {
+        // A line that goes on behind what is looked at is not judged.
+        bytes += line.len() as u64 + 1;
+        if bytes >= super::look::FIRST_BYTES {
+            return false;
+        }
+        if let Err((column, why)) = take_line(&mut columns, line) {
+            found = Err((column, Error::file(code::BAD_ROWS, format!("{}:{number}: {why}", path.display()))));
+        }
+        left -= 1;
+        found.is_ok() && left > 0
+    })
+    .map_err(whole)?;
+    found
+}
+
 /// The members of the first object, and those of its members.
 pub fn members(paths: &[PathBuf]) -> Result<Vec<(String, Member)>> {
     let Some(path) = paths.first() else { return Ok(Vec::new()) };
     let mut first = None;
-    each_line(path, |number, line| {
+    let mut file = super::open(path)?.take(super::LONGEST_FIRST_LINE);
+    lines_of(&mut file, path, |number, line| {
         first = Some((number, serde_json::from_slice::<Value>(line)));
         false
     })?;
+    if file.limit() == 0 {
+        return Err(super::no_end(path));
+    }
     match first {
         None => Ok(Vec::new()),
         Some((_, Ok(Value::Object(object)))) => {
@@ -134,9 +155,23 @@ fn shape(value: &Value) -> Option<Vec<usize>> {
     }
 }
 
+/// Gives columns their values from a line, or says what is wrong with it, and with which column.
+fn take_line(columns: &mut [Column], line: &[u8]) -> std::result::Result<(), (Option<String>, String)> {
+    match serde_json::from_slice::<Value>(line) {
+        Err(error) => Err((None, format!("this is no JSON: {error}"))),
+        Ok(object @ Value::Object(_)) => {
+            columns.iter_mut().try_for_each(|c| c.push(&object).map_err(|why| (Some(c.path.clone()), why)))
+        }
+        Ok(_) => Err((None, format!("{} is no object", shown(line)))),
+    }
+}
+
 /// Hands over the lines that are not blank, with their numbers, until told to stop.
-fn each_line(path: &Path, mut take: impl FnMut(u64, &[u8]) -> bool) -> Result<()> {
-    let mut file = super::open(path)?;
+fn each_line(path: &Path, take: impl FnMut(u64, &[u8]) -> bool) -> Result<()> {
+    lines_of(&mut super::open(path)?, path, take)
+}
+
+fn lines_of(file: &mut dyn BufRead, path: &Path, mut take: impl FnMut(u64, &[u8]) -> bool) -> Result<()> {
     let mut line = Vec::new();
     for number in 1_u64.. {
         line.clear();

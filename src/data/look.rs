@@ -25,7 +25,7 @@ pub type Found = std::result::Result<(), (Option<String>, Error)>;
 pub fn look(what: Look, folder: &Path) -> Option<Trouble> {
     let (name, found) = match what {
         Look::Source(source, place, used) => {
-            let name = source.paths.get(place)?;
+            let name = source.paths.get(place)?.as_str();
             (name, source_file(source, place, used, folder))
         }
         Look::Weights(name) => (name, weights(&folder.join(name))),

@@ -7,6 +7,8 @@ mod idx;
 #[cfg(feature = "images")]
 pub mod images;
 mod jsonl;
+#[cfg(feature = "jit")]
+pub mod look;
 mod tensors;
 pub mod texts;
 mod tokens;
@@ -288,6 +290,20 @@ fn open(path: &Path) -> Result<Box<dyn BufRead>> {
         return Ok(Box::new(BufReader::with_capacity(1 << 16, Unpacked::new(plain, about.len()))));
     }
     Ok(Box::new(plain))
+}
+
+/// The longest first line of a table, or first object: what does not end is neither.
+const LONGEST_FIRST_LINE: u64 = 16 << 20;
+
+fn no_end(path: &Path) -> Error {
+    let message = format!("{} does not begin with a line of at most {LONGEST_FIRST_LINE} bytes", path.display());
+    Error::file(code::BAD_FILE, message)
+}
+
+/// The first bytes of a file that is looked at.
+#[cfg(feature = "jit")]
+fn beginning(path: &Path) -> Result<std::io::Take<Box<dyn BufRead>>> {
+    Ok(open(path)?.take(look::FIRST_BYTES))
 }
 
 /// At most `limit` bytes of a file from where it is.

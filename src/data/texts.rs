@@ -73,6 +73,21 @@ pub fn read(paths: &[PathBuf], wanted: Option<&[Wanted]>) -> Result<Columns> {
     Columns::with_texts(Vec::new(), vec![(NAME.to_owned(), texts)])
 }
 
+/// Whether a file begins as a text.
+#[cfg(feature = "jit")]
+pub fn look(path: &Path) -> Result<()> {
+    let mut bytes = Vec::new();
+    super::beginning(path)?.read_to_end(&mut bytes).map_err(|error| Error::reading(path, &error))?;
+    match std::str::from_utf8(&bytes) {
+        // The last character may go on behind what is looked at.
+        Err(error) if error.error_len().is_some() => {
+            let line = 1 + bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
+            Err(Error::file(code::BAD_ROWS, format!("{}:{line}: this is not text in UTF-8", path.display())))
+        }
+        Err(_) | Ok(_) => Ok(()),
+    }
+}
+
 /// All of a file as one row.
 fn document(path: &Path, texts: &mut Texts) -> Result<()> {
     let mut bytes = Vec::new();

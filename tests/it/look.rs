@@ -57,7 +57,7 @@ fn a_file_that_is_not_there_is_a_warning_where_it_is_named() {
     }
     let all = format!(
         "{MODEL}weights w {{ file = \"none.w\" }}
-lora l {{ file = \"none.l\"  target \"fc\" }}
+lora l {{ file = \"none.l\"  rank = 2  target \"fc\" }}
 data p {{ source = images(\"none.p\", size = 4)  batch = 1 }}
 data i {{ source = idx(\"none.i\", \"none.j\")  batch = 1 }}
 data o {{ source = cifar(\"none.c\")  test = tokens(\"none.t\")  batch = 1 }}
@@ -158,4 +158,9 @@ fn little_is_read_of_what_is_large() {
     dir.file("deep.csv", "a,b,t\n".to_owned() + &"1,2,3\n".repeat(200_000) + "1,x,3\n");
     says(&check(&dir, &spec("csv(\"deep.csv\")")), 0, &[]);
     says(&check(&dir, &spec("csv(\"/dev/zero\", a = 1, b = 1, t = 1)")), 0, &[]);
+    for kind in ["csv", "jsonl"] {
+        let began = std::time::Instant::now();
+        check(&dir, &spec(&format!("{kind}(\"/dev/zero\")")));
+        assert!(began.elapsed().as_secs() < 10, "{kind}: {:?}", began.elapsed());
+    }
 }

@@ -20,6 +20,7 @@ mod groups;
 mod hostile;
 mod house;
 mod loading;
+mod look;
 mod lora;
 mod manual;
 mod memory;

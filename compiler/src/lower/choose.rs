@@ -1,6 +1,7 @@
 //! Which item of a spec is meant. Takes a spec's own items and perhaps a name; gives a model or a training.
 
 use super::data::{self, Files};
+use super::look::{self, Look};
 use super::{item, lora, weights};
 use crate::check::{Checker, ConfigItem, Found, ItemRef, NetItem};
 use dlc_grammar::ast::NetKind;
@@ -174,9 +175,21 @@ pub fn check_rest(ck: &mut Checker, files: &mut dyn Files, module: u16) {
             "data" | "weights" | "lora" if config.ast.params.iter().all(|p| p.default.is_some()) => {
                 let Some(reading) = item::read(ck, &config, Vec::new(), at) else { continue };
                 match kind {
-                    "data" => drop(data::read(ck, files, reading)),
-                    "weights" => drop(weights::read(ck, &reading, None)),
-                    _ => drop(lora::read(ck, reading)),
+                    "data" => {
+                        if let Some(data) = data::read(ck, files, reading) {
+                            look::data(ck, files, &data);
+                        }
+                    }
+                    "weights" => {
+                        if let Some(weights) = weights::read(ck, &reading, None) {
+                            look::file(ck, files, &config, Look::Weights(&weights.file));
+                        }
+                    }
+                    _ => {
+                        if let Some(file) = lora::read(ck, reading).and_then(|lora| lora.file) {
+                            look::file(ck, files, &config, Look::Adapter(&file));
+                        }
+                    }
                 }
             }
             _ => {}

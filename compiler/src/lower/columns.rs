@@ -4,6 +4,7 @@
 
 use super::data::{Cells, Columns, Data, SourceColumn};
 use super::item;
+use super::look::Used;
 use super::texts::{self, Counted};
 use crate::check::{Checker, Scope, Statistics, Tag, Tensor, Val, names_in};
 use crate::program::{Entry, Role, Ty};
@@ -86,6 +87,23 @@ pub fn batch(ck: &mut Checker, data: &Data, counted: &Counted) -> Option<Batch> 
     columns.extend(plain.into_iter().filter(|_| data.columns.is_empty()));
     entries.extend(kept);
     Some(Batch { columns, entries, encodings })
+}
+
+/// The source's columns that the definitions and `where` use, with what each is used as; of several uses, the first.
+pub fn uses(ck: &mut Checker, data: &Data) -> Vec<Used> {
+    let Columns::Known(columns) = &data.source else { return Vec::new() };
+    let read_as_texts: Vec<String> = data.columns.iter().flat_map(|(_, e)| texts::texts_in(e)).collect();
+    let definitions = data.columns.iter().map(|(_, e)| e).chain(&data.keep);
+    let mut uses: Vec<Used> = Vec::new();
+    for (name, span) in definitions.flat_map(names_in) {
+        let Some(column) = columns.iter().find(|c| c.name == name) else { continue };
+        let raw = texts::raw_column(data, &name, &read_as_texts);
+        if ck.is_known(&name, &data.reading.scope) || uses.iter().any(|used| used.name == name) {
+            continue;
+        }
+        uses.push(Used { name, numbers: raw.is_none().then_some(column.dtype), span });
+    }
+    uses
 }
 
 /// The entry `where`: from the source's columns of numbers to a truth for each row, whether it is a sample.

@@ -2,6 +2,7 @@
 //! that its source has, as far as the spec or the file says.
 
 use super::item::{self, Reading};
+use super::look::{Look, Trouble};
 use super::schema::{self, Entries};
 use super::sources;
 use crate::check::{Checker, Given, Loader, Num, NumVal, Scope, Val};
@@ -15,6 +16,12 @@ pub trait Files: Loader {
     /// The columns of a source, as its files have them. An error says in one line why they cannot be known.
     fn columns(&mut self, source: &Source) -> Result<Vec<SourceColumn>, String> {
         Err(format!("the columns of {} are not known here", source.paths.join(" and ")))
+    }
+
+    /// What is wrong with a file that a spec names, as far as its beginning says.
+    fn look(&mut self, what: Look) -> Option<Trouble> {
+        let _ = what;
+        None
     }
 }
 

@@ -4,6 +4,7 @@
 //! - [`item`], [`schema`]: what all configuration items have in common; [`train`], [`data`], [`weights`] read one kind each;
 //! - [`stored`], [`select`], [`groups`]: weights, the globs that choose them, and what differs between them;
 //! - [`columns`], [`defaults`], [`loss`], [`rows`], [`share`], [`mixing`], [`update`], [`each`], [`init`]: the entries;
+//! - [`look`]: whether the files that are named are there, and are what the text says;
 //! - [`paths`]: the literals of a text that are paths of files;
 //! - [`recipe`]: what a training needs besides its program.
 
@@ -11,6 +12,7 @@ mod item;
 pub mod schema;
 
 pub mod data;
+mod look;
 mod lora;
 mod sources;
 mod train;
@@ -43,6 +45,7 @@ mod show;
 pub use choose::{Target, choose, choose_model, targets};
 pub use data::{Cells, Files, SourceColumn};
 pub use index::limits as index_limits;
+pub use look::{Look, Trouble, Used};
 pub use paths::moved as with_paths;
 pub use sets::{apply as apply_sets, written as with_sets};
 pub use show::show;
@@ -146,8 +149,14 @@ fn make(ck: &mut Checker, files: &mut dyn Files, target: &Target, needs_files: b
                 ck.report(Diagnostic::error("E0514", span, why));
                 return None;
             }
+            if let (false, Some(data)) = (needs_files, &train.data) {
+                look::data(ck, files, data);
+            }
             let mut model = adapted(ck, &mut stored, &train, false)?;
             let (recipe, differing) = training(ck, &mut stored, &train, &mut model)?;
+            if let (false, Some(data), Some(made)) = (needs_files, &train.data, &recipe.data) {
+                look::tokenizers(ck, files, data, &made.encodings);
+            }
             let rules = recipe.weights.clone().zip(train.weights.as_ref());
             let rules = rules.map(|(rules, it)| Rules { weights: rules, file: weights::file_span(&it.item) });
             Some(Made { stored, model, recipe: Some(recipe), adaptable: None, rules, differing })
