@@ -77,6 +77,8 @@ fn found(folder: &Path, args: &[&str]) -> Vec<Told> {
     let mut all: Vec<Told> = ended.err.lines().map(told).collect();
     let refused = all.iter().any(|told| told.message.starts_with("error"));
     assert_eq!(ended.code == 0, !refused, "{args:?} ends with {}", ended.code);
+    // The files that some of them name are nobody's.
+    all.retain(|told| !told.message.starts_with("warning[W0620]: cannot read"));
     all.sort();
     all
 }
