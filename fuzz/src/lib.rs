@@ -1,7 +1,6 @@
 //! What fuzz targets do with their bytes. Those of weights open them as a file of tensors, list them, and read each tensor. Those
 //! of specs make or change a text by them, and hold what the compiler's own tests hold (`compiler/tests/it/fuzzed`).
 
-#[expect(dead_code, reason = "some of it is for tests alone")]
 #[path = "../../compiler/tests/it/fuzzed/mod.rs"]
 pub mod fuzzed;
 #[expect(dead_code, reason = "some of it is for tests alone")]

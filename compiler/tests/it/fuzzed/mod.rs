@@ -49,9 +49,10 @@ pub fn of(dice: &mut Dice) -> (Spec, Vec<[i64; 2]>) {
 #[cfg(test)]
 mod tests {
     use super::judge::{Count, judge, judge_text};
-    use super::mutate::{checked, mutated};
+    use super::mutate::{checked, mutated, settings};
     use super::shrink::shrunk;
     use super::*;
+    use dlc_compiler::lower::with_sets;
     use std::panic::{UnwindSafe, catch_unwind};
 
     fn number(name: &str, or: u64) -> u64 {
@@ -136,6 +137,20 @@ train fit { model = M()  loss = mean(0.5 * y)  optimizer = SGD(lr = 0.1)  epochs
             let text = mutated(&write::spec(&mut dice, ALLOWED).text(), &mut dice);
             let fine = caught(|| judge::printed(&text).and_then(|()| checked(&text, &[])));
             fine.map_err(|why| format!("{why}\n{text}"))
+        });
+    }
+
+    #[test]
+    fn settings_of_any_sort_are_set_or_refused() {
+        let text = crate::support::spec::text("fuzz/settings.dl");
+        each(40, |seed| {
+            let sets = settings(&mut Dice::seeded(seed));
+            let set = || {
+                checked(&text, &sets)?;
+                // What can be set can be written as well, and is then as sound.
+                with_sets(&text, &sets).map_or(Ok(()), |written| checked(&written, &[]))
+            };
+            caught(set).map_err(|why| format!("{why}\n{sets:?}"))
         });
     }
 

@@ -100,6 +100,40 @@ fn tokens(text: &str, dice: &mut Dice) -> String {
     found.concat()
 }
 
+/// Paths of settings, some of which are there.
+const PATHS: [&str; 20] = [
+    "fit.lr",
+    "fit.optimizer.lr",
+    "fit.optimizer.beta1",
+    "fit.optimizer",
+    "fit.group",
+    "fit.group.lr",
+    "fit.freeze",
+    "fit.model",
+    "fit.model.p",
+    "fit.metrics.top",
+    "fit.accumulate",
+    "fit.seed",
+    "fit.loss",
+    "Net.hidden",
+    "Net.p",
+    "Net.act",
+    "small.r",
+    "small.scale",
+    "WIDTH",
+    "fit..lr",
+];
+
+/// A few settings.
+pub fn settings(dice: &mut Dice) -> Vec<(String, String)> {
+    let value = |dice: &mut Dice| match dice.below(4) {
+        0 => format!("[{}, {}]", dice.pick(&OTHERS), dice.pick(&OTHERS)),
+        1 => format!("{} * {}", dice.pick(&OTHERS), dice.pick(&OTHERS)),
+        _ => dice.pick(&OTHERS).to_string(),
+    };
+    (0..1 + dice.below(3)).map(|_| (dice.pick(&PATHS).to_string(), value(dice))).collect()
+}
+
 /// The codes of mistakes that are ours.
 const OURS: [&str; 3] = ["E0010", "E0704", "E0999"];
 
