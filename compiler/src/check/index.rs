@@ -43,9 +43,10 @@ impl Checker {
         let taken = items.iter().zip(&vals).filter(consumed).count();
         let rests = items.iter().filter(|i| matches!(i, Index::Rest(_))).count();
         if taken > t.rank() || rests > 1 || t.rank() + items.len() > MOST_AXES + taken {
-            let message = match rests > 1 {
-                true => "`..` may stand once in an index".to_string(),
-                false => format!("{taken} indices are too many for {}", self.show_tensor(&t)),
+            let message = match (rests > 1, taken > t.rank()) {
+                (true, _) => "`..` may stand once in an index".to_string(),
+                (_, true) => format!("{taken} indices are too many for {}", self.show_tensor(&t)),
+                _ => format!("a tensor with new axes has at most {MOST_AXES}, and this one has {} already", t.rank()),
             };
             return self.error(Diagnostic::error("E0311", span, message));
         }

@@ -114,10 +114,13 @@ model M()(x: [B, T]) {{ {body} }}"
     }
 }
 
+/// What a result sums to, from the length of the input's rows.
+type Sum = fn(f64) -> f64;
+
 /// Other things whose extents depend on the input's: for each the least T with which it runs, and what it sums to.
 #[test]
 fn extents_are_never_negative() {
-    let cases: [(&str, usize, fn(f64) -> f64); 8] = [
+    let cases: [(&str, usize, Sum); 8] = [
         ("return pad[0](f32(iota(T - 3)), 1, 2)", 3, |t| (t - 3.0) * (t - 4.0) / 2.0),
         ("return f32(pad[0](iota(T), T - 2, 0))", 2, |t| t * (t - 1.0) / 2.0),
         ("return f32(iota(T)) -> [A => A, T - 2]", 2, |t| (t - 2.0) * t * (t - 1.0) / 2.0),
@@ -219,6 +222,10 @@ fn a_part_that_is_never_there_is_a_mistake() {
         ("x[:, -T - 1]", "E0311 1:36 `-T - 1`: -T - 1 is outside of T"),
         ("pad[1](x, -T - 1, 0)", "E0303 1:41 `-T - 1`: a size cannot be -T - 1"),
         ("pad[1](x, -1, 0)", "E0303 1:41 `-1`: a size cannot be -1"),
+        (
+            "x[:, :, none, none, none, none, none, none, none, none, none, none, none, none, none, none, none]",
+            "E0311 1:30 `x[:, :, none, none, none, none, none, none, none, none, none, none, none, none, none, none, none]`: a tensor with new axes has at most 16, and this one has 2 already",
+        ),
         ("x[:, :, 0]", "E0311 1:31 `x[:, :, 0]`: 3 indices are too many for [B, T]"),
     ];
     for (value, expected) in cases {
