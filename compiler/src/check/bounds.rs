@@ -5,6 +5,7 @@ use super::Checker;
 use super::frame::Guard;
 use super::key;
 use super::num;
+use super::ops::MOST_AXES;
 use super::value::{Axis, Num, Tag, Tensor, Val};
 use dlc_grammar::{Diagnostic, Span};
 use dlc_plan::{Atom, Host, Prim, Size};
@@ -75,6 +76,10 @@ impl Checker {
             return;
         }
         let span = self.frame().builder.origin.span;
+        if shape.len() > MOST_AXES {
+            let message = format!("this has {} axes, and a tensor has at most {MOST_AXES}", shape.len());
+            return self.report(Diagnostic::error("E0303", span, message));
+        }
         let shown = self.show_sizes(shape);
         let message = match shape.iter().find(|s| factor(s) > LONGEST) {
             Some(size) => format!("an axis of {} is longer than {LONGEST}, in {shown}", self.show_size(size)),
@@ -111,10 +116,10 @@ fn factor(s: &Size) -> i64 {
     s.terms().iter().map(|t| t.factor.saturating_abs()).max().unwrap_or(0)
 }
 
-/// Whether no tensor can have that shape, if none of its dynamic sizes is 0.
+/// Whether no tensor can have that shape: one with too many axes, or too many elements, if none of its dynamic sizes is 0.
 pub(super) fn is_too_large(shape: &[Size]) -> bool {
     let axes = || shape.iter().map(factor);
-    axes().any(|n| n > LONGEST) || axes().fold(1, i64::saturating_mul) > MOST_ELEMENTS
+    shape.len() > MOST_AXES || axes().any(|n| n > LONGEST) || axes().fold(1, i64::saturating_mul) > MOST_ELEMENTS
 }
 
 fn host(s: &Size) -> Host {

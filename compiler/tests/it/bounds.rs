@@ -224,7 +224,7 @@ fn a_part_that_is_never_there_is_a_mistake() {
         ("pad[1](x, -1, 0)", "E0303 1:41 `-1`: a size cannot be -1"),
         (
             "x[:, :, none, none, none, none, none, none, none, none, none, none, none, none, none, none, none]",
-            "E0311 1:30 `x[:, :, none, none, none, none, none, none, none, none, none, none, none, none, none, none, none]`: a tensor with new axes has at most 16, and this one has 2 already",
+            "E0311 1:31 `x[:, :, none, none, none, none, none, none, none, none, none, none, none, none, none, none, none]`: a tensor with new axes has at most 16, and this one has 2 already",
         ),
         ("x[:, :, 0]", "E0311 1:31 `x[:, :, 0]`: 3 indices are too many for [B, T]"),
     ];

@@ -81,6 +81,12 @@ fn sizes_that_no_tensor_can_have_are_mistakes() {
             "i * 4000000000",
             "`i * 4000000000` goes on in steps of 4000000000, longer than any axis",
         ),
+        (
+            "x: [B, 4]",
+            "repeat 70 { x = stack[0](x) } return x",
+            "stack[0](x)",
+            "this has 65 axes, and a tensor has at most 64",
+        ),
         ("x: [B, 4]", "return x[:, -1:-3]", "-1:-3", "this slice of 4 begins at 3 and ends at 1"),
         ("x: [B, 4]", "l = [1, 2] repeat 3 as i { repeat l[i] { x = x + 1 } } return x", "i", "there is no element 2"),
         ("x: [B, 4]", "l = [1, -1] repeat 2 as i { repeat l[i] { x = x + 1 } } return x", "l[i]", "got -1"),
