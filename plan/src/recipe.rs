@@ -12,8 +12,11 @@
 //! - `accumulate` takes a batch, gives `loss`, and leaves the gradients in their store; states of the model get their next
 //!   values;
 //! - `update` changes the weights by the gradients in their store. The two make a step;
-//! - where [`Recipe::accumulate`] is more than 1, `accumulate` takes a micro-batch, adds to the gradients that are there
-//!   (so the store is cleared before the first), and also gives `loss.over`; `update` takes the sum of these;
+//! - where [`Recipe::accumulate`] is more than 1, `count` takes a micro-batch and gives what it adds to what each term of the
+//!   loss is divided by, `loss.counts`, and the least that the sums of these divide by, `loss.least`; `accumulate` takes a
+//!   micro-batch and 1 / max(sum, least) of each term, `loss.shares`, adds to the gradients that are there (so the store is
+//!   cleared before the first), and gives the micro-batch's part of the loss; `update` takes what the sum of the gradients is
+//!   still to be divided by, `loss.over`;
 //! - `grad` takes a batch and gives `loss` and the gradient of every trained weight under its name; it changes nothing;
 //! - `merge` takes an adapter into the weights that it adapts; its own weights stay as they are;
 //! - `forward` takes the model's inputs and gives its outputs, training off;

@@ -306,26 +306,20 @@ fn corners(a: &Range, b: &Range, f: impl Fn(f64, f64) -> f64) -> (f64, f64) {
 
 /// The range of a power.
 fn power(a: &Range, b: &Range) -> Range {
-    let positive = a.lo > 0.0;
-    let whole = b.point().filter(|e| e.fract() == 0.0);
-    match (b.point(), whole) {
-        _ if a.wild() || b.wild() => Range::ANY,
-        (_, Some(e)) if e >= 0.0 => Range {
-            chosen: a.chosen && e > 0.0,
-            ..Range::of(if e % 2.0 == 0.0 { 0.0 } else { a.lo.min(0.0).max(-MOST) }, MOST)
-        }
-        .widened(e % 2.0 != 0.0 && a.lo < 0.0),
-        (Some(e), _) if e > 0.0 && a.lo >= 0.0 => Range { chosen: a.chosen, ..Range::of(0.0, MOST) },
-        (_, _) if positive && (a.hi <= 1.0 && b.lo >= 0.0 || b.point().is_some()) => Range::of(0.0, MOST),
-        (_, _) if positive => Range::of(0.0, f64::INFINITY),
-        (_, _) => Range::ANY,
+    if a.wild() || b.wild() {
+        return Range::ANY;
     }
-}
-
-impl Range {
-    /// The same down to the least number, if so.
-    fn widened(self, so: bool) -> Range {
-        if so { Range { lo: -MOST, ..self } } else { self }
+    let (e, positive) = (b.point(), a.lo > 0.0);
+    match e {
+        Some(e) if e >= 0.0 && e.fract() == 0.0 => {
+            let lo = if e % 2.0 != 0.0 && a.lo < 0.0 { -MOST } else { 0.0 };
+            Range { chosen: a.chosen && e > 0.0, ..Range::of(lo, MOST) }
+        }
+        Some(e) if e > 0.0 && a.lo >= 0.0 => Range { chosen: a.chosen, ..Range::of(0.0, MOST) },
+        Some(_) if positive => Range::of(0.0, MOST),
+        None if positive && a.hi <= 1.0 && b.lo >= 0.0 => Range::of(0.0, MOST),
+        None if positive => Range::of(0.0, f64::INFINITY),
+        Some(_) | None => Range::ANY,
     }
 }
 

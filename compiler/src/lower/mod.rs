@@ -345,8 +345,8 @@ fn something_is_trained(ck: &mut Checker, train: &Train) -> Option<()> {
     if params.peek().is_none() || params.any(|w| w.trained) {
         return Some(());
     }
-    let rules = train.lora.iter().flat_map(|lora| &lora.rules).chain(&train.rules);
-    let Some(froze) = rules.filter(|r| r.verb.text == "freeze").last() else { return Some(()) };
+    let mut rules = train.lora.iter().flat_map(|lora| &lora.rules).chain(&train.rules);
+    let Some(froze) = rules.rfind(|r| r.verb.text == "freeze") else { return Some(()) };
     let d = Diagnostic::error("E0516", froze.globs[0].span, "every weight is frozen, so nothing is trained");
     ck.report(d.help("`unfreeze \"..\"` takes some of them back"));
     None
