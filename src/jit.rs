@@ -11,7 +11,7 @@ use dlc_compiler::emit::Folder;
 use dlc_compiler::lower::{Cells, Files, Look, SourceColumn, Trouble};
 use dlc_plan::Plan;
 use dlc_plan::recipe::{Adaptable, Recipe, Source};
-use dlc_runtime::{Engine, Kernels};
+use dlc_runtime::{Engine, Kernels, ValidPlan};
 use std::path::{Path, PathBuf};
 
 /// Finds what a spec speaks of: imports, and the columns of its data.
@@ -76,7 +76,7 @@ pub fn adaptable(plan: Plan, adaptable: Adaptable) -> Result<Network> {
 }
 
 fn engine(plan: Plan) -> Result<Engine> {
+    let plan = ValidPlan::new(plan)?;
     let made = clif::compile(&plan.kernels).map_err(|error| Error::run(code::CANNOT_RUN, error.to_string()))?;
-    let fns = (0..plan.kernels.len()).map(|kernel| made.function(kernel)).collect();
-    Ok(Engine::new(plan, Kernels { fns, keep: Box::new(made) })?)
+    Ok(Engine::new(plan, Kernels::from(made.share()))?)
 }

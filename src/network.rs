@@ -5,12 +5,12 @@ use crate::adapters::{self, Adapter, Kept};
 use crate::error::{Error, Result, code};
 use crate::machine::{self, Counts, Machine, Named, SHARES, shares};
 use crate::train::{self, Outcome, Start, Watch};
-use dlc_plan::kernel::KernelFn;
 use dlc_plan::plan::{Call, Step};
 use dlc_plan::recipe::{self, Adaptable, Length, Lora, Recipe};
 use dlc_plan::{Host, HostState, HostVar, NoPlan, Plan};
+use dlc_runtime::call::RustKernel;
 use dlc_runtime::tensor::Tensor;
-use dlc_runtime::{Engine, Kernels};
+use dlc_runtime::{Engine, Kernels, ValidPlan};
 use std::path::Path;
 
 /// What a network is made of, as `model!` gives it.
@@ -18,7 +18,7 @@ pub struct Parts {
     /// What is to be done: the text of a plan.
     pub plan: &'static str,
     /// The code of its kernels, in their order.
-    pub kernels: Vec<KernelFn>,
+    pub kernels: Vec<RustKernel>,
     /// How it is trained, if it is a training.
     pub recipe: Option<Recipe>,
     /// What its spec says about files of weights, if it says anything.
@@ -90,8 +90,8 @@ impl Network {
         let plan: Plan = parts.plan.parse().map_err(|wrong: NoPlan| {
             Error::run(code::CANNOT_RUN, "this network was made for another version of dlc").note(wrong.to_string())
         })?;
-        let kernels = Kernels { fns: parts.kernels, keep: Box::new(()) };
-        let network = Network::of(Engine::new(plan, kernels)?, parts.recipe, seed)?;
+        let engine = Engine::new(ValidPlan::new(plan)?, Kernels::from(parts.kernels))?;
+        let network = Network::of(engine, parts.recipe, seed)?;
         Ok(Network { weights: parts.weights, ..network })
     }
 
@@ -259,8 +259,7 @@ impl Network {
             let error = Error::run(code::CANNOT_RUN, "a schedule of this training asks how many steps there will be");
             return Err(error.help("say so first: `.plan_steps(1000)`"));
         }
-        let direct = Machine::ports(&self.engine, "step").is_some();
-        if !direct && self.micro_batches == 0 {
+        if self.micro_batches == 0 {
             self.state.first_sample = 0;
             self.engine.forget_gradients();
         }
@@ -271,13 +270,13 @@ impl Network {
             counts => counts.as_ref().map(Counts::shares).transpose()?,
         };
         let inputs: Vec<_> = inputs.iter().copied().chain(factors.iter().map(|factors| (SHARES, factors))).collect();
-        let outputs = self.engine.run(if direct { "step" } else { "accumulate" }, &self.state, &inputs)?;
+        let outputs = self.engine.run("accumulate", &self.state, &inputs)?;
         let over = counts.as_ref().and_then(Counts::only).unwrap_or(1.0);
         self.micro_batches += 1;
         self.counts.add(counts.unwrap_or_default());
         self.touched = (true, true);
         self.state.first_sample += inputs.first().and_then(|(_, x)| x.shape().first()).map_or(0, |rows| *rows as u64);
-        if direct || self.micro_batches == self.recipe.as_ref().map_or(1, |recipe| recipe.accumulate) {
+        if self.micro_batches == self.recipe.as_ref().map_or(1, |recipe| recipe.accumulate) {
             self.end_step()?;
         }
         let loss = outputs.iter().find(|(name, _)| name == "loss").map(|(_, loss)| loss.to_f32_vec());

@@ -149,7 +149,7 @@ fn report(name: &str, elements: usize, (kernels, calls): (Vec<Kernel>, Vec<Call>
         let kernel = &kernels[number];
         let (mut memory, rows) = memory(kernel, call, elements.max(4096) + 64);
         // SAFETY: the code is alive and the memory is made for its kernel; no element is beyond `elements`.
-        let run = best(2000, || unsafe { memory.call(code.function(number), 0..rows) });
+        let run = best(2000, || unsafe { memory.call(kernel, code.function(number), 0..rows) });
         let ops = kernel.phases.iter().map(|phase| phase.defs.len()).sum::<usize>() + kernel.setup.len();
         let each = run.as_nanos() as f64 / elements as f64;
         let (us, bytes) = (compile.as_micros(), code.size());

@@ -4,12 +4,13 @@
 //! the files that were read.
 
 pub use crate::back::rust::Emitter;
-use crate::back::rust::Face;
+use crate::back::rust::{Face, clash, type_name};
 use crate::check::{Checker, Loaded, Loader};
 use crate::limits;
 use crate::lower::{Cells, Files, SourceColumn, Target, targets};
 use crate::pipeline::{Compiled, Findings, Goal, Request, compile};
-use dlc_grammar::{Diagnostic, Sources};
+use dlc_grammar::ast::Ident;
+use dlc_grammar::{Diagnostic, Sources, Span};
 use dlc_plan::DType;
 use dlc_plan::recipe::{Source, SourceKind};
 use safetensors::tensor::{Dtype, Metadata};
@@ -27,6 +28,28 @@ pub struct Items {
     pub text: String,
     /// The files that were read.
     pub files: Vec<PathBuf>,
+    /// What can be used and may not be meant.
+    pub warnings: Vec<Warning>,
+}
+
+/// A warning, told apart from the texts that it speaks of.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Warning {
+    /// Its code.
+    pub code: &'static str,
+    /// Where it is, if that is in the text itself.
+    pub span: Option<Span>,
+    /// What it says, with its place in it.
+    pub text: String,
+    /// What it says, for whoever underlines the place.
+    pub at_place: String,
+}
+
+impl Warning {
+    fn new(d: &Diagnostic, sources: &Sources) -> Warning {
+        let span = d.span().filter(|span| span.file == MAIN_FILE);
+        Warning { code: d.code, span, text: message(d, sources, true), at_place: message(d, sources, span.is_none()) }
+    }
 }
 
 /// A folder to find imports in.
@@ -161,6 +184,10 @@ fn items(name: &str, text: &str, folder: &Path) -> Result<Items, Findings> {
     if checker.failed() || goals.is_empty() {
         return Err(all_mistakes(name, text, &mut files));
     }
+    let names: Vec<&Ident> = goals.iter().map(named).collect();
+    if let Some(clash) = clash_of(&names) {
+        return Err(Findings { sources: checker.modules.sources, diagnostics: vec![clash] });
+    }
     for target in &goals {
         let goal = match target {
             Target::Model { net, .. } => Goal::Run { model: Some(&net.ast.name.text), training: false },
@@ -180,6 +207,11 @@ fn items(name: &str, text: &str, folder: &Path) -> Result<Items, Findings> {
             let all = all_mistakes(name, text, &mut files);
             if all.diagnostics.iter().any(Diagnostic::is_error) { all } else { own }
         })?;
+        for warning in compiled.warnings.iter().map(|d| Warning::new(d, &compiled.sources)) {
+            if !made.warnings.contains(&warning) {
+                made.warnings.push(warning);
+            }
+        }
         made.text.push_str(&one(&mut emitter, item, docs.as_ref().map_or("", |d| &d.text), &compiled));
         made.text.push('\n');
     }
@@ -187,6 +219,24 @@ fn items(name: &str, text: &str, folder: &Path) -> Result<Items, Findings> {
     files.read.dedup();
     made.files = files.read;
     Ok(made)
+}
+
+/// What is wrong with the names of models and trainings, if two of them would have a struct of the same name.
+pub fn clash_of(names: &[&Ident]) -> Option<Diagnostic> {
+    let (first, second) = clash(names.iter().map(|name| name.text.as_str()))?;
+    let [first, second] = [names[first], names[second]];
+    let ty = type_name(&second.text);
+    let message = format!("`{}` and `{}` would both be the struct `{ty}` in Rust", first.text, second.text);
+    let error = Diagnostic::error("E0115", second.span, message).label(first.span, "first here");
+    Some(error.help("give one of them another name"))
+}
+
+/// The name of what is to be compiled.
+fn named<'t>(target: &'t Target) -> &'t Ident {
+    match target {
+        Target::Model { net, .. } => &net.ast.name,
+        Target::Train(item) | Target::Trained { item, .. } | Target::Adapted(item) => &item.ast.name,
+    }
 }
 
 /// The items of one model or training, beside those that were emitted before it.

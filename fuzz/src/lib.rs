@@ -11,7 +11,7 @@ mod support;
 
 use dlc::weights::convert::table;
 use dlc::weights::file::TensorFile;
-use dlc_runtime::map::Bytes;
+use dlc::weights::input::Input;
 use std::path::Path;
 
 /// Asserts that nothing is wrong with what a text has become.
@@ -26,7 +26,7 @@ const SHARD: &[u8] = include_bytes!("../../tests/golden/weights/sharded/model-00
 
 /// Reads all that there is. Whatever is wrong has to be an error; what is read has to be as large as its shape says.
 pub fn tensors(bytes: &[u8]) {
-    let mut shards = |_: &Path| Ok(Bytes::from(SHARD.to_vec()));
+    let mut shards = |_: &Path| Ok(Input::from(SHARD.to_vec()));
     let Ok(file) = TensorFile::of(Path::new("fuzzed"), bytes.to_vec().into(), &mut shards) else { return };
     assert!(!table(&file).is_empty());
     for name in file.names() {

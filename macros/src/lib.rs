@@ -5,7 +5,7 @@
 
 mod text;
 
-use dlc_compiler::emit;
+use dlc_compiler::emit::{self, Warning};
 use dlc_compiler::pipeline::Findings;
 use dlc_grammar::{Diagnostic, Sources};
 use proc_macro::{Group, Ident, Literal, Punct, Spacing, Span, TokenStream, TokenTree};
@@ -51,7 +51,11 @@ fn folder() -> PathBuf {
 fn inline(input: TokenStream) -> TokenStream {
     let text = Text::new(input);
     match emit::items_of_text(&text.text, &folder()) {
-        Ok(items) => finish(&items.text, &items.files),
+        Ok(items) => {
+            let here = |w: &Warning| w.span.map_or_else(Span::call_site, |span| text.spans(span)[0]);
+            let warnings = items.warnings.iter().map(|w| warning(w.code, &w.at_place, here(w)));
+            warnings.chain([finish(&items.text, &items.files)]).collect()
+        }
         // Only the macro's own text has tokens to point at; a mistake in an imported file is told with its place.
         Err(wrong) => errors(&wrong).map(|d| own(d, &text, &wrong.sources)).collect(),
     }
@@ -75,7 +79,10 @@ fn file(name: &Literal) -> TokenStream {
         return error("`model!` takes a spec, or the name of its file in double quotes", [name.span(); 2]);
     };
     match emit::items_of_file(&folder().join(path)) {
-        Ok(items) => finish(&items.text, &items.files),
+        Ok(items) => {
+            let warnings = items.warnings.iter().map(|w| warning(w.code, &w.text, name.span()));
+            warnings.chain([finish(&items.text, &items.files)]).collect()
+        }
         Err(wrong) => {
             errors(&wrong).map(|d| error(&emit::message(d, &wrong.sources, true), [name.span(); 2])).collect()
         }
@@ -92,6 +99,29 @@ fn finish(items: &str, files: &[PathBuf]) -> TokenStream {
         Ok(tokens) => tokens,
         Err(e) => error(&format!("what dlc emitted is not Rust ({e}): this is a bug in dlc"), [Span::call_site(); 2]),
     }
+}
+
+/// A use of something deprecated, which is the one way to warn that stable Rust has. `allow(deprecated)` on the module, or
+/// on the crate, silences it.
+fn warning(code: &str, message: &str, span: Span) -> TokenStream {
+    let text = format!(
+        "const _: () = {{ #[deprecated(note = {message:?})] #[allow(dead_code)] const {code}: () = (); {code} }};"
+    );
+    text.parse().map_or_else(|_| error(message, [span; 2]), |tokens| spanned(tokens, code, span))
+}
+
+/// Tokens, with a span for all identifiers of one name.
+fn spanned(tokens: TokenStream, name: &str, span: Span) -> TokenStream {
+    let own = |token: TokenTree| match token {
+        TokenTree::Group(group) => {
+            let mut inner = Group::new(group.delimiter(), spanned(group.stream(), name, span));
+            inner.set_span(group.span());
+            TokenTree::Group(inner)
+        }
+        TokenTree::Ident(ident) if ident.to_string() == name => TokenTree::Ident(Ident::new(name, span)),
+        other => other,
+    };
+    tokens.into_iter().map(own).collect()
 }
 
 /// `::core::compile_error! { "message" }` from the first of two spans to the last: rustc underlines what lies between.

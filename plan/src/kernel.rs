@@ -32,6 +32,7 @@
 //! Row and all folds go on from what their slot holds; the runtime starts all of it with [`FoldOp::start`].
 
 use crate::DType;
+use std::sync::atomic::AtomicBool;
 
 /// The width of a sweep: elements of the vector axis that are computed side by side.
 pub const LANES: usize = 16;
@@ -67,6 +68,15 @@ pub enum Elem {
 impl Kind {
     /// Every kind.
     pub const ALL: [Kind; 3] = [Kind::F32, Kind::I32, Kind::Mask];
+
+    /// How it is kept in memory; truths are not.
+    pub const fn elem(self) -> Option<Elem> {
+        match self {
+            Kind::F32 => Some(Elem::F32),
+            Kind::I32 => Some(Elem::I32),
+            Kind::Mask => None,
+        }
+    }
 }
 
 impl Elem {
@@ -455,6 +465,27 @@ pub struct Kernel {
     pub phases: Vec<Phase>,
 }
 
+impl Kernel {
+    /// The loads, in the order of the code.
+    pub fn loads(&self) -> impl Iterator<Item = &Access> {
+        let defs = self.setup.iter().chain(self.phases.iter().flat_map(|phase| &phase.defs));
+        defs.filter_map(|def| match &def.op {
+            Op::Load(access) => Some(access),
+            Op::Float(_) | Op::Int(_) | Op::Uniform(_) | Op::Index(_) | Op::Instr(..) | Op::Bits(_) => None,
+        })
+    }
+
+    /// Where it stores, in the order of the code.
+    pub fn stores(&self) -> impl Iterator<Item = &Access> {
+        self.phases.iter().flat_map(|phase| &phase.stores).map(|store| &store.to)
+    }
+
+    /// The accesses that have a base, loads first.
+    pub fn gathers(&self) -> impl Iterator<Item = &Access> {
+        self.loads().chain(self.stores()).filter(|access| access.base.is_some())
+    }
+}
+
 /// What a kernel is called with. All pointers point to as many entries as the kernel says.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -472,6 +503,15 @@ pub struct Args {
     pub lens: *const u64,
     /// For each fold slot, how many elements the partial result has.
     pub fold_lens: *const u64,
+    /// For each of [`Kernel::gathers`], the largest base at which every element lies in its buffer. Machine code takes a
+    /// base that is outside of `0..=limit` as the nearest inside.
+    pub limits: *const i32,
+    /// For each buffer, the first element that this call may touch, and the one after the last.
+    pub windows: *mut [u64; 2],
+    /// What moves the windows on from row to row, known to the runtime alone; null where they stay.
+    pub by_row: *const (),
+    /// Set by a kernel that was asked for memory which it does not have; it goes on without that memory.
+    pub fault: *const AtomicBool,
 }
 
 /// A compiled kernel: runs the rows `first..last`, numbered with the last row axis fastest.

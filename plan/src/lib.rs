@@ -1,6 +1,7 @@
 //! Plain data that compiler and runtime share: sizes, kernels, plans, and the rules both must agree on.
 
 pub mod chunks;
+mod code;
 mod dtype;
 pub mod glob;
 mod host;
@@ -16,6 +17,7 @@ mod show;
 mod size;
 pub mod turn;
 
+pub use code::MachineCode;
 pub use dtype::DType;
 pub use host::{Host, HostState, HostVar};
 pub use kernel::{Instr, Kernel};

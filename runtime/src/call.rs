@@ -1,24 +1,109 @@
 //! What a kernel that is written in Rust sees of its call: its scalars, and checked access to its buffers.
 //!
-//! Emitted kernels are safe Rust over this. Every access is checked against the buffer's length; the check is one
-//! comparison for sixteen elements. The only trust is in whoever makes an [`Args`]: the engine, from a plan it checked.
+//! Emitted kernels are safe Rust over this, and so may any other code be that implements [`Code`]: whatever it asks for,
+//! it gets no memory but that of its call. What it takes is a constant, which the engine compares with the plan, so that
+//! numbers and types of buffers cost nothing to check. Every element is checked against the part of the buffer that the call
+//! may touch: all of it, or, where the kernel writes, what belongs to the rows of this call or to the row that it is at, so
+//! that no two threads touch the same element. The check is one for sixteen elements. What fails reads as zeros, is not written, and makes
+//! the run an error. So does a panic, which ends the call and goes no further.
 
+use crate::engine::ByRow;
 use crate::isa::Isa;
 #[cfg(target_arch = "x86_64")]
 use crate::lanes::{Avx2, Avx512};
 use crate::lanes::{Baseline, Int, LANES, Mask, Simd};
-use dlc_plan::kernel::{Args, KernelFn, Total};
+use dlc_plan::kernel::{Args, Axis, BufTy, Elem, Ext, Kernel, KernelFn, Kind, Total};
+use std::mem::forget;
 use std::ops::{Add, Range, Sub};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A kernel in Rust.
 pub trait Code {
+    /// What it takes.
+    const TAKES: Takes;
     /// Runs some rows. To be marked `#[inline(always)]`, so that it is compiled for each instruction set.
     fn run<S: Simd>(x: &Call<S>, rows: Range<i64>);
+}
+
+/// What a kernel in Rust takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Takes {
+    /// Its buffers.
+    pub bufs: &'static [BufTy],
+    /// How many scalars.
+    pub uniforms: usize,
+    /// How many extents.
+    pub exts: usize,
+    /// The kinds of its fold slots.
+    pub folds: &'static [Kind],
+    /// What it reads and writes of the buffers that it writes. It gets no more than that.
+    pub touches: &'static [Touch],
+}
+
+/// Elements of a buffer, one for each point of a kernel's loops.
+#[derive(Clone, Copy, Debug)]
+pub struct Touch {
+    /// The buffer.
+    pub buf: u16,
+    /// The number of the first element.
+    pub offset: Ext,
+    /// Elements from an index to the next, along the axes that matter.
+    pub terms: &'static [(Axis, Ext)],
+}
+
+impl Takes {
+    /// Whether a kernel of a plan is given as much, of the same types, and has such loops.
+    pub(crate) fn fits(&self, kernel: &Kernel) -> bool {
+        let given = |ext: &Ext| !matches!(ext, Ext::Arg(i) if usize::from(*i) >= self.exts);
+        let axis = |axis: &Axis| match axis {
+            Axis::Row(i) => usize::from(*i) < kernel.rows.len(),
+            Axis::Col(i) => usize::from(*i) < kernel.cols.len(),
+        };
+        let there = |t: &Touch| given(&t.offset) && t.terms.iter().all(|(a, ext)| axis(a) && given(ext));
+        let folds = (0..self.folds.len()).map(|slot| crate::check::fold_of(kernel, slot).map(|fold| fold.kind));
+        self.bufs == kernel.bufs
+            && self.uniforms == kernel.uniforms.len()
+            && self.exts == usize::from(kernel.exts)
+            && self.folds.len() == usize::from(kernel.folds)
+            && self.touches.iter().all(there)
+            && folds.zip(self.folds).all(|(found, kind)| found == Some(*kind))
+    }
+}
+
+/// A buffer that is read.
+pub const fn reads(elem: Elem) -> BufTy {
+    BufTy { elem, written: false }
+}
+
+/// A buffer that is written, and perhaps read.
+pub const fn writes(elem: Elem) -> BufTy {
+    BufTy { elem, written: true }
+}
+
+/// The code of a kernel in Rust, made by [`code`].
+#[derive(Clone, Copy, Debug)]
+pub struct RustKernel {
+    code: KernelFn,
+    takes: Takes,
+}
+
+impl RustKernel {
+    /// The function. It may be called with arguments that have as much as [`RustKernel::takes`] says.
+    pub fn function(&self) -> KernelFn {
+        self.code
+    }
+
+    /// What it takes.
+    pub fn takes(&self) -> Takes {
+        self.takes
+    }
 }
 
 /// A call of a kernel, and the registers that it computes in.
 pub struct Call<'a, S> {
     args: &'a Args,
+    takes: Takes,
     simd: S,
 }
 
@@ -35,7 +120,9 @@ pub struct Sum<S: Simd> {
 }
 
 /// What a buffer may hold, and what sixteen elements are in registers.
-pub trait Element: Copy + Default {
+pub trait Element: Copy + Default + sealed::Sealed {
+    /// What it is in a buffer.
+    const ELEM: Elem;
     /// Sixteen elements.
     type Many<S: Simd>: Copy;
     /// One of the sixteen: bytes become integers.
@@ -52,10 +139,19 @@ pub trait Element: Copy + Default {
     fn select<S: Simd>(mask: S::M, a: Self::Many<S>, b: Self::Many<S>) -> Self::Many<S>;
 }
 
+/// Any bits are one of these, and the engine aligns buffers for them.
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for f32 {}
+    impl Sealed for i32 {}
+    impl Sealed for u8 {}
+}
+
 /// Implements [`Element`] for what is in registers as it is in memory.
 macro_rules! element {
-    ($one:ty, $many:ident, $make:ident, $load:ident, $store:ident, $array:ident, $select:ident) => {
+    ($one:ty, $elem:ident, $many:ident, $make:ident, $load:ident, $store:ident, $array:ident, $select:ident) => {
         impl Element for $one {
+            const ELEM: Elem = Elem::$elem;
             type Many<S: Simd> = S::$many;
             type Lane = $one;
 
@@ -87,10 +183,11 @@ macro_rules! element {
     };
 }
 
-element!(f32, F, float, load_floats, store_floats, to_floats, fselect);
-element!(i32, I, int, load_ints, store_ints, to_ints, iselect);
+element!(f32, F32, F, float, load_floats, store_floats, to_floats, fselect);
+element!(i32, I32, I, int, load_ints, store_ints, to_ints, iselect);
 
 impl Element for u8 {
+    const ELEM: Elem = Elem::U8;
     type Many<S: Simd> = S::I;
     type Lane = i32;
 
@@ -155,47 +252,44 @@ impl Splat for bool {
 }
 
 /// The code of a kernel for the best instruction set of this machine.
-pub fn code<K: Code>() -> KernelFn {
-    code_for::<K>(Isa::best()).unwrap_or(baseline::<K>)
+pub fn code<K: Code>() -> RustKernel {
+    code_for::<K>(Isa::best()).unwrap_or(RustKernel { code: baseline::<K>, takes: K::TAKES })
 }
 
 /// The code of a kernel for an instruction set, where this machine has it.
-pub fn code_for<K: Code>(isa: Isa) -> Option<KernelFn> {
+pub fn code_for<K: Code>(isa: Isa) -> Option<RustKernel> {
     if !isa.is_here() {
         return None;
     }
-    match isa {
+    let code: KernelFn = match isa {
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => Some(avx512::<K>),
+        Isa::Avx512 => avx512::<K>,
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => Some(avx2::<K>),
+        Isa::Avx2 => avx2::<K>,
         #[cfg(not(target_arch = "x86_64"))]
-        Isa::Avx512 | Isa::Avx2 => None,
-        Isa::Baseline => Some(baseline::<K>),
-    }
+        Isa::Avx512 | Isa::Avx2 => return None,
+        Isa::Baseline => baseline::<K>,
+    };
+    Some(RustKernel { code, takes: K::TAKES })
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
 unsafe extern "C" fn avx512<K: Code>(args: *const Args, first: u64, last: u64) {
     // SAFETY: the engine calls with arguments that fit the kernel, for the duration of the call, and took this code only
     // where the instructions are.
-    let (args, simd) = unsafe { (&*args, Avx512::assume()) };
-    K::run(&Call { args, simd }, first as i64..last as i64);
+    unsafe { guarded(&*args, || in_avx512::<K>(&*args, first as i64..last as i64)) }
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
 unsafe extern "C" fn avx2<K: Code>(args: *const Args, first: u64, last: u64) {
     // SAFETY: as above.
-    let (args, simd) = unsafe { (&*args, Avx2::assume()) };
-    K::run(&Call { args, simd }, first as i64..last as i64);
+    unsafe { guarded(&*args, || in_avx2::<K>(&*args, first as i64..last as i64)) }
 }
 
 unsafe extern "C" fn baseline<K: Code>(args: *const Args, first: u64, last: u64) {
     // SAFETY: the engine calls with arguments that fit the kernel, for the duration of the call.
     let args = unsafe { &*args };
-    K::run(&Call { args, simd: Baseline }, first as i64..last as i64);
+    guarded(args, || K::run(&Call { args, takes: K::TAKES, simd: Baseline }, first as i64..last as i64));
 }
 
 /// The total that another number makes of one, in sixteen lanes.
@@ -205,16 +299,89 @@ fn add_to_total<S: Simd>([high, low]: [S::F; 2], x: S::F) -> [S::F; 2] {
     [t, low.add(x.sub(t.sub(high)))]
 }
 
+/// The rows, compiled with the instructions.
+///
+/// # Safety
+/// The machine has them.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+unsafe fn in_avx512<K: Code>(args: &Args, rows: Range<i64>) {
+    // SAFETY: the caller's promise.
+    let simd = unsafe { Avx512::assume() };
+    K::run(&Call { args, takes: K::TAKES, simd }, rows);
+}
+
+/// As [`in_avx512`].
+///
+/// # Safety
+/// The machine has them.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn in_avx2<K: Code>(args: &Args, rows: Range<i64>) {
+    // SAFETY: the caller's promise.
+    let simd = unsafe { Avx2::assume() };
+    K::run(&Call { args, takes: K::TAKES, simd }, rows);
+}
+
+/// Runs some rows; a panic is a fault of the call, and nothing unwinds into the engine.
+fn guarded(args: &Args, run: impl FnOnce()) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(run)) {
+        fault(args.fault);
+        // What is in it may panic when it is dropped.
+        forget(payload);
+    }
+}
+
+/// Makes the call a failed one.
 #[cold]
-fn outside(buf: usize, at: i64, len: u64) -> ! {
-    panic!("element {at} of buffer {buf} is outside its {len} elements: this is a bug in dlc")
+#[inline(never)]
+fn fault(flag: *const AtomicBool) {
+    // SAFETY: the engine gives the address of a flag that lives longer than the call.
+    unsafe { (*flag).store(true, Ordering::Relaxed) }
+}
+
+/// The rows of a call, one after the other.
+pub struct Rows<'a> {
+    args: &'a Args,
+    rows: Range<i64>,
+}
+
+impl Iterator for Rows<'_> {
+    type Item = i64;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<i64> {
+        let row = self.rows.next()?;
+        if !self.args.by_row.is_null() {
+            enter(self.args, row);
+        }
+        Some(row)
+    }
+}
+
+/// Moves the windows on to a row.
+#[inline(never)]
+fn enter(args: &Args, row: i64) {
+    // SAFETY: what is not null is a `ByRow` that the engine made for this call, with a window and a length for each of
+    // its buffers, and nobody reads the windows meanwhile.
+    unsafe { (*args.by_row.cast::<ByRow>()).enter(row, args.windows, args.lens) }
 }
 
 impl<S: Simd> Call<'_, S> {
+    /// The rows, of which only the one that came last may be written.
+    #[cfg_attr(not(feature = "calls"), inline(always))]
+    pub fn rows(&self, rows: Range<i64>) -> Rows<'_> {
+        Rows { args: self.args, rows }
+    }
+
     /// A scalar of the call, as its bits.
     #[cfg_attr(not(feature = "calls"), inline(always))]
     pub fn bits(&self, i: usize) -> u32 {
-        // SAFETY: the engine checked that there are as many scalars as the kernel names.
+        if i >= self.takes.uniforms {
+            fault(self.args.fault);
+            return 0;
+        }
+        // SAFETY: there are as many scalars as the kernel takes.
         unsafe { *self.args.uniforms.add(i) }
     }
 
@@ -233,27 +400,40 @@ impl<S: Simd> Call<'_, S> {
     /// An extent, stride or offset of the call.
     #[cfg_attr(not(feature = "calls"), inline(always))]
     pub fn ext(&self, i: usize) -> i64 {
-        // SAFETY: the engine checked that there are as many extents as the kernel names.
+        if i >= self.takes.exts {
+            fault(self.args.fault);
+            return 0;
+        }
+        // SAFETY: there are as many extents as the kernel takes.
         unsafe { *self.args.exts.add(i) }
     }
 
-    /// The address of `count` elements, `stride` apart, after checking that they are inside.
+    /// The address of `n` elements, one at least and sixteen at most, `stride` apart, where the call may read them, and
+    /// write them if it wants to.
     #[cfg_attr(not(feature = "calls"), inline(always))]
-    fn place<T>(&self, buf: usize, at: i64, last: i64) -> *mut T {
-        // SAFETY: the engine checked that there are as many buffers as the kernel names.
-        let (start, len) = unsafe { (*self.args.bufs.add(buf), *self.args.lens.add(buf)) };
-        if at.min(last) < 0 || at.max(last) as u64 >= len {
-            outside(buf, at, len);
+    fn place<T: Element>(&self, buf: usize, at: i64, stride: i64, n: usize, write: bool) -> Option<*mut T> {
+        let fits = self.takes.bufs.get(buf).is_some_and(|ty| ty.elem == T::ELEM && (ty.written || !write));
+        let last = stride.checked_mul(n as i64 - 1).and_then(|reach| at.checked_add(reach));
+        if let (true, Some(last), 1..=LANES) = (fits, last, n) {
+            // SAFETY: there are as many buffers and windows as the kernel takes.
+            let (start, [first, end]) = unsafe { (*self.args.bufs.add(buf), *self.args.windows.add(buf)) };
+            if at.min(last) >= first as i64 && at.max(last) < end as i64 {
+                // SAFETY: both ends are inside the buffer.
+                return Some(unsafe { start.cast::<T>().offset(at as isize) });
+            }
         }
-        // SAFETY: both ends are inside the buffer.
-        unsafe { start.cast::<T>().offset(at as isize) }
+        fault(self.args.fault);
+        None
     }
 
     /// One element.
     #[cfg_attr(not(feature = "calls"), inline(always))]
     pub fn get<T: Element>(&self, buf: usize, at: i64) -> T {
-        // SAFETY: `place` checked the element; buffers are aligned for theirs.
-        unsafe { *self.place::<T>(buf, at, at) }
+        match self.place::<T>(buf, at, 1, 1, false) {
+            // SAFETY: `place` checked the element; buffers are aligned for theirs, and no other thread writes it.
+            Some(p) => unsafe { *p },
+            None => T::default(),
+        }
     }
 
     /// One element, or zero where there is none.
@@ -265,8 +445,10 @@ impl<S: Simd> Call<'_, S> {
     /// Writes one element.
     #[cfg_attr(not(feature = "calls"), inline(always))]
     pub fn set<T: Element>(&self, buf: usize, at: i64, v: T) {
-        // SAFETY: `place` checked the element; rows are handed out to one thread each.
-        unsafe { *self.place::<T>(buf, at, at) = v }
+        if let Some(p) = self.place::<T>(buf, at, 1, 1, true) {
+            // SAFETY: `place` checked the element, which no other thread touches.
+            unsafe { *p = v }
+        }
     }
 
     /// A row's value as sixteen.
@@ -305,9 +487,11 @@ impl<S: Simd> Call<'_, S> {
         if stride == 0 {
             return T::splat(self.simd, self.get::<T>(buf, at).into());
         }
-        let p = self.place::<T>(buf, at, at + stride * (n as i64 - 1));
+        let Some(p) = self.place::<T>(buf, at, stride, n, false) else {
+            return T::load(self.simd, &[]);
+        };
         if stride == 1 {
-            // SAFETY: `place` checked all `n`, and nothing writes them while they are read: in a block, loads come first.
+            // SAFETY: `place` checked all `n`; nothing writes them while this reference lives.
             return T::load(self.simd, unsafe { std::slice::from_raw_parts(p, n) });
         }
         // SAFETY: `place` checked the first and the last of the `n` elements, so those between are inside too.
@@ -318,9 +502,9 @@ impl<S: Simd> Call<'_, S> {
     /// Writes the first `n` of sixteen elements, `stride` apart.
     #[cfg_attr(not(feature = "calls"), inline(always))]
     pub fn store<T: Element>(&self, buf: usize, at: i64, stride: i64, v: T::Many<S>, n: usize) {
-        let p = self.place::<T>(buf, at, at + stride * (n as i64 - 1));
+        let Some(p) = self.place::<T>(buf, at, stride, n, true) else { return };
         if stride == 1 {
-            // SAFETY: `place` checked all `n`; rows are handed out to one thread each.
+            // SAFETY: `place` checked all `n`, which nothing else touches while this reference lives.
             return T::store(self.simd, v, unsafe { std::slice::from_raw_parts_mut(p, n) });
         }
         let mut lanes = [T::default(); LANES];
@@ -395,6 +579,22 @@ impl<S: Simd> Call<'_, S> {
         crate::lanes::halve(std::array::from_fn(|l| Total { high: high[l], low: low[l] }), Total::join).value()
     }
 
+    /// The address of `n` partial results of a fold, from the one with number `at` on.
+    #[cfg_attr(not(feature = "calls"), inline(always))]
+    fn partial<T: Element>(&self, slot: usize, at: i64, n: usize) -> Option<*mut T> {
+        let fits = |kind: &&Kind| kind.elem() == Some(T::ELEM);
+        if self.takes.folds.get(slot).filter(fits).is_some() && n <= LANES && at >= 0 {
+            // SAFETY: there are as many fold slots as the kernel takes.
+            let (start, len) = unsafe { (*self.args.folds.add(slot), *self.args.fold_lens.add(slot)) };
+            if at as u64 + n as u64 <= len {
+                // SAFETY: the `n` elements are inside.
+                return Some(unsafe { start.cast::<T>().add(at as usize) });
+            }
+        }
+        fault(self.args.fault);
+        None
+    }
+
     /// Joins `n` elements to a row fold's partial results, from the one with number `at` on.
     #[cfg_attr(not(feature = "calls"), inline(always))]
     pub fn fold_rows<T: Element>(
@@ -405,15 +605,12 @@ impl<S: Simd> Call<'_, S> {
         n: usize,
         join: impl Fn(T::Many<S>, T::Many<S>) -> T::Many<S>,
     ) {
-        // SAFETY: the engine checked that there are as many fold slots as the kernel names.
-        let (start, len) = unsafe { (*self.args.folds.add(slot), *self.args.fold_lens.add(slot)) };
-        if at < 0 || at as u64 + n as u64 > len {
-            outside(slot, at, len);
-        }
-        // SAFETY: the `n` elements are inside, and every chunk has partial results of its own.
-        let partial = unsafe { std::slice::from_raw_parts_mut(start.cast::<T>().add(at as usize), n) };
-        let joined = join(T::load(self.simd, partial), v);
-        T::store(self.simd, joined, partial);
+        let Some(p) = self.partial::<T>(slot, at, n) else { return };
+        // SAFETY: the `n` elements are inside, every chunk has partial results of its own, and this reference ends here.
+        let old = T::load(self.simd, unsafe { std::slice::from_raw_parts(p, n) });
+        let joined = join(old, v);
+        // SAFETY: as above.
+        T::store(self.simd, joined, unsafe { std::slice::from_raw_parts_mut(p, n) });
     }
 
     /// After a row, where `next` is the next one and `last` the one after the last: ends the run of a sum over rows, if it
@@ -423,8 +620,9 @@ impl<S: Simd> Call<'_, S> {
         if next % run != 0 && next != last {
             return;
         }
-        let columns = self.slot(slot).len() / 3;
-        let (sums, totals) = self.slot(slot).split_at_mut(columns);
+        let all = self.slot(slot);
+        let columns = all.len() / 3;
+        let (sums, totals) = all.split_at_mut(columns);
         let (highs, lows) = totals.split_at_mut(columns);
         let blocks = sums.chunks_mut(LANES).zip(highs.chunks_mut(LANES)).zip(lows.chunks_mut(LANES));
         for ((sum, high), low) in blocks {
@@ -445,11 +643,15 @@ impl<S: Simd> Call<'_, S> {
         }
     }
 
-    /// What a fold's slot keeps.
+    /// What the slot of a sum keeps.
     #[cfg_attr(not(feature = "calls"), inline(always))]
-    #[allow(clippy::mut_from_ref, reason = "every chunk has partial results of its own")]
+    #[allow(clippy::mut_from_ref, reason = "every chunk has partial results of its own, and nothing keeps them")]
     fn slot(&self, slot: usize) -> &mut [f32] {
-        // SAFETY: the engine checked that there are as many fold slots as the kernel names, and that each has its length.
+        if self.takes.folds.get(slot) != Some(&Kind::F32) {
+            fault(self.args.fault);
+            return &mut [];
+        }
+        // SAFETY: there are as many fold slots as the kernel takes, and each has its length.
         unsafe {
             std::slice::from_raw_parts_mut((*self.args.folds.add(slot)).cast(), *self.args.fold_lens.add(slot) as usize)
         }
@@ -458,13 +660,11 @@ impl<S: Simd> Call<'_, S> {
     /// Joins a row's value to an all fold's partial result.
     #[cfg_attr(not(feature = "calls"), inline(always))]
     pub fn fold_all<T: Element>(&self, slot: usize, v: T, join: impl Fn(T, T) -> T) {
-        // SAFETY: the engine checked that there are as many fold slots as the kernel names.
-        let (start, len) = unsafe { (*self.args.folds.add(slot), *self.args.fold_lens.add(slot)) };
-        if len == 0 {
-            outside(slot, 0, len);
-        }
+        let Some(p) = self.partial::<T>(slot, 0, 1) else { return };
         // SAFETY: there is one element, and every chunk has partial results of its own.
-        let partial = unsafe { &mut *start.cast::<T>() };
-        *partial = join(*partial, v);
+        let old = unsafe { *p };
+        let joined = join(old, v);
+        // SAFETY: as above.
+        unsafe { *p = joined }
     }
 }

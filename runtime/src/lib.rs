@@ -8,13 +8,12 @@ pub mod gemm;
 mod hands;
 pub mod isa;
 pub mod lanes;
-pub mod map;
 pub mod memory;
 pub mod pool;
 pub mod stores;
 pub mod tensor;
 
-pub use engine::{Engine, Kernels};
+pub use engine::{Engine, Kernels, ValidPlan};
 pub use error::Error;
 pub use stores::Stores;
 pub use tensor::Tensor;

@@ -8,6 +8,7 @@ use clap::ArgMatches;
 use dlc_compiler::back::clif::clif_text;
 use dlc_compiler::emit;
 use dlc_compiler::pipeline::Stage;
+use dlc_grammar::ast::Ident;
 use std::path::PathBuf;
 
 /// The stages that can be printed.
@@ -38,6 +39,10 @@ fn text(source: &Source, stage: &str, name: Option<&str>, json: bool) -> Result<
             Ok(compiled.plan.kernels.iter().map(|kernel| clif_text(kernel) + "\n").collect())
         }
         _ => {
+            let names: Vec<&Ident> = items.iter().map(|item| &item.ident).collect();
+            if let Some(clash) = emit::clash_of(&names) {
+                return Err(Fail::Spec(vec![clash], source.sources()));
+            }
             let mut emitter = emit::Emitter::default();
             let mut rust = |item: &Item| {
                 let compiled = source.compile(item.goal(), json)?;

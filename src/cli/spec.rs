@@ -22,6 +22,8 @@ use std::path::{Component, Path, PathBuf};
 pub struct Item {
     /// Its name.
     pub name: String,
+    /// Where that stands.
+    pub ident: ast::Ident,
     /// Its documentation.
     pub docs: String,
     is_training: bool,
@@ -92,7 +94,8 @@ impl Source {
             let is_adapted =
                 matches!(item, ast::Item::Config(config) if is_training && config.entries.iter().any(adapts));
             let docs = item.docs().map_or_else(String::new, |docs| docs.text.clone());
-            Some(Item { name: item.name()?.text.clone(), docs, is_training, is_adapted })
+            let ident = item.name()?.clone();
+            Some(Item { name: ident.text.clone(), ident, docs, is_training, is_adapted })
         };
         let all: Vec<Item> = spec.items.iter().filter_map(item).collect();
         let Some(wanted) = name else { return Ok(all) };
@@ -120,9 +123,14 @@ impl Source {
         }
     }
 
+    /// The text, for what is said of it.
+    pub fn sources(&self) -> Sources {
+        Sources::single(self.name.as_str(), self.text.as_str())
+    }
+
     /// The structure of its tree; warnings are told.
     pub fn tree(&self, json: bool) -> Result<String, Fail> {
-        let mut sources = Sources::single(self.name.as_str(), self.text.as_str());
+        let mut sources = self.sources();
         let (mut spec, mut diagnostics) = parse(&self.text, 0);
         apply_sets(&mut spec, &self.sets, &mut sources, &mut diagnostics);
         if diagnostics.iter().any(Diagnostic::is_error) {

@@ -89,7 +89,7 @@ fn starred(name: &str) -> String {
 
 /// The bytes that a step keeps between its kernels, and at which sizes.
 fn activations(plan: &Plan, recipe: &Recipe) -> Option<(u64, String)> {
-    let entry: &Entry = plan.entries.iter().find(|e| e.name == "step" || e.name == "accumulate")?;
+    let entry: &Entry = plan.entries.iter().find(|e| e.name == "accumulate")?;
     let rows = match recipe.data.as_ref().map(|data| data.batch) {
         Some(Batch::Rows(rows)) => i64::try_from(rows).ok()?,
         Some(Batch::All) | None => 1,

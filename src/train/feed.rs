@@ -264,7 +264,7 @@ fn wanted(machine: &dyn Machine) -> Vec<Wanted> {
             add(name, dtype);
         }
     }
-    for entry in ["step", "accumulate", "forward", "evaluate"] {
+    for entry in ["accumulate", "forward", "evaluate"] {
         for (name, dtype) in names(entry, false) {
             if !given.contains(&name) && name != SHARES {
                 add(name, dtype);

@@ -362,18 +362,14 @@ impl Run<'_> {
 
     /// One step: the micro-batches, then the update.
     fn step(&mut self, mut window: Window) -> Result<()> {
-        let direct = self.machine.ports("step").is_some();
-        if !direct {
-            self.machine.forget_gradients();
-        }
+        self.machine.forget_gradients();
         let shares = window.counts.as_ref().map(Counts::shares).transpose()?;
         let (mut sum, mut last) = (0.0, None);
         self.state.first_sample = 0;
         for (numbers, columns) in &mut window.batches {
             let batch = feed::Batch::some(self.rows, numbers, std::mem::take(columns));
             let more: Vec<_> = shares.iter().map(|shares| (SHARES, shares)).collect();
-            let entry = if direct { "step" } else { "accumulate" };
-            let outputs = batch.run_with(self.machine, entry, &self.state, &more)?;
+            let outputs = batch.run_with(self.machine, "accumulate", &self.state, &more)?;
             let loss = evaluate::loss(&outputs)?;
             if !loss.is_finite() {
                 let message = format!("loss is {loss} at step {}", self.state.step);
@@ -387,10 +383,8 @@ impl Run<'_> {
             let message = format!("the gradient of `{weight}` is {value} at step {}", self.state.step);
             return Err(self.not_finite(message, &batch, shares.as_ref()));
         }
-        if !direct {
-            let done = machine::update(self.machine, &self.state, 1.0);
-            done.map_err(|error| Error::from(error).note(format!("at step {}", self.state.step)))?;
-        }
+        let done = machine::update(self.machine, &self.state, 1.0);
+        done.map_err(|error| Error::from(error).note(format!("at step {}", self.state.step)))?;
         self.state.step += 1;
         self.samples += window.rows;
         self.last = sum;

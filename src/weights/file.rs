@@ -1,19 +1,21 @@
 //! A file of tensors, whatever its format. Takes a path; gives names, types and shapes, and reads one tensor after the other
-//! from where it lies. Files are mapped into memory and not read as a whole.
+//! from where it lies. Files are not read as a whole.
 //!
 //! Nothing in a file is believed: every place is held against the file's length and the tensor's shape, and nothing is
 //! allocated by a number that a file says. What a file is, its first bytes tell and not its name.
 
 use super::element::Elements;
+use super::input::{Input, View};
 use super::listing::{Bad, Entry, Listing};
 use super::{gguf, npz, safetensors, shards, torch, zip};
 use crate::error::{Error, Result, code};
-use dlc_runtime::map::Bytes;
 use dlc_runtime::tensor::{DType, Tensor};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+/// A file's first bytes, which tell its format.
+const START: usize = 1 << 16;
 /// Rules are held against every part of a name, so that a very long one would take very long.
 const LONGEST_NAME: usize = 4096;
 
@@ -25,7 +27,7 @@ pub struct TensorFile {
     path: PathBuf,
     format: Format,
     /// The file, or the shards.
-    files: Vec<(PathBuf, Bytes)>,
+    files: Vec<(PathBuf, Input)>,
     /// Each with the number of its file.
     tensors: BTreeMap<String, (usize, Entry)>,
     about: BTreeMap<String, String>,
@@ -76,34 +78,35 @@ impl TensorFile {
     /// # Errors
     /// When a file cannot be read, or is not sound, or its format is not known.
     pub fn open(path: &Path) -> Result<TensorFile> {
-        let bytes = Bytes::open(path).map_err(|error| Error::reading(path, &error))?;
-        TensorFile::of(path, bytes, &mut Bytes::open)
+        let bytes = Input::open(path).map_err(|error| Error::reading(path, &error))?;
+        TensorFile::of(path, bytes, &mut Input::open)
     }
 
     /// As [`TensorFile::open`], from the bytes of a file; an index' shards are asked for.
     ///
     /// # Errors
     /// As [`TensorFile::open`].
-    pub fn of(path: &Path, bytes: Bytes, open: &mut dyn FnMut(&Path) -> std::io::Result<Bytes>) -> Result<TensorFile> {
+    pub fn of(path: &Path, bytes: Input, open: &mut dyn FnMut(&Path) -> std::io::Result<Input>) -> Result<TensorFile> {
         let mut file = TensorFile {
             path: path.to_owned(),
-            format: format(&bytes).map_err(|bad| refused(path, None, bad))?,
+            format: format(&View::new(&bytes)).map_err(|bad| refused(path, None, bad))?,
             files: Vec::new(),
             tensors: BTreeMap::new(),
             about: BTreeMap::new(),
             notes: Vec::new(),
         };
         if file.format == Format::Index {
-            file.open_shards(&bytes, open)?;
+            let all = bytes.bytes(0..bytes.len()).map_err(|why| refused(path, Some(Format::Index), why.into()))?;
+            file.open_shards(&all, open)?;
             return Ok(file);
         }
-        let listing = list(file.format, &bytes).map_err(|bad| refused(path, Some(file.format), bad))?;
+        let listing = list(file.format, &View::new(&bytes)).map_err(|bad| refused(path, Some(file.format), bad))?;
         file.add(path, bytes, listing)?;
         Ok(file)
     }
 
     /// Takes the tensors of a file, or of a shard, in.
-    fn add(&mut self, path: &Path, bytes: Bytes, listing: Listing) -> Result<()> {
+    fn add(&mut self, path: &Path, bytes: Input, listing: Listing) -> Result<()> {
         let number = self.files.len();
         for (name, entry) in listing.tensors {
             if name.len() > LONGEST_NAME {
@@ -129,7 +132,7 @@ impl TensorFile {
     }
 
     /// Opens what an index names. All that is missing is told at once.
-    fn open_shards(&mut self, text: &[u8], open: &mut dyn FnMut(&Path) -> std::io::Result<Bytes>) -> Result<()> {
+    fn open_shards(&mut self, text: &[u8], open: &mut dyn FnMut(&Path) -> std::io::Result<Input>) -> Result<()> {
         let index = shards::index(text).map_err(|bad| refused(&self.path, Some(Format::Index), bad))?;
         let mut trouble = Vec::new();
         for (shard, names) in &index.shards {
@@ -142,11 +145,11 @@ impl TensorFile {
                     continue;
                 }
             };
-            let format = format(&bytes).map_err(|bad| refused(&path, None, bad))?;
+            let format = format(&View::new(&bytes)).map_err(|bad| refused(&path, None, bad))?;
             if format == Format::Index {
                 return Err(refused(&path, None, "it is an index, and an index names it".into()));
             }
-            let mut listing = list(format, &bytes).map_err(|bad| refused(&path, Some(format), bad))?;
+            let mut listing = list(format, &View::new(&bytes)).map_err(|bad| refused(&path, Some(format), bad))?;
             // A file may have what the index says to be elsewhere, or nowhere: the index is right.
             let all = listing.tensors.len();
             listing.tensors.retain(|(name, _)| names.contains(name));
@@ -228,7 +231,8 @@ impl TensorFile {
 
 /// What a file is. Formats that begin with a magic number are told by it. A safetensors file has none: it begins with a length,
 /// whose bytes may be those of any magic number of up to four, so that what the length says is looked at first.
-fn format(file: &[u8]) -> std::result::Result<Format, Bad> {
+fn format(input: &View) -> std::result::Result<Format, Bad> {
+    let file = input.start(START)?;
     if safetensors::has_header(file) {
         return Ok(Format::Safetensors);
     }
@@ -236,7 +240,7 @@ fn format(file: &[u8]) -> std::result::Result<Format, Bad> {
         return Ok(Format::Gguf);
     }
     if file.starts_with(b"PK\x03\x04") || file.starts_with(b"PK\x05\x06") {
-        let members = zip::members(file)?;
+        let members = zip::members(input)?;
         let has = |end: &str| members.iter().any(|member| member.name.ends_with(end));
         return match (has("data.pkl"), has(".npy")) {
             (true, _) => Ok(Format::Torch),
@@ -269,7 +273,7 @@ fn format(file: &[u8]) -> std::result::Result<Format, Bad> {
     Ok(Format::Safetensors)
 }
 
-fn list(format: Format, file: &[u8]) -> std::result::Result<Listing, Bad> {
+fn list(format: Format, file: &View) -> std::result::Result<Listing, Bad> {
     match format {
         Format::Safetensors => safetensors::list(file),
         Format::Npz => npz::list(file),

@@ -7,6 +7,7 @@
 use super::blocks::Blocks;
 use super::bytes::{Rest, text};
 use super::element::{Elements, count};
+use super::input::View;
 use super::listing::{Bad, Entry, Listing};
 use dlc_runtime::tensor::DType;
 use std::collections::BTreeMap;
@@ -48,8 +49,8 @@ const UNREAD: [(u32, &str); 23] = [
 ];
 
 /// The tensors of a file.
-pub fn list(file: &[u8]) -> Result<Listing, Bad> {
-    let mut rest = Rest::new(file);
+pub fn list(file: &View) -> Result<Listing, Bad> {
+    let mut rest = Rest::of(file, 0..file.len());
     rest.take(MAGIC.len() as u64)?;
     let version = rest.u32()?;
     if version.swap_bytes() < 16 && version > 16 {
@@ -129,7 +130,7 @@ fn elements(kind: u32) -> Elements {
 }
 
 fn entry(
-    file: &[u8],
+    file: &View,
     start: usize,
     alignment: usize,
     (elements, shape, offset): (Elements, Vec<usize>, u64),

@@ -2,6 +2,7 @@
 //! from its place into memory.
 
 use super::element::{Elements, count, is_real};
+use super::input::Input;
 use super::zip::{LARGE, inflate};
 use dlc_runtime::tensor::{DType, Tensor};
 use std::borrow::Cow;
@@ -180,8 +181,24 @@ impl Entry {
         packed || !self.elements.is_real()
     }
 
-    /// Reads it from the bytes of its file.
-    pub fn read(&self, file: &[u8]) -> Result<Tensor, String> {
+    /// The same without strides, where it is a row after the other of a storage as it lies in the file; nothing else of the
+    /// storage is then read.
+    fn rows(&self) -> Option<Entry> {
+        let (strides, Elements::Plain(dtype)) = (self.place.strides.as_ref()?, &self.elements) else { return None };
+        let plain = matches!(self.place.packing, Packing::Stored) && !self.shape.contains(&0);
+        if !plain || !strides.are_rows(&self.shape) {
+            return None;
+        }
+        let start = self.place.range.start + strides.first * dtype.bytes();
+        let range = start..start + self.elements.bytes(count(&self.shape)?)?;
+        Some(Entry { place: Place { range, strides: None, ..self.place.clone() }, ..self.clone() })
+    }
+
+    /// Reads it from its file.
+    pub fn read(&self, file: &Input) -> Result<Tensor, String> {
+        if let Some(rows) = self.rows() {
+            return rows.read(file);
+        }
         let bytes = self.place.unpacked(file)?;
         let dtype = match &self.elements {
             Elements::Plain(dtype) => *dtype,
@@ -196,14 +213,6 @@ impl Entry {
         let size = dtype.bytes();
         let bytes = match &self.place.strides {
             None => bytes,
-            Some(strides) if strides.are_rows(&self.shape) => {
-                let start = strides.first * size;
-                let end = start + count(&self.shape).unwrap_or(0) * size;
-                match bytes {
-                    Cow::Borrowed(bytes) => Cow::Borrowed(&bytes[start..end]),
-                    Cow::Owned(bytes) => Cow::Owned(bytes[start..end].to_vec()),
-                }
-            }
             Some(strides) => Cow::Owned(strides.gather(&bytes, &self.shape, size)),
         };
         let bytes = if self.place.high_first && size > 1 { Cow::Owned(swapped(&bytes, size)) } else { bytes };
@@ -213,23 +222,34 @@ impl Entry {
 }
 
 impl Place {
-    fn unpacked<'a>(&self, file: &'a [u8]) -> Result<Cow<'a, [u8]>, String> {
-        let bytes = &file[self.range.clone()];
+    fn unpacked<'a>(&self, file: &'a Input) -> Result<Cow<'a, [u8]>, String> {
+        let bytes = file.bytes(self.range.clone())?;
         match self.packing {
-            Packing::Stored => Ok(Cow::Borrowed(bytes)),
+            Packing::Stored => Ok(bytes),
             Packing::Checked { crc, skip } => {
                 let mut found = flate2::Crc::new();
-                found.update(bytes);
+                found.update(&bytes);
                 if found.sum() != crc {
                     return Err("its checksum is wrong: it is damaged".into());
                 }
-                Ok(Cow::Borrowed(&bytes[skip..]))
+                Ok(behind(bytes, skip))
             }
             Packing::Deflated { size, crc, skip } => {
-                let mut bytes = inflate(bytes, size, crc)?;
+                let mut bytes = inflate(&bytes, size, crc)?;
                 bytes.drain(..skip);
                 Ok(Cow::Owned(bytes))
             }
+        }
+    }
+}
+
+/// What follows the first bytes.
+fn behind(bytes: Cow<[u8]>, skip: usize) -> Cow<[u8]> {
+    match bytes {
+        Cow::Borrowed(bytes) => Cow::Borrowed(&bytes[skip..]),
+        Cow::Owned(mut bytes) => {
+            bytes.drain(..skip);
+            Cow::Owned(bytes)
         }
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod element;
 pub mod file;
+pub mod input;
 pub mod names;
 
 pub mod convert;

@@ -6,6 +6,7 @@
 
 use super::bytes::{Rest, text};
 use super::element::Elements;
+use super::input::View;
 use super::listing::{Bad, Entry, Listing, Packing, Place, Strides};
 use super::zip::{self, Member};
 use dlc_runtime::tensor::DType;
@@ -19,7 +20,7 @@ const LONGEST_HEADER: usize = 1 << 20;
 const LONGEST_TEXT: u64 = 1 << 20;
 
 /// The arrays of an archive. Members that are not called `.npy` are none of them.
-pub fn list(archive: &[u8]) -> Result<Listing, Bad> {
+pub fn list(archive: &View) -> Result<Listing, Bad> {
     let mut listing = Listing::default();
     for member in zip::members(archive)? {
         let Some(name) = member.name.strip_suffix(".npy") else { continue };
@@ -82,7 +83,7 @@ impl Header {
     }
 }
 
-fn header(member: &Member, archive: &[u8]) -> Result<Header, String> {
+fn header(member: &Member, archive: &View) -> Result<Header, String> {
     let start = member.start(archive, 12)?;
     let (before, len) = header_len(&start)?;
     if len > LONGEST_HEADER {
@@ -110,7 +111,7 @@ fn header_len(start: &[u8]) -> Result<(usize, usize), String> {
 }
 
 /// The text of an array without axes.
-fn words(member: &Member, archive: &[u8], header: &Header, letter: Letter) -> Result<String, String> {
+fn words(member: &Member, archive: &View, header: &Header, letter: Letter) -> Result<String, String> {
     let all = member.start(archive, LONGEST_TEXT as usize)?;
     let bytes = all.get(header.len..).ok_or("it is cut short")?;
     let words = match letter {

@@ -5,6 +5,7 @@
 //! can overflow, and names that are there twice, of which the crate sees the last.)
 
 use super::element::{Elements, count};
+use super::input::View;
 use super::listing::{Bad, Entry, Listing};
 use dlc_runtime::tensor::{DType, Tensor};
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
@@ -19,7 +20,7 @@ const LENGTH: usize = 8;
 const LONGEST_HEADER: usize = 100_000_000;
 
 /// The tensors of a file.
-pub fn list(file: &[u8]) -> Result<Listing, Bad> {
+pub fn list(file: &View) -> Result<Listing, Bad> {
     let (metadata, first) = header(file)?;
     let mut listing = Listing::default();
     for (name, info) in metadata.tensors() {
@@ -42,32 +43,32 @@ pub fn has_header(file: &[u8]) -> bool {
 }
 
 /// The checked header and where the elements begin.
-fn header(bytes: &[u8]) -> Result<(Metadata, usize), String> {
-    let Some((length, rest)) = bytes.split_first_chunk::<LENGTH>() else {
-        return Err(format!("it has {} bytes, and the length of its header alone takes {LENGTH}", bytes.len()));
+fn header(file: &View) -> Result<(Metadata, usize), String> {
+    let start = file.start(LENGTH + 1)?;
+    let Some((first, rest)) = start.split_first_chunk::<LENGTH>() else {
+        return Err(format!("it has {} bytes, and the length of its header alone takes {LENGTH}", start.len()));
     };
-    let first = length;
-    let length = u64::from_le_bytes(*first);
-    let fits = usize::try_from(length).ok().filter(|&n| n <= rest.len());
+    let (length, left) = (u64::from_le_bytes(*first), file.len() - LENGTH);
+    let fits = usize::try_from(length).ok().filter(|&n| n <= left);
     if length > LONGEST_HEADER as u64 && rest.first().is_some_and(|first| *first != b'{') {
         return Err(format!("its first bytes, `{}`, are those of no format that is known", first.escape_ascii()));
     }
     let Some(length) = fits else {
-        return Err(format!("its header should have {length} bytes, and {} follow: it is cut short", rest.len()));
+        return Err(format!("its header should have {length} bytes, and {left} follow: it is cut short"));
     };
     if length > LONGEST_HEADER {
         return Err(format!("its header should have {length} bytes; {LONGEST_HEADER} are allowed"));
     }
-    let (json, elements) = rest.split_at(length);
+    let (json, elements) = (file.bytes(LENGTH..LENGTH + length)?, left - length);
     let said = |error| format!("its header says: {error}");
     let Names = serde_json::from_slice(json).map_err(said)?;
     let metadata: Metadata = serde_json::from_slice(json).map_err(said)?;
-    if metadata.data_len() != elements.len() {
+    if metadata.data_len() != elements {
         return Err(format!(
             "its tensors take {} bytes, and {} follow the header{}",
             metadata.data_len(),
-            elements.len(),
-            if metadata.data_len() > elements.len() { ": it is cut short" } else { "" }
+            elements,
+            if metadata.data_len() > elements { ": it is cut short" } else { "" }
         ));
     }
     Ok((metadata, LENGTH + length))

@@ -4,6 +4,7 @@
 
 use super::bytes::Rest;
 use super::element::Elements;
+use super::input::View;
 use super::listing::{Bad, Entry, Listing, Packing, Place, Strides};
 use super::pickle::{self, Id, Lying, Storage, Value, Values};
 use super::zip::{self, Member};
@@ -27,7 +28,7 @@ struct Records<'a> {
 }
 
 /// The tensors of an archive with these members.
-pub fn list(archive: &[u8], members: &[Member]) -> Result<Listing, Bad> {
+pub fn list(archive: &View, members: &[Member]) -> Result<Listing, Bad> {
     let mut found = members.iter().filter_map(|member| member.name.strip_suffix("data.pkl"));
     let (Some(folder), None) = (found.next(), found.next()) else {
         return Err("it should have one `data.pkl`".into());
@@ -44,21 +45,21 @@ pub fn list(archive: &[u8], members: &[Member]) -> Result<Listing, Bad> {
             zip::Packing::Deflated { .. } => Err(format!("`{name}` is packed, which PyTorch does not do")),
         }
     };
-    let order = record("byteorder").map_or(&b"little"[..], |range| &archive[range]);
+    let order = record("byteorder").map_or(Ok(&b"little"[..]), |range| archive.bytes(range))?;
     let high_first = match order {
         b"little" => false,
         b"big" => true,
         _ => return Err(format!("its order of bytes is `{}`", order.escape_ascii()).into()),
     };
-    let values = pickle::read(&mut Rest::new(&archive[record("data.pkl")?]))?;
+    let values = pickle::read(&mut Rest::of(archive, record("data.pkl")?))?;
     let find = |storage: &Storage| record(&format!("data/{}", storage.key));
     weights(&values, &Records { find: &find, high_first })
 }
 
 /// The tensors of a file of the older form: a magic number, a version, facts about the machine, the values, the names of
 /// the storages, then for each of these its count and its elements.
-pub fn list_old(file: &[u8]) -> Result<Listing, Bad> {
-    let mut rest = Rest::new(file);
+pub fn list_old(file: &View) -> Result<Listing, Bad> {
+    let mut rest = Rest::of(file, 0..file.len());
     pickle::read(&mut rest)?;
     let version = pickle::read(&mut rest)?;
     if !matches!(version.result(), Value::Int(1001)) {
@@ -79,7 +80,7 @@ pub fn list_old(file: &[u8]) -> Result<Listing, Bad> {
         let bytes = usize::try_from(count).ok().and_then(|count| storage.elements.bytes(count));
         let bytes = bytes.ok_or_else(|| format!("a storage has {count} elements of {}", storage.elements.name()))?;
         let start = rest.at();
-        rest.take(bytes as u64)?;
+        rest.skip(bytes as u64)?;
         if places.insert(key, start..rest.at()).is_some() {
             return Err(format!("it has two storages called `{key}`").into());
         }

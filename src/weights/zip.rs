@@ -1,16 +1,17 @@
-//! The directory of a zip archive, which `.npz` and PyTorch's files are. Takes the bytes of the archive; gives its members,
+//! The directory of a zip archive, which `.npz` and PyTorch's files are. Takes the archive; gives its members,
 //! each with its place, so that what is not packed is read where it lies.
 //!
 //! Own code, since archives are read here as hostile: two members of one name, members that overlap, and places that
-//! disagree with the members' own headers are refused, and a member is a range of the mapped file. (After PKWARE's
+//! disagree with the members' own headers are refused, and a member is a range of the file. (After PKWARE's
 //! APPNOTE.TXT 6.3.10, sections 4.3 and 4.5.3.)
 
 use super::bytes::{Rest, text};
+use super::input::View;
 use flate2::Crc;
 use flate2::read::DeflateDecoder;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::io::Read;
+use std::io::{self, Read};
 use std::ops::Range;
 
 /// The end of the directory, without a comment.
@@ -19,6 +20,8 @@ const END: usize = 22;
 const LONGEST_COMMENT: usize = u16::MAX as usize;
 /// More than this much is not unpacked from less than a hundredth of it: no weights are so even.
 pub const LARGE: u64 = 64 << 20;
+/// Packed bytes that are read at once, where only the first of a member are wanted.
+const AT_ONCE: usize = 1 << 14;
 /// See [`LARGE`].
 const MOST_TIMES: u64 = 100;
 
@@ -60,17 +63,38 @@ impl Member {
     }
 
     /// Its first bytes, unpacked: `most`, or all if it has fewer.
-    pub fn start<'a>(&self, archive: &'a [u8], most: usize) -> Result<Cow<'a, [u8]>, String> {
-        let bytes = &archive[self.range.clone()];
+    pub fn start<'a>(&self, archive: &'a View, most: usize) -> Result<Cow<'a, [u8]>, String> {
         match self.packing {
-            Packing::Stored { .. } => Ok(Cow::Borrowed(&bytes[..bytes.len().min(most)])),
+            Packing::Stored { .. } => {
+                let end = self.range.end.min(self.range.start.saturating_add(most));
+                Ok(Cow::Borrowed(archive.bytes(self.range.start..end)?))
+            }
             Packing::Deflated { .. } => {
                 let mut start = Vec::new();
-                let done = DeflateDecoder::new(bytes).take(most as u64).read_to_end(&mut start);
+                let packed = Packed { archive, range: self.range.clone(), left: &[] };
+                let done = DeflateDecoder::new(packed).take(most as u64).read_to_end(&mut start);
                 done.map_err(|error| format!("`{}` cannot be unpacked: {error}", self.name))?;
                 Ok(Cow::Owned(start))
             }
         }
+    }
+}
+
+/// The bytes of a member as they are asked for.
+struct Packed<'a> {
+    archive: &'a View<'a>,
+    range: Range<usize>,
+    left: &'a [u8],
+}
+
+impl Read for Packed<'_> {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        if self.left.is_empty() {
+            let end = self.range.end.min(self.range.start + AT_ONCE);
+            self.left = self.archive.bytes(self.range.start..end).map_err(io::Error::other)?;
+            self.range.start = end;
+        }
+        self.left.read(to)
     }
 }
 
@@ -92,10 +116,10 @@ pub fn inflate(packed: &[u8], size: u64, crc: u32) -> Result<Vec<u8>, String> {
 }
 
 /// The members of an archive, in the order of its directory.
-pub fn members(archive: &[u8]) -> Result<Vec<Member>, String> {
+pub fn members(archive: &View) -> Result<Vec<Member>, String> {
     let Directory { range, count } = directory(archive)?;
     let first = range.start;
-    let mut rest = Rest::new(&archive[range]);
+    let mut rest = Rest::of(archive, range);
     let mut members: Vec<Member> = Vec::new();
     let mut names = BTreeSet::new();
     while !rest.is_empty() {
@@ -126,15 +150,17 @@ struct Directory {
     count: u64,
 }
 
-fn directory(archive: &[u8]) -> Result<Directory, String> {
-    let at = end(archive).ok_or("the directory at its end is missing: it is cut short, or no zip archive")?;
-    let mut rest = Rest::new(&archive[at + 10..]);
+fn directory(archive: &View) -> Result<Directory, String> {
+    let at = end(archive)?.ok_or("the directory at its end is missing: it is cut short, or no zip archive")?;
+    let mut rest = Rest::of(archive, at + 10..archive.len());
     let (mut count, mut size, mut first) = (u64::from(rest.u16()?), u64::from(rest.u32()?), u64::from(rest.u32()?));
     if count == u64::from(u16::MAX) || size == u64::from(u32::MAX) || first == u64::from(u32::MAX) {
-        let large = at.checked_sub(20).map(|at| &archive[at..]).filter(|bytes| bytes.starts_with(b"PK\x06\x07"));
+        let large = at.checked_sub(20).map(|before| archive.bytes(before..at)).transpose()?;
+        let large = large.filter(|bytes| bytes.starts_with(b"PK\x06\x07"));
         let place = Rest::new(&large.ok_or("the place of its directory is missing")?[8..]).u64()?;
-        let record = usize::try_from(place).ok().and_then(|place| archive[..at].get(place..));
-        let record = record.filter(|record| record.len() >= 56 && record.starts_with(b"PK\x06\x06"));
+        let end = usize::try_from(place).ok().and_then(|place| place.checked_add(56)).filter(|end| *end <= at);
+        let record = end.map(|end| archive.bytes(end - 56..end)).transpose()?;
+        let record = record.filter(|record| record.starts_with(b"PK\x06\x06"));
         let mut rest = Rest::new(&record.ok_or("the place of its directory is wrong")?[32..]);
         (count, size, first) = (rest.u64()?, rest.u64()?, rest.u64()?);
     }
@@ -144,17 +170,19 @@ fn directory(archive: &[u8]) -> Result<Directory, String> {
 }
 
 /// Where the end of the directory begins: its comment reaches to the end of the archive.
-fn end(archive: &[u8]) -> Option<usize> {
-    let last = archive.len().checked_sub(END)?;
+fn end(archive: &View) -> Result<Option<usize>, String> {
+    let first = archive.len().saturating_sub(END + LONGEST_COMMENT);
+    let tail = archive.bytes(first..archive.len())?;
     let ends_here = |at: &usize| {
-        let comment = usize::from(u16::from_le_bytes([archive[at + 20], archive[at + 21]]));
-        archive[*at..].starts_with(b"PK\x05\x06") && at + END + comment == archive.len()
+        let comment = usize::from(u16::from_le_bytes([tail[at + 20], tail[at + 21]]));
+        tail[*at..].starts_with(b"PK\x05\x06") && at + END + comment == tail.len()
     };
-    (last.saturating_sub(LONGEST_COMMENT)..=last).rev().find(ends_here)
+    let Some(last) = tail.len().checked_sub(END) else { return Ok(None) };
+    Ok((0..=last).rev().find(ends_here).map(|at| first + at))
 }
 
 /// The next member of the directory, which begins at `first`.
-fn member(archive: &[u8], first: usize, rest: &mut Rest) -> Result<Member, String> {
+fn member(archive: &View, first: usize, rest: &mut Rest) -> Result<Member, String> {
     if rest.take(4)? != b"PK\x01\x02" {
         return Err("a member has no header".into());
     }
@@ -182,7 +210,7 @@ fn member(archive: &[u8], first: usize, rest: &mut Rest) -> Result<Member, Strin
         8 => Packing::Deflated { size, crc },
         _ => return Err(format!("`{name}` is packed by method {method}; deflate is known")),
     };
-    let range = place(&archive[..first], local, packed, &name).map_err(|why| format!("`{name}`: {why}"))?;
+    let range = place(archive, first, [local, packed], &name).map_err(|why| format!("`{name}`: {why}"))?;
     Ok(Member { name, range, packing })
 }
 
@@ -202,11 +230,11 @@ fn wide(extra: &[u8], numbers: [&mut u64; 3]) -> Result<(), String> {
     Ok(())
 }
 
-/// Where a member's bytes lie, after its own header.
-fn place(before: &[u8], local: u64, packed: u64, name: &str) -> Result<Range<usize>, String> {
-    let local = usize::try_from(local).ok().filter(|local| *local <= before.len());
+/// Where a member's bytes lie, after its own header and before the directory.
+fn place(archive: &View, end: usize, [local, packed]: [u64; 2], name: &str) -> Result<Range<usize>, String> {
+    let local = usize::try_from(local).ok().filter(|local| *local <= end);
     let local = local.ok_or("it is not where the directory says")?;
-    let mut rest = Rest::new(&before[local..]);
+    let mut rest = Rest::of(archive, local..end);
     if rest.take(4)? != b"PK\x03\x04" {
         return Err("it is not where the directory says".into());
     }
@@ -217,6 +245,6 @@ fn place(before: &[u8], local: u64, packed: u64, name: &str) -> Result<Range<usi
     }
     rest.take(u64::from(extra))?;
     let start = local + rest.at();
-    rest.take(packed)?;
+    rest.skip(packed)?;
     Ok(start..local + rest.at())
 }

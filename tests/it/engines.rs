@@ -9,7 +9,7 @@ use dlc_compiler::check::{Loaded, Loader};
 use dlc_compiler::lower::{Cells, Files, SourceColumn};
 use dlc_compiler::pipeline::{Compiled, Goal, Request, compile};
 use dlc_runtime::pool::Pool;
-use dlc_runtime::{Engine, Kernels};
+use dlc_runtime::{Engine, ValidPlan};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -77,9 +77,8 @@ pub fn compiled_as(spec: &str, goal: Goal, sets: &[(&str, &str)]) -> Compiled {
 /// The training as machine code, on so many threads.
 pub fn machine(c: &Compiled, seed: u64, threads: usize) -> Network {
     let code = clif::compile(&c.plan.kernels).unwrap();
-    let fns = (0..c.plan.kernels.len()).map(|i| code.function(i)).collect();
-    let kernels = Kernels { fns, keep: Box::new(code) };
-    let engine = Engine::with_pool(c.plan.clone(), kernels, Arc::new(Pool::new(threads))).unwrap();
+    let plan = ValidPlan::new(c.plan.clone()).unwrap();
+    let engine = Engine::with_pool(plan, code.share().into(), Arc::new(Pool::new(threads))).unwrap();
     Network::of(engine, c.recipe.clone(), seed).unwrap()
 }
 

@@ -11,7 +11,7 @@ use crate::scratch::Scratch;
 use dlc::error::Kind;
 use dlc::weights::convert::table;
 use dlc::weights::file::TensorFile;
-use dlc_runtime::map::Bytes;
+use dlc::weights::input::Input;
 use std::path::Path;
 
 /// More than a file's own length may be asked for at once by this much alone.
@@ -20,7 +20,7 @@ const SPARE: usize = 1 << 20;
 /// Reads all of a file; gives the messages of what is wrong. Memory is watched.
 fn read(bytes: &[u8]) -> Result<(), String> {
     let (found, most) = largest(|| {
-        let mut shards = |path: &Path| Bytes::open(&golden("sharded").join(path.file_name().unwrap()));
+        let mut shards = |path: &Path| Input::open(&golden("sharded").join(path.file_name().unwrap()));
         let file = TensorFile::of(Path::new("F"), bytes.to_vec().into(), &mut shards).map_err(|error| {
             assert_eq!(error.kind, Kind::Files);
             error.to_string()

@@ -110,7 +110,7 @@ fn family(name: &str) {
     }
     merging(name, &mut net, &lora, &golden, &names("merged/"));
     files(name, &mut net, &lora);
-    let inputs = batch(net.engine().ports("accumulate").or(net.engine().ports("step")).expect("it trains").0);
+    let inputs = batch(net.engine().ports("accumulate").expect("it trains").0);
     let inputs: Vec<(&str, &Tensor)> = inputs.iter().map(|(n, t)| (n.as_str(), t)).collect();
     for _ in 0..20 {
         net.step(&inputs).expect("it trains");
@@ -388,7 +388,7 @@ fn a_network_attaches_an_adapter_trains_it_merges_it_and_takes_that_back() {
     let (mut net, _) = twin("bert");
     let before = run(&mut net, "forward");
     net.load_adapter(golden_folder("bert").join("ours")).expect("it fits");
-    let inputs = batch(net.engine().ports("accumulate").or(net.engine().ports("step")).expect("it trains").0);
+    let inputs = batch(net.engine().ports("accumulate").expect("it trains").0);
     let inputs: Vec<(&str, &Tensor)> = inputs.iter().map(|(n, t)| (n.as_str(), t)).collect();
     // A head and biases are trained beside it.
     let beside = ["classifier.weight", "classifier.bias", "bert.encoder.layer.0.attention.self.query.bias"];

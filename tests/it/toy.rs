@@ -50,20 +50,15 @@ fn weight(name: &str, offset: usize) -> Weight {
 }
 
 impl Toy {
-    /// With a step of its own, or with gradients that are accumulated.
-    pub fn new(accumulates: bool) -> Toy {
-        let mut entries = vec![
+    pub fn new() -> Toy {
+        let entries = vec![
             ("init", ports(&[]), ports(&[])),
             ("columns", ports(&["raw", "y"]), ports(&["x", "target"])),
             ("forward", ports(&["x"]), ports(&["out"])),
             ("evaluate", ports(&["out", "target"]), ports(&["error"])),
+            ("accumulate", ports(&["x", "target"]), ports(&["loss"])),
+            ("update", ports(&[]), ports(&[])),
         ];
-        if accumulates {
-            entries.push(("accumulate", ports(&["x", "target"]), ports(&["loss"])));
-            entries.push(("update", ports(&[]), ports(&[])));
-        } else {
-            entries.push(("step", ports(&["x", "target"]), ports(&["loss"])));
-        }
         let stored = vec![weight("line.w", 0), weight("line.b", 16)];
         let (calls, evaluated) = (Vec::new(), Vec::new());
         Toy { weights: [9.0; 2], grads: [0.0; 2], rows_of_step: 0.0, entries, stored, calls, evaluated, rate: 0.1 }
@@ -150,13 +145,7 @@ impl Machine for Toy {
                 let worst = get(0).iter().zip(get(1)).map(|(y, t)| (y - t).abs()).fold(0.0, f32::max);
                 vec![scalar(worst)]
             }
-            "accumulate" | "step" => {
-                let loss = self.accumulate(&get(0), &get(1));
-                if entry == "step" {
-                    self.update();
-                }
-                vec![scalar(loss)]
-            }
+            "accumulate" => vec![scalar(self.accumulate(&get(0), &get(1)))],
             "update" => {
                 self.update();
                 vec![]

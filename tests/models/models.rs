@@ -11,7 +11,7 @@ use dlc_compiler::back::clif;
 use dlc_compiler::pipeline::{Compiled, Goal, Request, compile};
 use dlc_plan::plan::{Port, Step};
 use dlc_runtime::pool::Pool;
-use dlc_runtime::{Engine, Kernels};
+use dlc_runtime::{Engine, ValidPlan};
 use numbers::{hash, numbers, weight};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -71,9 +71,8 @@ fn compiled(path: &std::path::Path, goal: Goal, sets: &[(String, String)]) -> Co
 /// Machine code on so many threads.
 fn machine(c: &Compiled, threads: usize) -> Network {
     let code = clif::compile(&c.plan.kernels).unwrap();
-    let fns = (0..c.plan.kernels.len()).map(|i| code.function(i)).collect();
-    let kernels = Kernels { fns, keep: Box::new(code) };
-    let engine = Engine::with_pool(c.plan.clone(), kernels, Arc::new(Pool::new(threads))).unwrap();
+    let plan = ValidPlan::new(c.plan.clone()).unwrap();
+    let engine = Engine::with_pool(plan, code.share().into(), Arc::new(Pool::new(threads))).unwrap();
     Network::of(engine, c.recipe.clone(), 0).unwrap()
 }
 

@@ -3,6 +3,7 @@
 //! backends are compared with it by bits; it is slow, and an access outside a buffer panics.
 
 use std::ops::Range;
+use std::sync::atomic::AtomicBool;
 
 use dlc_plan::kernel::{
     Access, Affine, Args, Axis, Bits, Bound, Def, Elem, Ext, Fold, Instr, Kernel, KernelFn, Kind, LANES, Op, Over,
@@ -68,13 +69,16 @@ impl Memory {
     /// Runs a compiled kernel on this memory.
     ///
     /// # Safety
-    /// `code` must be alive, and compiled from a kernel that this memory fits: as many entries of each sort as the kernel
+    /// `code` must be alive, and compiled from the kernel, which this memory fits: as many entries of each sort as the kernel
     /// names, and all its accesses for `rows` inside the buffers.
-    pub unsafe fn call(&mut self, code: KernelFn, rows: Range<u64>) {
+    pub unsafe fn call(&mut self, kernel: &Kernel, code: KernelFn, rows: Range<u64>) {
         let bufs: Vec<*mut u8> = self.bufs.iter_mut().map(Buf::address).collect();
         let folds: Vec<*mut u8> = self.folds.iter_mut().map(|fold| fold.as_mut_ptr().cast()).collect();
         let lens: Vec<u64> = self.bufs.iter().map(Buf::len).collect();
         let fold_lens: Vec<u64> = self.folds.iter().map(|fold| fold.len() as u64).collect();
+        let mut windows: Vec<[u64; 2]> = lens.iter().map(|len| [0, *len]).collect();
+        let limits = vec![i32::MAX; kernel.gathers().count()];
+        let fault = AtomicBool::new(false);
         let args = Args {
             bufs: bufs.as_ptr(),
             uniforms: self.uniforms.as_ptr(),
@@ -82,6 +86,10 @@ impl Memory {
             folds: folds.as_ptr(),
             lens: lens.as_ptr(),
             fold_lens: fold_lens.as_ptr(),
+            limits: limits.as_ptr(),
+            windows: windows.as_mut_ptr(),
+            by_row: std::ptr::null(),
+            fault: &raw const fault,
         };
         // SAFETY: the pointers are to live memory that nothing else uses meanwhile; the rest is the caller's promise.
         unsafe { code(&args, rows.start, rows.end) }

@@ -5,7 +5,7 @@ use dlc_compiler::program::interp::Tensor;
 use dlc_plan::{DType, HostState, Plan};
 use dlc_runtime::pool::Pool;
 use dlc_runtime::tensor::Tensor as Given;
-use dlc_runtime::{Engine, Kernels};
+use dlc_runtime::{Engine, ValidPlan};
 use std::sync::Arc;
 
 fn given(dtype: DType, t: &Tensor) -> Given {
@@ -24,12 +24,9 @@ pub fn engine(plan: &Plan, threads: usize) -> Engine {
 
 /// Engines of a plan on so many threads each, all with the same machine code.
 pub fn engines<const N: usize>(plan: &Plan, threads: [usize; N]) -> [Engine; N] {
-    let code = Arc::new(clif::compile(&plan.kernels).unwrap());
-    threads.map(|threads| {
-        let fns = (0..plan.kernels.len()).map(|i| code.function(i)).collect();
-        let kernels = Kernels { fns, keep: Box::new(code.clone()) };
-        Engine::with_pool(plan.clone(), kernels, Arc::new(Pool::new(threads))).unwrap()
-    })
+    let code = clif::compile(&plan.kernels).unwrap().share();
+    let plan = ValidPlan::new(plan.clone()).unwrap();
+    threads.map(|threads| Engine::with_pool(plan.clone(), code.clone().into(), Arc::new(Pool::new(threads))).unwrap())
 }
 
 /// The outputs of an entry for inputs in the order of its ports.

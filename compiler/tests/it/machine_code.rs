@@ -14,7 +14,7 @@ fn by_machine(kernel: &Kernel, memory: &Memory, code: dlc_plan::kernel::KernelFn
     let cut = rows / 3;
     for part in [0..cut, cut..rows] {
         // SAFETY: the caller holds the code, which was compiled from this kernel, and the memory was made for it.
-        unsafe { memory.call(code, part) };
+        unsafe { memory.call(kernel, code, part) };
     }
     assert_eq!(memory.bufs.len(), kernel.bufs.len());
     memory
@@ -192,4 +192,25 @@ fn every_instruction_is_right_at_the_edges() {
 fn no_kernels_are_no_code() {
     let code = clif::compile(&[]).expect("nothing compiles");
     assert_eq!((code.len(), code.size(), code.is_empty()), (0, 0, true));
+}
+
+/// While there is machine code, no page of the process can be both written and executed.
+#[test]
+#[cfg(target_os = "linux")]
+fn pages_of_machine_code_are_never_writable() {
+    let code = clif::compile(&[one_instr(Instr::FAdd, Ext::Arg(0))]).expect("it compiles");
+    let address = code.function(0) as usize;
+    let maps = std::fs::read_to_string("/proc/self/maps").expect("the system tells");
+    let mut found = false;
+    for line in maps.lines() {
+        let mut words = line.split_whitespace();
+        let (range, flags) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        assert!(!(flags.contains('w') && flags.contains('x')), "{line}");
+        let bounds = range.split_once('-').map(|(a, b)| [a, b].map(|n| usize::from_str_radix(n, 16).unwrap_or(0)));
+        if bounds.is_some_and(|[first, end]| (first..end).contains(&address)) {
+            found = true;
+            assert!(flags.starts_with("r-x"), "{line}");
+        }
+    }
+    assert!(found, "the code is in none of the pages");
 }

@@ -20,6 +20,7 @@ mod limits;
 mod lora;
 mod lower;
 mod mode;
+mod names;
 mod optimizers;
 mod panels;
 mod parts;

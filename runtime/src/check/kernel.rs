@@ -1,7 +1,8 @@
 //! Checks that a kernel names only what it has: buffers, scalars, extents, folds, axes.
 
-use super::{Checked, ensure};
+use super::{Checked, MOST_TERMS, ensure};
 use dlc_plan::kernel::{Access, Affine, Axis, Bits, Ext, Fold, Kernel, Kind, Op, Over, Phase};
+use std::collections::HashSet;
 
 pub fn check_kernel(k: &Kernel) -> Checked {
     ensure!(k.rows.len() <= 256 && k.cols.len() <= 256, "more than 256 axes");
@@ -31,6 +32,7 @@ fn phase(k: &Kernel, p: &Phase, taken: &mut [bool]) -> Checked {
     p.defs.iter().try_for_each(|d| op(k, &d.op))?;
     for s in &p.stores {
         access(k, &s.to)?;
+        ensure!(s.to.base.is_none() && s.to.bounds.is_empty(), "a store with a base or with bounds");
         ensure!(k.bufs[usize::from(s.to.buf)].written, "a store to buffer {}, which is not written", s.to.buf);
     }
     for f in &p.folds {
@@ -80,11 +82,17 @@ fn access(k: &Kernel, a: &Access) -> Checked {
     if let Some((_, factor)) = a.base {
         ext(k, factor)?;
     }
+    let axes = a.bounds.iter().map(|b| &b.index).chain([&a.at]).flat_map(|affine| &affine.terms);
+    let axes: HashSet<Axis> = axes.map(|(axis, _)| *axis).collect();
+    ensure!(axes.len() <= MOST_TERMS, "an access along {} axes", axes.len());
     a.bounds.iter().try_for_each(|b| affine(k, &b.index).and_then(|()| ext(k, b.extent)))
 }
 
 fn affine(k: &Kernel, a: &Affine) -> Checked {
     ext(k, a.offset)?;
+    for (i, (axis, _)) in a.terms.iter().enumerate() {
+        ensure!(a.terms[..i].iter().all(|(other, _)| other != axis), "{axis:?} is in an index twice");
+    }
     a.terms.iter().try_for_each(|&(axis, factor)| check_axis(k, axis).and_then(|()| ext(k, factor)))
 }
 

@@ -11,9 +11,15 @@ use dlc_plan::kernel::Elem;
 use dlc_plan::plan::{Entry, Panels, StatePart, Step, Store, Weight};
 use dlc_plan::{Atom, Host, Plan, Size};
 use kernel::check_kernel;
+pub use kernel::fold_of;
 pub use place::MOST_LOOPS;
 use std::collections::HashSet;
+use std::ops::Deref;
+use std::sync::Arc;
 use step::Steps;
+
+/// An access or a store goes along no more axes than this.
+pub const MOST_TERMS: usize = 16;
 
 /// The result of a check: why the plan is refused.
 type Checked = Result<(), String>;
@@ -28,9 +34,33 @@ macro_rules! ensure {
 }
 use ensure;
 
-/// Checks everything that does not depend on the sizes.
-pub fn check(plan: &Plan) -> Result<(), Error> {
-    check_all(plan).map_err(Error::Plan)
+/// A plan that was checked not to contradict itself, and that nobody can change any more.
+#[derive(Clone, Debug)]
+pub struct ValidPlan(Arc<Plan>);
+
+impl ValidPlan {
+    /// Checks everything that does not depend on the sizes.
+    ///
+    /// # Errors
+    /// When the plan contradicts itself.
+    pub fn new(plan: impl Into<Arc<Plan>>) -> Result<ValidPlan, Error> {
+        let plan = plan.into();
+        check_all(&plan).map_err(Error::Plan)?;
+        Ok(ValidPlan(plan))
+    }
+
+    /// The plan, to be read.
+    pub fn share(self) -> Arc<Plan> {
+        self.0
+    }
+}
+
+impl Deref for ValidPlan {
+    type Target = Plan;
+
+    fn deref(&self) -> &Plan {
+        &self.0
+    }
 }
 
 fn check_all(plan: &Plan) -> Checked {

@@ -4,10 +4,13 @@
 
 use super::frame::moves;
 use super::node::{CallNode, GemmNode, Known, MatrixNode, Node, RowsNode, ScatterNode};
+use super::reach::{Band, Indices, is_apart, largest_base, reach};
 use super::segments::{PIECE, Segments};
+use crate::call::Takes;
+use crate::check::fold_of;
 use crate::error::Error;
 use dlc_plan::chunks::{Cut, FOLD_CHUNKS};
-use dlc_plan::kernel::{Access, Kernel, Op};
+use dlc_plan::kernel::{Kernel, Over};
 use dlc_plan::plan::Entry;
 use dlc_plan::{Plan, Size};
 
@@ -20,6 +23,8 @@ pub struct Facts<'a> {
     /// The length of each buffer, in elements.
     pub lens: &'a [u64],
     pub threads: usize,
+    /// What the kernels take, where they are Rust.
+    pub takes: Option<&'a [Takes]>,
     /// The length of the store of the trained weights, in elements.
     pub store_len: u64,
 }
@@ -162,6 +167,7 @@ impl Facts<'_> {
             self.holds(fold.partial, len * fold.op.parts(fold.kind) as i128 * i128::from(FOLD_CHUNKS))?;
             self.holds(fold.to, len)?;
         }
+        call.limits.fill(i32::MAX);
         if call.segments.is_some() {
             return self.segments(call, kernel);
         }
@@ -171,8 +177,75 @@ impl Facts<'_> {
             return Err(format!("kernel {} has {rows} rows and is called for {}", call.kernel, call.rows.now));
         }
         call.cut = Cut::new(rows, kernel.row_work(&call.exts), !call.folds.is_empty());
-        if cfg!(debug_assertions) && rows > 0 {
-            self.accesses(call.kernel, &call.bufs, &call.exts, &|i| self.lens[call.bufs[i]])?;
+        if rows == 0 {
+            call.apart = true;
+            return Ok(());
+        }
+        self.columns(call, kernel)?;
+        let CallNode { kernel: number, bufs, exts, limits, .. } = &mut *call;
+        self.accesses(*number, bufs, exts, limits, &|i| self.lens[bufs[i]])?;
+        self.rows_apart(call, kernel);
+        Ok(())
+    }
+
+    /// Finds whether rows may run side by side, and where each of them may write.
+    fn rows_apart(&self, call: &mut CallNode, kernel: &Kernel) {
+        let CallNode { kernel: call_kernel, exts, bands, suspects, apart, extents, .. } = call;
+        bands.clear();
+        let one = kernel.row_count(exts) == 1;
+        let mut are_apart = |pair: [usize; 2]| match self.band(*call_kernel, pair, exts) {
+            _ if one => true,
+            Some(band) if self.takes.is_none() || bands.iter().all(|known| known.buf != band.buf) => {
+                bands.push(band);
+                true
+            }
+            Some(_) | None => self.takes.is_none() && is_apart(kernel, pair, exts),
+        };
+        *apart = true;
+        for buf in (0..kernel.bufs.len()).filter(|&buf| kernel.bufs[buf].written) {
+            *apart &= are_apart([buf, buf]);
+        }
+        for suspect in suspects {
+            suspect.apart = are_apart([suspect.written, suspect.other]);
+        }
+        // Machine code does what the kernel says, and need not be held to it.
+        if self.takes.is_none() {
+            bands.clear();
+        }
+        extents.clear();
+        extents.extend(kernel.rows.iter().map(|extent| extent.value(exts)));
+    }
+
+    /// Where the rows of a kernel touch a buffer that it writes, or another that is the same memory.
+    fn band(&self, number: usize, [buf, other]: [usize; 2], exts: &[i64]) -> Option<Band> {
+        let kernel = &self.plan.kernels[number];
+        let own = |touched: u16| [buf, other].contains(&usize::from(touched));
+        match self.takes {
+            // Of what it only reads, a kernel in Rust does not say where.
+            Some(_) if !kernel.bufs[other].written => None,
+            Some(takes) => {
+                let touches = takes[number].touches.iter().filter(|touch| own(touch.buf));
+                let touches = touches.map(|touch| Indices { offset: touch.offset, terms: touch.terms });
+                Band::new(kernel, other, touches, exts)
+            }
+            None => {
+                let touches = || kernel.loads().chain(kernel.stores()).filter(|access| own(access.buf));
+                let plain = touches().all(|access| access.base.is_none());
+                plain.then(|| Band::new(kernel, other, touches().map(|access| (&access.at).into()), exts))?
+            }
+        }
+    }
+
+    /// A fold over rows has room for all columns.
+    fn columns(&self, call: &CallNode, kernel: &Kernel) -> Result<(), String> {
+        let extents = kernel.cols.iter().map(|extent| i128::from(extent.value(&call.exts).max(0)));
+        let columns = extents.fold(1, i128::saturating_mul);
+        for (slot, fold) in call.folds.iter().enumerate() {
+            let over_rows = fold_of(kernel, slot).is_some_and(|fold| matches!(fold.over, Over::Rows(_)));
+            if over_rows && columns > i128::from(fold.len.now) {
+                let len = fold.len.now;
+                return Err(format!("kernel {} folds {columns} columns to {len} results", call.kernel));
+            }
         }
         Ok(())
     }
@@ -181,55 +254,56 @@ impl Facts<'_> {
         let exts = [PIECE as i64];
         let work = kernel.row_work(&exts).saturating_mul(kernel.row_count(&exts));
         call.cut = Cut::new(self.segments.pieces.len() as u64, work, !call.folds.is_empty());
-        let Some(classes) = &mut call.segments else { return Ok(()) };
-        for (moving, &b) in classes.moving.iter_mut().zip(&call.bufs) {
+        let CallNode { kernel: number, bufs, limits, suspects, segments: Some(classes), .. } = &mut *call else {
+            return Ok(());
+        };
+        for (moving, &b) in classes.moving.iter_mut().zip(&*bufs) {
             let (buffer, len) = (&self.entry.buffers[b], self.lens[b]);
             *moving = if moves(buffer, len, self.store_len) { buffer.elem.bytes() } else { 0 };
             if *moving > 0 && len != self.store_len {
                 return Err(format!("{} is not as long as the store of {}", self.note(b), self.store_len));
             }
         }
-        if cfg!(debug_assertions) {
-            let moving = &classes.moving;
-            let len = |i: usize| if moving[i] > 0 { PIECE as u64 } else { self.lens[call.bufs[i]] };
-            self.accesses(call.kernel, &call.bufs, &exts, &len)?;
+        let moving = &classes.moving;
+        for &piece in &self.segments.lens {
+            let len = |i: usize| if moving[i] > 0 { piece as u64 } else { self.lens[bufs[i]] };
+            self.accesses(*number, bufs, &[piece as i64], limits, &len)?;
         }
+        for suspect in suspects {
+            suspect.apart = moving[suspect.written] > 0 && moving[suspect.other] > 0;
+        }
+        call.apart = kernel.bufs.iter().zip(moving).all(|(ty, moving)| !ty.written || *moving > 0);
         Ok(())
     }
 
-    /// The accesses of a kernel that neither gather nor have bounds of their own lie in its buffers.
-    fn accesses(&self, number: usize, bufs: &[usize], exts: &[i64], len: &dyn Fn(usize) -> u64) -> Result<(), String> {
+    /// The accesses of a kernel lie in its buffers; bases of gathers get the `limits` within which they do.
+    fn accesses(
+        &self,
+        number: usize,
+        bufs: &[usize],
+        exts: &[i64],
+        limits: &mut [i32],
+        len: &dyn Fn(usize) -> u64,
+    ) -> Result<(), String> {
         let kernel = &self.plan.kernels[number];
-        let defs = kernel.setup.iter().chain(kernel.phases.iter().flat_map(|p| &p.defs));
-        let loads = defs.filter_map(|d| match &d.op {
-            Op::Load(access) => Some(access),
-            Op::Float(_) | Op::Int(_) | Op::Uniform(_) | Op::Index(_) | Op::Instr(..) | Op::Bits(_) => None,
-        });
-        let stores = kernel.phases.iter().flat_map(|p| &p.stores).map(|s| &s.to);
-        for access in loads.chain(stores).filter(|a| a.base.is_none() && a.bounds.is_empty()) {
+        let mut limits = limits.iter_mut();
+        for access in kernel.loads().chain(kernel.stores()) {
             let buf = usize::from(access.buf);
-            let Some((low, high)) = range(kernel, access, exts) else { continue };
-            if low < 0 || high >= i128::from(len(buf)) {
-                let note = self.note(bufs[buf]);
-                return Err(format!("kernel {number} touches elements {low} to {high} of {note}"));
+            let note = || self.note(bufs[buf]);
+            let limit = if access.base.is_some() { limits.next() } else { None };
+            let span = reach(kernel, access, exts).map_err(|error| format!("kernel {number}, {}: {error}", note()))?;
+            let Some((low, high)) = span else { continue };
+            match (access.base, limit) {
+                (Some((_, factor)), Some(limit)) => match largest_base((low, high), factor, exts, len(buf)) {
+                    Some(largest) => *limit = largest.min(*limit),
+                    None => return Err(format!("kernel {number} gathers elements {low} to {high} of {}", note())),
+                },
+                _ if low < 0 || high >= i128::from(len(buf)) => {
+                    return Err(format!("kernel {number} touches elements {low} to {high} of {}", note()));
+                }
+                _ => {}
             }
         }
         Ok(())
     }
-}
-
-/// The first and the last element that an access touches; none where a loop has no turns.
-fn range(kernel: &Kernel, access: &Access, exts: &[i64]) -> Option<(i128, i128)> {
-    let offset = i128::from(access.at.offset.value(exts));
-    let (mut low, mut high) = (offset, offset);
-    for &(axis, factor) in &access.at.terms {
-        let extent = i128::from(kernel.extent(axis, exts));
-        if extent <= 0 {
-            return None;
-        }
-        let reach = (extent - 1) * i128::from(factor.value(exts));
-        low += reach.min(0);
-        high += reach.max(0);
-    }
-    Some((low, high))
 }

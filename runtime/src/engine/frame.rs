@@ -7,6 +7,7 @@ use super::bind::{Facts, Needs};
 use super::node::{Node, nodes};
 use super::panels::Slot;
 use super::segments::Segments;
+use crate::call::Takes;
 use crate::error::Error;
 use crate::memory::{Memory, Ptr};
 use crate::stores::Stores;
@@ -58,6 +59,8 @@ pub struct Ground<'a> {
     pub segments: &'a Segments,
     pub stores: &'a Stores,
     pub threads: usize,
+    /// What the kernels take, where they are Rust.
+    pub takes: Option<&'a [Takes]>,
 }
 
 impl Frame {
@@ -66,7 +69,7 @@ impl Frame {
         let moves = |&i: &usize| !matches!(spots[i], Spot::Fixed);
         let count = entry.buffers.len();
         Frame {
-            nodes: nodes(entry, segments.count),
+            nodes: nodes(plan, entry, segments.count),
             found: (0..count).filter(moves).collect(),
             spots,
             dims: vec![0; plan.dims.len()],
@@ -91,12 +94,12 @@ impl Frame {
         products: &mut Vec<f32>,
         slots: &mut [Slot],
     ) -> Result<(), Error> {
-        let Ground { plan, entry, segments, stores, threads } = *ground;
+        let Ground { plan, entry, segments, stores, threads, takes } = *ground;
         self.set_lens(plan, entry)?;
         self.set_spots(plan, entry, stores).map_err(Error::Plan)?;
         self.check_ports(entry).map_err(Error::Plan)?;
         let (dims, lens) = (&self.dims, &self.lens);
-        let facts = Facts { plan, entry, segments, dims, lens, threads, store_len: stores.trained_len() };
+        let facts = Facts { plan, entry, segments, dims, lens, threads, takes, store_len: stores.trained_len() };
         self.local_room.fill(0);
         let mut needs = Needs { products: 0, alone: 0, local: &mut self.local_room };
         facts.bind(&mut self.nodes, &mut needs)?;

@@ -1,7 +1,8 @@
 //! The engine: takes a plan and the code of its kernels, keeps the weights, and runs the plan's entries.
 //!
-//! A plan is checked once, when the engine is made; its numbers, when sizes are bound, at the first run and whenever
-//! sizes change. A run at bound sizes allocates nothing but its results. What it computes depends on the plan, the stores,
+//! A plan is checked once, before there is an engine ([`ValidPlan`]), and the code of its kernels is held against it. Its
+//! numbers are checked when sizes are bound, at the first run and whenever sizes change: every element that a step can
+//! touch then lies in its buffer. No kernel unwinds: one that fails makes the run an error. A run at bound sizes allocates nothing but its results. What it computes depends on the plan, the stores,
 //! the inputs and the host state, not on the number of threads.
 
 mod bind;
@@ -9,16 +10,21 @@ mod call;
 mod defaults;
 mod fold;
 mod frame;
+mod kernels;
 mod moves;
 mod node;
 mod panels;
 mod ports;
 mod product;
+mod reach;
 mod rows;
 mod segments;
 mod walk;
 
-use crate::check::check;
+pub use crate::check::ValidPlan;
+pub use kernels::Kernels;
+pub(crate) use reach::ByRow;
+
 use crate::error::Error;
 use crate::hands::Hands;
 use crate::memory::{Memory, Ptr};
@@ -28,24 +34,14 @@ use crate::tensor::{self, Tensor};
 use call::{SMALL, Scratch};
 pub use defaults::defaults;
 use dlc_plan::chunks::FOLD_CHUNKS;
-use dlc_plan::kernel::KernelFn;
 use dlc_plan::{HostState, Plan};
 use frame::{Frame, Ground};
 use node::{CallNode, Node};
 use panels::Slot;
 use segments::Segments;
-use std::any::Any;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use walk::{Walker, place};
-
-/// The code of a plan's kernels.
-pub struct Kernels {
-    /// One function for each kernel of the plan, in its order. Each does what its kernel says, for any arguments that the
-    /// kernel's own description admits.
-    pub fns: Vec<KernelFn>,
-    /// What must live as long as the functions: the memory that their code is in.
-    pub keep: Box<dyn Any + Send + Sync>,
-}
 
 /// A plan that can be run, with its weights.
 pub struct Engine {
@@ -70,25 +66,22 @@ impl Engine {
     /// An engine on the global pool.
     ///
     /// # Errors
-    /// When the plan contradicts itself, or there is no memory for its stores.
-    pub fn new(plan: impl Into<Arc<Plan>>, kernels: Kernels) -> Result<Engine, Error> {
-        Engine::build(plan.into(), kernels, None)
+    /// When the kernels are not those of the plan, or there is no memory for its stores.
+    pub fn new(plan: ValidPlan, kernels: Kernels) -> Result<Engine, Error> {
+        Engine::build(plan, kernels, None)
     }
 
     /// An engine on a pool of its own, or shared with other engines.
     ///
     /// # Errors
     /// As [`Engine::new`].
-    pub fn with_pool(plan: impl Into<Arc<Plan>>, kernels: Kernels, pool: Arc<Pool>) -> Result<Engine, Error> {
-        Engine::build(plan.into(), kernels, Some(pool))
+    pub fn with_pool(plan: ValidPlan, kernels: Kernels, pool: Arc<Pool>) -> Result<Engine, Error> {
+        Engine::build(plan, kernels, Some(pool))
     }
 
-    fn build(plan: Arc<Plan>, kernels: Kernels, pool: Option<Arc<Pool>>) -> Result<Engine, Error> {
-        check(&plan)?;
-        if kernels.fns.len() != plan.kernels.len() {
-            let (found, expected) = (kernels.fns.len(), plan.kernels.len());
-            return Err(Error::Plan(format!("{expected} kernels have the code of {found}")));
-        }
+    fn build(plan: ValidPlan, kernels: Kernels, pool: Option<Arc<Pool>>) -> Result<Engine, Error> {
+        kernels.check(&plan).map_err(Error::Plan)?;
+        let plan = plan.share();
         let segments = Segments::new(&plan);
         let frames: Vec<Frame> = plan.entries.iter().map(|e| Frame::new(&plan, e, &segments)).collect();
         let threads = pool.as_deref().unwrap_or_else(|| Pool::global()).threads();
@@ -194,10 +187,11 @@ impl Engine {
             unsafe { ports::copy_in(port, input, frame.ptrs[port.buffer as usize], &self.dims)? };
         }
         self.rows.clear();
+        let fault = AtomicBool::new(false);
         let mut walker = Walker {
             hands: Hands::All(self.pool.as_deref().unwrap_or_else(|| Pool::global())),
             kernels: &self.plan.kernels,
-            fns: &self.kernels.fns,
+            fns: self.kernels.fns(),
             segments: &self.segments,
             buffers: &entry.buffers,
             state,
@@ -210,8 +204,13 @@ impl Engine {
             scratch: &mut self.scratch,
             slots: &mut self.slots,
             local: &frame.local,
+            fault: &fault,
         };
         walker.steps(&frame.nodes);
+        if fault.load(Ordering::Relaxed) {
+            let why = format!("entry `{}`: a kernel failed, or asked for memory that is not its own", entry.name);
+            return Err(Error::Plan(why));
+        }
         for (port, output) in entry.outputs.iter().zip(outputs) {
             // SAFETY: binding has checked that the buffer has as many elements as the port, of its type.
             unsafe { ports::copy_out(port, frame.ptrs[port.buffer as usize], &self.dims, output)? };
@@ -230,7 +229,8 @@ impl Engine {
         }
         ports::bind_dims(plan, ports, state, inputs, &mut self.dims)?;
         let threads = self.pool.as_deref().unwrap_or_else(|| Pool::global()).threads();
-        let ground = Ground { plan, entry: ports, segments: &self.segments, stores: &self.stores, threads };
+        let takes = self.kernels.takes();
+        let ground = Ground { plan, entry: ports, segments: &self.segments, stores: &self.stores, threads, takes };
         let frame = &mut self.frames[entry];
         if !frame.bound || frame.dims != self.dims {
             frame.bound = false;
@@ -264,6 +264,8 @@ fn scratch(frames: &[Frame], threads: usize) -> Result<Scratch, Error> {
         small: Memory::zeroed((4 * SMALL * chunks * folds) as u64)?,
         slot_bufs: vec![Ptr::NULL; threads * bufs],
         slot_lens: vec![0; threads * bufs],
+        slot_windows: vec![[0; 2]; threads * bufs],
+        windows: vec![[0; 2]; bufs],
         products: Vec::new(),
     })
 }

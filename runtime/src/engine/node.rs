@@ -2,11 +2,12 @@
 //! once from the plan; the numbers are set anew for each tuple of dynamic sizes.
 
 use super::panels::PanelsNode;
+use super::reach::Band;
 use super::segments::Classes;
 use dlc_plan::chunks::Cut;
 use dlc_plan::kernel::{FoldOp, Kind};
-use dlc_plan::plan::{BufId, Buffer, Call, Entry, Gemm, Matrix, Place, RowOp, Step};
-use dlc_plan::{Host, Size};
+use dlc_plan::plan::{BufId, Buffer, Call, Entry, Gemm, Matrix, Place, RowOp, Step, Store};
+use dlc_plan::{Host, Kernel, Plan, Size};
 
 /// A size and its value at the sizes that the entry is bound to.
 pub struct Known {
@@ -53,6 +54,24 @@ pub struct CallNode {
     pub cut: Cut,
     pub folds: Vec<FoldNode>,
     pub segments: Option<Classes>,
+    /// The largest base of each gather.
+    pub limits: Vec<i32>,
+    /// Whether rows, or pieces, may run side by side.
+    pub apart: bool,
+    /// Where the rows of a call may write, if its code is to be held to that; all of the buffers if there are none.
+    pub bands: Vec<Band>,
+    /// The extents of the row axes.
+    pub extents: Vec<i64>,
+    /// Of buffers that it writes and others that it uses, those that may be the same memory.
+    pub suspects: Vec<Suspect>,
+}
+
+/// Two buffers of a call that may be the same memory, by their places in the kernel.
+pub struct Suspect {
+    pub written: usize,
+    pub other: usize,
+    /// Whether rows may run side by side if they begin at the same place.
+    pub apart: bool,
 }
 
 /// A fold of a call.
@@ -139,7 +158,8 @@ impl MatrixNode {
 }
 
 impl CallNode {
-    fn new(call: &Call, segments: usize) -> CallNode {
+    fn new(call: &Call, around: &Around) -> CallNode {
+        let kernel = &around.kernels[call.kernel as usize];
         let fold = |f: &dlc_plan::plan::FoldTo| FoldNode {
             op: f.op,
             kind: f.kind,
@@ -147,6 +167,7 @@ impl CallNode {
             partial: f.partial as usize,
             to: f.to as usize,
         };
+        let suspects = around.suspects(kernel, call);
         CallNode {
             kernel: call.kernel as usize,
             bufs: call.bufs.iter().map(|&b| b as usize).collect(),
@@ -156,13 +177,18 @@ impl CallNode {
             rows: Known::new(&call.rows),
             cut: Cut::default(),
             folds: call.folds.iter().map(fold).collect(),
-            segments: call.segments.then(|| Classes::new(call, segments)),
+            segments: call.segments.then(|| Classes::new(call, around.segments)),
+            limits: vec![i32::MAX; kernel.gathers().count()],
+            apart: false,
+            bands: Vec::with_capacity(kernel.bufs.len() + suspects.len()),
+            extents: Vec::with_capacity(kernel.rows.len()),
+            suspects,
         }
     }
 }
 
 impl GemmNode {
-    fn new(gemm: &Gemm, segments: usize) -> GemmNode {
+    fn new(gemm: &Gemm, around: &Around) -> GemmNode {
         let term = |t: &dlc_plan::plan::Product| (Known::new(&t.k), MatrixNode::new(&t.a), MatrixNode::new(&t.b));
         GemmNode {
             m: Known::new(&gemm.m),
@@ -171,7 +197,7 @@ impl GemmNode {
             c: MatrixNode::new(&gemm.c),
             batch: gemm.batch.iter().map(Known::new).collect(),
             accumulate: gemm.accumulate,
-            then: gemm.then.as_ref().map(|call| CallNode::new(call, segments)),
+            then: gemm.then.as_ref().map(|call| CallNode::new(call, around)),
         }
     }
 
@@ -181,27 +207,73 @@ impl GemmNode {
     }
 }
 
-/// The steps of an entry; the plan has `segments` trained weights.
-pub fn nodes(entry: &Entry, segments: usize) -> Vec<Node> {
-    let depends: Vec<u64> = (0..entry.buffers.len()).map(|b| depends(&entry.buffers, b)).collect();
-    body(&entry.steps, 0, &Around { entry, depends, segments })
+/// The steps of an entry of a plan that has `segments` trained weights.
+pub fn nodes(plan: &Plan, entry: &Entry, segments: usize) -> Vec<Node> {
+    let all = 0..entry.buffers.len();
+    let depends = all.clone().map(|b| depends(&entry.buffers, b)).collect();
+    let homes = all.map(|b| homes(&entry.buffers, b)).collect();
+    body(&entry.steps, 0, &Around { kernels: &plan.kernels, entry, depends, homes, segments })
 }
 
 /// What an entry's nodes are made from.
 pub struct Around<'a> {
+    kernels: &'a [Kernel],
     /// The entry.
     pub entry: &'a Entry,
+    /// For each buffer, the memory that it may be in.
+    homes: Vec<Vec<Home>>,
     /// For each buffer, the depths of the loops that it depends on.
     depends: Vec<u64>,
     segments: usize,
 }
 
+/// Memory of its own: that of a buffer, or a store.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Home {
+    Buffer(usize),
+    Store(Store),
+}
+
+/// The memory that a buffer may be in.
+fn homes(buffers: &[Buffer], b: usize) -> Vec<Home> {
+    match &buffers[b].place {
+        Place::Arena { .. } | Place::Local { .. } => vec![Home::Buffer(b)],
+        Place::Weight { store, .. } | Place::Store(store) => vec![Home::Store(*store)],
+        Place::Part { of, .. } | Place::Piece { of, .. } | Place::Slot { of, .. } => homes(buffers, *of as usize),
+        Place::Row { cells, .. } => {
+            let mut all: Vec<Home> = Vec::new();
+            for home in cells.iter().flat_map(|&cell| homes(buffers, cell as usize)) {
+                if !all.contains(&home) {
+                    all.push(home);
+                }
+            }
+            all
+        }
+    }
+}
+
+impl Around<'_> {
+    /// Whether two buffers may be the same memory.
+    pub fn may_meet(&self, a: BufId, b: BufId) -> bool {
+        self.homes[a as usize].iter().any(|home| self.homes[b as usize].contains(home))
+    }
+
+    /// Pairs of a buffer that a call writes, and another that may be the same memory. Each buffer is in one pair at most as
+    /// the other one whose rows may run side by side.
+    fn suspects(&self, kernel: &Kernel, call: &Call) -> Vec<Suspect> {
+        let written = (0..call.bufs.len()).filter(|&i| kernel.bufs[i].written);
+        let others = |i: usize| (0..call.bufs.len()).filter(move |&j| j != i && !(kernel.bufs[j].written && j < i));
+        let pairs = written.flat_map(|written| others(written).map(move |other| (written, other)));
+        let pairs = pairs.filter(|&(i, j)| self.may_meet(call.bufs[i], call.bufs[j]));
+        pairs.map(|(written, other)| Suspect { written, other, apart: false }).collect()
+    }
+}
+
 /// Steps as nodes, inside of so many loops.
 pub fn body(steps: &[Step], depth: usize, around: &Around) -> Vec<Node> {
-    let segments = around.segments;
     let node = |step: &Step| match step {
-        Step::Kernel(call) => Node::Call(CallNode::new(call, segments)),
-        Step::Gemm(gemm) => Node::Gemm(Box::new(GemmNode::new(gemm, segments))),
+        Step::Kernel(call) => Node::Call(CallNode::new(call, around)),
+        Step::Gemm(gemm) => Node::Gemm(Box::new(GemmNode::new(gemm, around))),
         Step::Copy { from, to } => Node::Copy { from: *from as usize, to: *to as usize },
         Step::Scatter { ids, count, from, to, rows, width } => Node::Scatter(ScatterNode {
             ids: *ids as usize,

@@ -273,6 +273,7 @@ impl Walker<'_> {
                 scratch: &mut slot.scratch,
                 slots: &mut [],
                 local: self.local,
+                fault: self.fault,
             };
             inner.steps(&height.nodes);
         }

@@ -88,13 +88,14 @@ impl Walker<'_> {
         // A fold over rows has room for so many partial results, one for each panel.
         let fits = |folds: usize| folds == 0 || chunks <= FOLD_CHUNKS as usize;
         let Some(then) = node.then.as_ref().filter(|call| fits(call.folds.len())) else {
-            self.products(node, &|_batch, _first, _last| {});
+            self.products(node, self.hands, &|_batch, _first, _last| {});
             return node.then.iter().for_each(|call| self.call(call));
         };
         self.set_uniforms(then, 0, 0);
         let chunks = if then.folds.is_empty() { 0 } else { chunks };
+        let hands = self.hands_for(then);
         let job = self.begin(then, chunks);
-        self.products(node, &|batch, first, last| {
+        self.products(node, hands, &|batch, first, last| {
             let chunk = if chunks == 0 { 0 } else { batch * panels + first / height };
             job.fill(chunk);
             job.rows(chunk, (batch * m + first) as u64, (batch * m + last) as u64);
@@ -103,10 +104,10 @@ impl Walker<'_> {
     }
 
     /// Runs the products; `done(batch, first, last)` is called for each finished panel of rows.
-    fn products(&mut self, node: &GemmNode, done: &(dyn Fn(usize, usize, usize) + Sync)) {
+    fn products(&mut self, node: &GemmNode, hands: Hands, done: &(dyn Fn(usize, usize, usize) + Sync)) {
         let batches = node.batches();
         let ptrs: &[Ptr] = self.ptrs;
-        if let (Hands::All(pool), false) = (self.hands, node.side_by_side()) {
+        if let (Hands::All(pool), false) = (hands, node.side_by_side()) {
             let scratch = &mut self.scratch.products;
             for batch in 0..batches {
                 node.summed(ptrs, batch, done, &mut |terms, c, accumulate, done| {
@@ -119,8 +120,8 @@ impl Walker<'_> {
         }
         let len = scratch_len(1, node.m.count(), node.n.count(), node.k());
         let parts = Parts { start: self.scratch.products.as_mut_ptr(), len };
-        let at_once = (AT_ONCE / node.work().max(1)).clamp(1, batches as u128) as usize;
-        self.hands.run_in_slots(batches.div_ceil(at_once), &|slot, chunk| {
+        let at_once = (AT_ONCE / node.work().max(1)).clamp(1, batches.max(1) as u128) as usize;
+        hands.run_in_slots(batches.div_ceil(at_once), &|slot, chunk| {
             // SAFETY: the pool gives a slot to one thread at a time, and the scratch was made for all slots.
             let scratch = unsafe { parts.of(slot) };
             for batch in chunk * at_once..((chunk + 1) * at_once).min(batches) {

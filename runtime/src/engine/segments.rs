@@ -9,6 +9,7 @@ use crate::memory::Ptr;
 use dlc_plan::kernel::Args;
 use dlc_plan::plan::{Call, Store};
 use dlc_plan::{Host, Plan};
+use std::collections::BTreeSet;
 
 /// Elements of a piece: 16 KiB of each store.
 pub const PIECE: usize = 4096;
@@ -19,6 +20,8 @@ pub struct Segments {
     pub count: usize,
     /// All pieces, in the order of the weights.
     pub pieces: Vec<Piece>,
+    /// The lengths that pieces have, each once.
+    pub lens: BTreeSet<usize>,
 }
 
 /// A piece of a trained weight.
@@ -41,7 +44,8 @@ impl Segments {
             pieces.extend(cuts.map(|at| Piece { segment: count, offset: w.offset + at, len: PIECE.min(w.len() - at) }));
             count += 1;
         }
-        Segments { count, pieces }
+        let lens = pieces.iter().map(|piece| piece.len).collect();
+        Segments { count, pieces, lens }
     }
 }
 
@@ -87,12 +91,13 @@ impl Walker<'_> {
             self.set_uniforms(call, class * call.uniforms.len(), segment);
         }
         let cut = call.cut;
+        let hands = self.hands_for(call);
         let job = self.begin(call, cut.chunks as usize);
         let (pieces, kernel) = (&self.segments.pieces, &self.kernels[call.kernel]);
         let scratch = &mut *self.scratch;
         let (bufs, lens) = (scratch.slot_bufs.as_mut_ptr(), scratch.slot_lens.as_mut_ptr());
-        let own = Own { bufs, lens, width: call.bufs.len() };
-        self.hands.run_in_slots(cut.chunks as usize, &|slot, chunk| {
+        let own = Own { bufs, lens, windows: scratch.slot_windows.as_mut_ptr(), width: call.bufs.len() };
+        hands.run_in_slots(cut.chunks as usize, &|slot, chunk| {
             let (first, last) = cut.range(chunk as u64);
             job.fill(chunk);
             for piece in &pieces[first as usize..last as usize] {
@@ -101,10 +106,10 @@ impl Walker<'_> {
                 // SAFETY: a slot belongs to one thread at a time, and there are as many slots as threads, each wide
                 // enough for the call; moved buffers were checked to be as long as the stores, so the piece is in them.
                 unsafe {
-                    let (bufs, lens) = own.piece(slot, &job, &classes.moving, piece);
+                    let Piecewise { bufs, lens, windows } = own.piece(slot, &job, &classes.moving, piece);
                     let uniforms = job.uniforms.add(classes.of[piece.segment] * call.uniforms.len());
-                    let (exts, folds, fold_lens) = (exts.as_ptr(), job.folds_of(chunk), job.fold_lens);
-                    let args = Args { bufs: bufs.cast(), uniforms, exts, folds, lens, fold_lens };
+                    let (bufs, exts) = (bufs.cast(), exts.as_ptr());
+                    let args = Args { bufs, uniforms, exts, lens, windows, ..job.args(chunk) };
                     (job.f)(&args, 0, rows);
                 }
             }
@@ -117,7 +122,15 @@ impl Walker<'_> {
 struct Own {
     bufs: *mut Ptr,
     lens: *mut u64,
+    windows: *mut [u64; 2],
     width: usize,
+}
+
+/// The lists for a piece.
+struct Piecewise {
+    bufs: *const Ptr,
+    lens: *const u64,
+    windows: *mut [u64; 2],
 }
 
 // SAFETY: each thread writes only the lists of its slot.
@@ -128,15 +141,18 @@ impl Own {
     ///
     /// # Safety
     /// No other thread uses the slot, and there is room for its lists.
-    unsafe fn piece(&self, slot: usize, job: &Job, moving: &[usize], piece: &Piece) -> (*const Ptr, *const u64) {
+    unsafe fn piece(&self, slot: usize, job: &Job, moving: &[usize], piece: &Piece) -> Piecewise {
         // SAFETY: the lists have `width` places, and so have the job's.
         unsafe {
-            let (bufs, lens) = (self.bufs.add(slot * self.width), self.lens.add(slot * self.width));
+            let at = slot * self.width;
+            let (bufs, lens, windows) = (self.bufs.add(at), self.lens.add(at), self.windows.add(at));
             for (i, &bytes) in moving.iter().enumerate() {
                 bufs.add(i).write((*job.bufs.add(i)).plus(bytes * piece.offset));
-                lens.add(i).write(if bytes > 0 { piece.len as u64 } else { *job.lens.add(i) });
+                let len = if bytes > 0 { piece.len as u64 } else { *job.lens.add(i) };
+                lens.add(i).write(len);
+                windows.add(i).write([0, len]);
             }
-            (bufs.cast_const(), lens.cast_const())
+            Piecewise { bufs: bufs.cast_const(), lens: lens.cast_const(), windows }
         }
     }
 }

@@ -11,6 +11,7 @@ use dlc_plan::kernel::KernelFn;
 use dlc_plan::layout::Layout;
 use dlc_plan::plan::Buffer;
 use dlc_plan::{HostState, Kernel};
+use std::sync::atomic::AtomicBool;
 
 /// What the steps of a run share.
 pub struct Walker<'a> {
@@ -35,6 +36,8 @@ pub struct Walker<'a> {
     pub slots: &'a mut [Slot],
     /// Where buffers of each thread's own are.
     pub local: &'a Layout,
+    /// Set where a step was asked for memory that it does not have.
+    pub fault: &'a AtomicBool,
 }
 
 impl Walker<'_> {

@@ -3,9 +3,9 @@
 use crate::allocations;
 use dlc_plan::kernel::{Elem, FoldOp, Kernel, KernelFn, Kind};
 use dlc_plan::plan::{BufId, Buffer, Call, Entry, FoldTo, Matrix, Place, Port, Step, Store, Weight};
-use dlc_plan::{DType, Host, HostState, Plan, Size};
+use dlc_plan::{DType, Host, HostState, MachineCode, Plan, Size};
 use dlc_runtime::pool::Pool;
-use dlc_runtime::{Engine, Kernels, Tensor};
+use dlc_runtime::{Engine, Kernels, Tensor, ValidPlan};
 use std::sync::Arc;
 
 /// A size that is known.
@@ -16,6 +16,12 @@ pub fn n(n: i64) -> Size {
 /// The first dynamic size.
 pub fn b() -> Size {
     Size::dim(0)
+}
+
+/// Functions that do what these kernels say.
+pub fn kernels(fns: &[KernelFn], of: &[Kernel]) -> Kernels {
+    // SAFETY: each was written for its kernel, and is part of this program.
+    unsafe { MachineCode::new(fns.to_vec(), of.into(), Arc::new(())) }.into()
 }
 
 /// A plan of one entry, `go`, with one dynamic size, `B`.
@@ -103,8 +109,9 @@ impl Draft {
     /// An engine of a plan with this draft's kernels.
     pub fn engine_of(&self, plan: Plan, threads: usize) -> (Engine, Arc<Pool>) {
         let pool = Arc::new(Pool::new(threads));
-        let kernels = Kernels { fns: self.fns.clone(), keep: Box::new(()) };
-        (Engine::with_pool(plan, kernels, Arc::clone(&pool)).expect("the plan is sound"), pool)
+        let kernels = kernels(&self.fns, &plan.kernels);
+        let plan = ValidPlan::new(plan).expect("the plan is sound");
+        (Engine::with_pool(plan, kernels, Arc::clone(&pool)).expect("the kernels are the plan's"), pool)
     }
 
     /// The outputs of `go` for these weights and inputs, in order; checked to be the same bits on 1, 2 and 3 threads and

@@ -6,7 +6,7 @@ use dlc_plan::kernel::{Elem, Kind};
 use dlc_plan::plan::{Bound, Gemm, Guard, Place, Product, Repeat, StatePart, Step, Store};
 use dlc_plan::{DType, Host, HostState, Prim, Size};
 use dlc_runtime::pool::Pool;
-use dlc_runtime::{Engine, Error, Kernels, Tensor};
+use dlc_runtime::{Engine, Error, Tensor, ValidPlan};
 use std::sync::Arc;
 
 /// Takes x: f32[B, 4], label: i64[B] in 0..10 and mask: bool[B + 1], for B <= 6.
@@ -109,8 +109,9 @@ fn refusal(spoil: impl FnOnce(&mut Draft)) -> String {
     d.entry.buffers[x as usize].place = Place::Arena { first: 0, last: 2 };
     spoil(&mut d);
     let fns = vec![kernels::bias_relu().1; d.plan.kernels.len()];
-    let kernels = Kernels { fns, keep: Box::new(()) };
-    let mut engine = match Engine::with_pool(d.finished(), kernels, Arc::new(Pool::new(1))) {
+    let kernels = crate::draft::kernels(&fns, &d.plan.kernels);
+    let plan = ValidPlan::new(d.finished());
+    let mut engine = match plan.and_then(|plan| Engine::with_pool(plan, kernels, Arc::new(Pool::new(1)))) {
         Ok(engine) => engine,
         Err(error) => return error.to_string(),
     };

@@ -5,7 +5,7 @@
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I32, I64};
 use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, Type, Value};
-use dlc_plan::kernel::{Access, Affine, Bound, Ext, Kind, LANES, Val};
+use dlc_plan::kernel::{Access, Affine, Bound, Kind, LANES, Val};
 
 use super::emit::{Emit, Live, Scratch};
 use super::lanes::{Lanes, vector};
@@ -45,17 +45,22 @@ impl Emit<'_> {
     }
 
     /// What a base that is the same for all lanes adds to an element's number.
-    pub fn base(&mut self, base: Option<(Val, Ext)>) -> Num {
-        let Some((val, factor)) = base else { return Num::Known(0) };
-        let number = match self.values[val as usize] {
-            Lanes::Known(_, bits) => Num::Known(i64::from(bits as i32)),
-            lanes @ (Lanes::Same(_) | Lanes::Each(_)) => {
-                let scalar = self.scalar(lanes);
-                Num::Code(self.b.ins().sextend(I64, scalar))
-            }
-        };
+    pub fn base(&mut self, access: &Access) -> Num {
+        let Some((val, factor)) = access.base else { return Num::Known(0) };
+        let number = self.scalar(self.values[val as usize]);
+        let zero = self.b.ins().iconst(I32, 0);
+        let number = self.b.ins().smax(number, zero);
+        let limit = self.limit(access);
+        let number = self.b.ins().smin(number, limit);
+        let number = Num::Code(self.b.ins().sextend(I64, number));
         let factor = self.ext(factor);
         self.mul(number, factor)
+    }
+
+    /// The largest base with which an access stays in its buffer.
+    fn limit(&self, access: &Access) -> Value {
+        let number = self.kernel.gathers().position(|gather| gather == access);
+        self.limits[number.expect("an access with a base is one of the gathers")]
     }
 
     /// Whether all of the bounds hold, at the block's first element moved on by `ahead` lanes.
@@ -97,7 +102,7 @@ impl Emit<'_> {
     /// The address of the block's first element, where the base is the same for all lanes.
     fn address(&mut self, access: &Access) -> Value {
         let at = self.affine(&access.at, true, |_| true);
-        let base = self.base(access.base);
+        let base = self.base(access);
         let at = self.add(at, base);
         self.element(access.buf, at)
     }
@@ -254,10 +259,19 @@ impl Emit<'_> {
         self.gather(kind(elem), memory)
     }
 
-    /// Puts the lanes of a base into memory.
+    /// Puts the lanes of a base into memory, each one such that its element lies in the buffer.
     fn spread_base(&mut self, access: &Access) -> Value {
         let (val, _) = access.base.expect("a scattered access has a base");
-        self.spread(Scratch::Bases, self.values[val as usize])
+        let lanes = self.values[val as usize];
+        let limit = self.limit(access);
+        let limit = self.b.ins().splat(vector(Kind::I32), limit);
+        let zero = self.zeros(Kind::I32)[0];
+        let inside = self.quads(|e, q| {
+            let quad = e.quad(lanes, q);
+            let quad = e.b.ins().smax(quad, zero);
+            e.b.ins().smin(quad, limit)
+        });
+        self.spread(Scratch::Bases, Lanes::Each(inside))
     }
 
     /// The address of a lane's element; `bases` is the memory of a base that differs from lane to lane.
@@ -270,7 +284,7 @@ impl Emit<'_> {
                 let factor = self.ext(factor);
                 self.mul(Num::Code(number), factor)
             }
-            (None, base) => self.base(base),
+            (None, _) => self.base(access),
             (Some(_), None) => unreachable!("only a base differs from lane to lane"),
         };
         let at = self.add(at, base);

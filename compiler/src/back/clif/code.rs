@@ -2,8 +2,10 @@
 
 use std::io;
 use std::mem;
+use std::sync::Arc;
 
 use dlc_plan::kernel::KernelFn;
+use dlc_plan::{Kernel, MachineCode};
 use memmap2::{Mmap, MmapMut};
 
 /// Each function starts a cache line.
@@ -16,11 +18,17 @@ pub struct Code {
     memory: Option<Mmap>,
     starts: Vec<usize>,
     size: usize,
+    /// What it was made of.
+    kernels: Arc<[Kernel]>,
 }
 
 impl Code {
     /// Copies functions into fresh memory, which is writable first and executable after, never both.
-    pub fn install(functions: &[Vec<u8>]) -> io::Result<Code> {
+    ///
+    /// # Safety
+    /// They are what [`super::machine::Compiler`] made of the kernels, in their order.
+    pub unsafe fn install(functions: &[Vec<u8>], kernels: &[Kernel]) -> io::Result<Code> {
+        let kernels = Arc::from(kernels);
         let mut size = 0;
         let mut starts = Vec::with_capacity(functions.len());
         for function in functions {
@@ -28,7 +36,7 @@ impl Code {
             size += function.len().next_multiple_of(ALIGN);
         }
         if size == 0 {
-            return Ok(Code { memory: None, starts, size });
+            return Ok(Code { memory: None, starts, size, kernels });
         }
         let mut memory = MmapMut::map_anon(size)?;
         for (start, function) in starts.iter().zip(functions) {
@@ -36,7 +44,7 @@ impl Code {
         }
         let memory = memory.make_exec()?;
         synchronise(&memory);
-        Ok(Code { memory: Some(memory), starts, size })
+        Ok(Code { memory: Some(memory), starts, size, kernels })
     }
 
     /// The number of kernels.
@@ -52,6 +60,13 @@ impl Code {
     /// The size of the machine code in bytes.
     pub fn size(&self) -> usize {
         self.size
+    }
+
+    /// The code with what it was made of, as an engine takes it.
+    pub fn share(self) -> MachineCode {
+        let (fns, kernels) = ((0..self.len()).map(|kernel| self.function(kernel)).collect(), self.kernels.clone());
+        // SAFETY: the functions lie in the memory that is kept, and were compiled from these kernels.
+        unsafe { MachineCode::new(fns, kernels, Arc::new(self)) }
     }
 
     /// A kernel's function, to be called only while this lives.

@@ -7,7 +7,7 @@
 use std::mem::offset_of;
 
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::types::{F32X4, I32X4, I64};
+use cranelift_codegen::ir::types::{F32X4, I32, I32X4, I64};
 use cranelift_codegen::ir::{
     AbiParam, Block, Function, InstBuilder, MemFlagsData, Signature, StackSlot, StackSlotData, StackSlotKind, Value,
 };
@@ -81,6 +81,8 @@ pub struct Emit<'a> {
     pub folds: Vec<Value>,
     /// The address of the call's scalars.
     pub uniforms: Value,
+    /// The largest base of each gather, in their order.
+    pub limits: Vec<Value>,
     /// The kernel's values, by number.
     pub values: Vec<Lanes>,
     /// For the negation of a number: of which.
@@ -123,12 +125,15 @@ pub fn function(
     b.switch_to_block(entry);
     b.seal_block(entry);
     let [args, first, last] = *b.block_params(entry) else { unreachable!("a kernel's function has three parameters") };
-    let mut pointers = [args; 4];
+    let gathers = kernel.gathers().count();
+    let mut pointers = [args; 5];
     let fields = [offset_of!(Args, bufs), offset_of!(Args, uniforms), offset_of!(Args, exts), offset_of!(Args, folds)];
-    for (pointer, field) in pointers.iter_mut().zip(fields) {
+    let limits = (gathers > 0).then_some(offset_of!(Args, limits));
+    for (pointer, field) in pointers.iter_mut().zip(fields.into_iter().chain(limits)) {
         *pointer = b.ins().load(I64, MemFlagsData::trusted(), args, field as i32);
     }
-    let [bufs, uniforms, exts, folds] = pointers;
+    let [bufs, uniforms, exts, folds, limits] = pointers;
+    let limits = (0..gathers).map(|i| b.ins().load(I32, MemFlagsData::trusted(), limits, i as i32 * 4)).collect();
     let mut table = |from: Value, count: usize| -> Vec<Value> {
         (0..count).map(|i| b.ins().load(I64, MemFlagsData::trusted(), from, i as i32 * 8)).collect()
     };
@@ -144,6 +149,7 @@ pub fn function(
         exts,
         folds,
         uniforms,
+        limits,
         values: vec![Lanes::Known(I32X4, 0); count],
         negated: vec![None; count],
         rows: vec![],

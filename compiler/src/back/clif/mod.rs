@@ -102,7 +102,8 @@ pub fn compile(kernels: &[Kernel]) -> Result<Code, Error> {
     let mut done = done.into_inner().expect("no thread panics while it holds the lock");
     done.sort_by_key(|(number, _)| *number);
     let functions: Vec<Vec<u8>> = done.into_iter().map(|(_, bytes)| bytes).collect::<Result<_, Error>>()?;
-    Code::install(&functions).map_err(Error::Memory)
+    // SAFETY: they were compiled from these kernels a moment ago, and sorted.
+    unsafe { Code::install(&functions, kernels) }.map_err(Error::Memory)
 }
 
 fn take<'k>(next: &AtomicUsize, kernels: &'k [Kernel]) -> Option<(usize, &'k Kernel)> {

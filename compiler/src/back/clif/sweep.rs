@@ -235,7 +235,7 @@ impl<'a> Emit<'a> {
                 let lane_axis = self.lane_axis;
                 let outer = |axis| matches!(axis, Axis::Col(_)) && Some(axis) != lane_axis;
                 let columns = self.affine(&access.at, false, outer);
-                let base = self.base(access.base);
+                let base = self.base(access);
                 self.add(columns, base)
             }
             Source::Slot(_) => {

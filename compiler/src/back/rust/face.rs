@@ -1,5 +1,6 @@
 //! The struct that people see: a type for a model or a training, with methods whose arguments are the spec's names.
 
+use super::names::{idents, module_name, type_name};
 use dlc_plan::plan::{Entry, Port};
 use dlc_plan::recipe::Weights;
 use dlc_plan::{Host, Plan, Recipe};
@@ -17,20 +18,6 @@ pub struct Face<'a> {
     pub recipe: Option<&'a Recipe>,
     /// What its `weights` item says, if it has one.
     pub weights: Option<&'a Weights>,
-}
-
-/// The name of an item's struct: `fit` is `Fit`, `sst2_lora` is `Sst2Lora`, `Mlp` stays.
-pub fn type_name(item: &str) -> String {
-    let upper = |word: &str| {
-        let mut chars = word.chars();
-        chars.next().map_or(String::new(), |c| c.to_uppercase().collect::<String>() + chars.as_str())
-    };
-    item.split('_').map(upper).collect()
-}
-
-/// The name of an item's private module.
-pub fn module_name(item: &str) -> String {
-    format!("dlc_{}", item.to_lowercase())
 }
 
 /// The struct and its methods.
@@ -74,7 +61,7 @@ fn entry<'a>(plan: &'a Plan, name: &str) -> Option<&'a Entry> {
 
 /// The entry that takes a batch and gives the loss.
 fn batch(plan: &Plan) -> Option<&Entry> {
-    ["count", "step", "accumulate", "grad"].iter().find_map(|name| entry(plan, name))
+    ["count", "accumulate", "grad"].iter().find_map(|name| entry(plan, name))
 }
 
 fn common(module: &str) -> String {
@@ -83,8 +70,8 @@ fn common(module: &str) -> String {
          pub fn new(seed: u64) -> ::dlc::Result<Self> {{\n        \
          ::dlc::Network::new({module}::network(), seed).map(Self)\n    }}\n\n    \
          /// With the weights of a file: under the spec's names, or by the rules of its `weights` item.\n    \
-         pub fn load(path: impl AsRef<::std::path::Path>) -> ::dlc::Result<Self> {{\n        \
-         let mut made = Self::new(0)?;\n        made.0.load(path.as_ref())?;\n        Ok(made)\n    }}\n"
+         pub fn load(path: impl ::core::convert::AsRef<::std::path::Path>) -> ::dlc::Result<Self> {{\n        \
+         let mut made = Self::new(0)?;\n        made.0.load(path.as_ref())?;\n        ::core::result::Result::Ok(made)\n    }}\n"
     )
 }
 
@@ -103,49 +90,42 @@ fn shows(plan: &Plan, ports: &[Port]) -> String {
     ports.iter().map(|p| show(plan, p)).collect::<Vec<_>>().join(", ")
 }
 
+/// The parameters of inputs, each with its name.
+fn names(ports: &[Port]) -> impl Iterator<Item = (&Port, String)> {
+    ports.iter().zip(idents(ports.iter().map(|p| p.name.as_str())))
+}
+
 /// The parameters of a method that takes inputs, and the lifetime that those with a default need.
 fn parameters(ports: &[Port]) -> (&'static str, String) {
-    let parameter = |p: &Port| match p.default {
-        None => format!(", {}: &::dlc::Tensor", ident(&p.name)),
-        Some(_) => {
-            format!(", {}: impl ::core::convert::Into<::core::option::Option<&'a ::dlc::Tensor>>", ident(&p.name))
-        }
+    let parameter = |(p, name): (&Port, String)| match p.default {
+        None => format!(", {name}: &::dlc::Tensor"),
+        Some(_) => format!(", {name}: impl ::core::convert::Into<::core::option::Option<&'a ::dlc::Tensor>>"),
     };
     let lifetime = if ports.iter().any(|p| p.default.is_some()) { "<'a>" } else { "" };
-    (lifetime, ports.iter().map(parameter).collect())
+    (lifetime, names(ports).map(parameter).collect())
 }
 
 /// The inputs by name, as a slice; those that are not given are left out.
 fn arguments(ports: &[Port]) -> String {
-    let named = |p: &Port| format!("({:?}, {})", p.name, ident(&p.name));
-    let given = |p: &Port| match p.default {
-        None => format!("::core::option::Option::Some({})", named(p)),
-        Some(_) => format!("{}.into().map(|given| ({:?}, given))", ident(&p.name), p.name),
+    let named = |(p, name): (&Port, String)| format!("({:?}, {name})", p.name);
+    let given = |(p, name): (&Port, String)| match p.default {
+        None => format!("::core::option::Option::Some(({:?}, {name}))", p.name),
+        Some(_) => format!("{name}.into().map(|given| ({:?}, given))", p.name),
     };
     if ports.iter().all(|p| p.default.is_none()) {
-        return format!("&[{}]", ports.iter().map(named).collect::<Vec<_>>().join(", "));
+        return format!("&[{}]", names(ports).map(named).collect::<Vec<_>>().join(", "));
     }
-    let all = ports.iter().map(given).collect::<Vec<_>>().join(", ");
+    let all = names(ports).map(given).collect::<Vec<_>>().join(", ");
     format!("&[{all}].into_iter().flatten().collect::<::std::vec::Vec<_>>()")
-}
-
-/// A name of the spec as a name of Rust.
-fn ident(name: &str) -> String {
-    match name {
-        "type" | "match" | "fn" | "let" | "loop" | "move" | "mod" | "use" | "impl" | "in" | "ref" | "where" | "box"
-        | "for" | "while" | "break" | "const" | "static" | "struct" | "enum" | "trait" | "pub" | "async" | "await"
-        | "dyn" | "continue" | "extern" | "mut" | "unsafe" | "yield" => format!("r#{name}"),
-        _ => name.to_string(),
-    }
 }
 
 fn forward(plan: &Plan, e: &Entry) -> String {
     let (given, gives) = (shows(plan, &e.inputs), shows(plan, &e.outputs));
     let (ty, take) = match e.outputs.len() {
-        1 => ("::dlc::Tensor".to_string(), "Ok(out.remove(0))".to_string()),
+        1 => ("::dlc::Tensor".to_string(), "::core::result::Result::Ok(out.remove(0))".to_string()),
         n => {
             let ty = vec!["::dlc::Tensor"; n].join(", ");
-            (format!("({ty})"), format!("Ok(({}))", vec!["out.remove(0)"; n].join(", ")))
+            (format!("({ty})"), format!("::core::result::Result::Ok(({}))", vec!["out.remove(0)"; n].join(", ")))
         }
     };
     let (lifetime, parameters) = parameters(&e.inputs);

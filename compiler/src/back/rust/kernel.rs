@@ -4,7 +4,7 @@
 //! all access to memory, are the runtime's.
 
 use dlc_plan::kernel::{
-    Access, Affine, Axis, Bits, Def, Elem, Ext, Fold, FoldOp, Instr, Kernel, Kind, Op, Over, Phase, Store, Val,
+    Access, Affine, Axis, Bits, BufTy, Def, Elem, Ext, Fold, FoldOp, Instr, Kernel, Kind, Op, Over, Phase, Store, Val,
 };
 use std::fmt::Write;
 
@@ -21,6 +21,8 @@ pub fn kernel(k: &Kernel) -> String {
     t.line(&format!("/// {}", summary(k)));
     t.line(&format!("pub struct {NAME};"));
     t.open(&format!("impl Code for {NAME} {{"));
+    t.takes();
+    t.line("");
     t.line("#[inline(always)]");
     t.open("fn run<S: Simd>(x: &Call<S>, rows: Range<i64>) {");
     t.body();
@@ -74,6 +76,40 @@ impl Text<'_> {
         self.line("}");
     }
 
+    /// What the kernel takes, as the engine compares it with the plan.
+    fn takes(&mut self) {
+        let Kernel { bufs, uniforms, exts, folds, .. } = self.k;
+        let buf = |b: &BufTy| format!("{}(Elem::{:?})", if b.written { "writes" } else { "reads" }, b.elem);
+        let bufs: Vec<String> = bufs.iter().map(buf).collect();
+        let mut kinds = vec![String::new(); usize::from(*folds)];
+        for f in self.k.phases.iter().flat_map(|p| &p.folds) {
+            if let Over::Rows(slot) | Over::All(slot) = f.over {
+                kinds[usize::from(slot)] = format!("Kind::{:?}", f.kind);
+            }
+        }
+        let counts = format!("uniforms: {}, exts: {exts}", uniforms.len());
+        self.open("const TAKES: Takes = Takes {");
+        self.line(&format!("bufs: &[{}], {counts}, folds: &[{}],", bufs.join(", "), kinds.join(", ")));
+        let mut touches: Vec<(u16, &Affine)> = Vec::new();
+        for a in self.k.stores().chain(self.k.loads()) {
+            let touch = (a.buf, &a.at);
+            if self.k.bufs[usize::from(a.buf)].written && !touches.contains(&touch) {
+                touches.push(touch);
+            }
+        }
+        self.open("touches: &[");
+        for (buf, at) in touches {
+            let terms: Vec<String> =
+                at.terms.iter().map(|(axis, ext)| format!("(Axis::{axis:?}, Ext::{ext:?})")).collect();
+            let (offset, terms) = (at.offset, terms.join(", "));
+            self.line(&format!("Touch {{ buf: {buf}, offset: Ext::{offset:?}, terms: &[{terms}] }},"));
+        }
+        self.depth -= 1;
+        self.line("],");
+        self.depth -= 1;
+        self.line("};");
+    }
+
     fn body(&mut self) {
         for i in 0..self.k.exts {
             self.line(&format!("let e{i} = x.ext({i});"));
@@ -86,7 +122,7 @@ impl Text<'_> {
             self.line("let last = rows.end;");
         }
         let uses_rows = !self.k.rows.is_empty() || !runs.is_empty();
-        self.open(if uses_rows { "for row in rows {" } else { "for _ in rows {" });
+        self.open(if uses_rows { "for row in x.rows(rows) {" } else { "for _ in x.rows(rows) {" });
         self.row_indices();
         for p in &self.k.phases {
             if p.sweep { self.sweep(p) } else { self.row(p) }

@@ -5,10 +5,12 @@
 
 mod face;
 mod kernel;
+mod names;
 mod plan;
 mod recipe;
 
-pub use face::{Face, type_name};
+pub use face::Face;
+pub use names::{clash, type_name};
 
 use std::collections::HashMap;
 
@@ -23,7 +25,7 @@ impl Emitter {
     /// The items for one model or training: its struct, and a private module with its kernels, its plan and its recipe. Kernels
     /// of items before it are taken from their modules.
     pub fn item(&mut self, f: &Face) -> String {
-        let module = face::module_name(f.name);
+        let module = names::module_name(f.name);
         let mut inner = String::from("use ::dlc::emitted::*;\n\n");
         let mut list = Vec::new();
         for (i, k) in f.plan.kernels.iter().enumerate() {
@@ -38,7 +40,7 @@ impl Emitter {
             self.known.insert(text, format!("{module}::K{i}"));
         }
         inner.push_str("/// The kernels' code, in the order of their numbers.\n");
-        inner.push_str(&format!("fn kernels() -> Vec<KernelFn> {{\n    vec![{}]\n}}\n\n", list.join(", ")));
+        inner.push_str(&format!("fn kernels() -> Vec<RustKernel> {{\n    vec![{}]\n}}\n\n", list.join(", ")));
         inner.push_str(&plan::plan(f.plan));
         inner.push('\n');
         let recipe = match f.recipe {
@@ -56,6 +58,9 @@ impl Emitter {
         let made_of = format!("/// What `{}` is made of.", type_name(f.name));
         let inner: String =
             inner.lines().map(|line| if line.is_empty() { "\n".into() } else { format!("    {line}\n") }).collect();
-        format!("{}\n{made_of}\n#[allow(clippy::all, unused)]\nmod {module} {{\n{inner}}}\n", face::face(f))
+        format!(
+            "{}\n{made_of}\n#[allow(clippy::all, unused, non_snake_case)]\nmod {module} {{\n{inner}}}\n",
+            face::face(f)
+        )
     }
 }

@@ -190,7 +190,7 @@ fn kernels(r: &Ready, entry: &str, given: &Named, host: &HostState) -> Result<()
     simulate::run_watched(plan, entry, &inputs, &weights, host, &|number, before, after, rows| {
         let mut memory = before.clone();
         // SAFETY: the code was compiled from this kernel, and the memory was made for it.
-        unsafe { memory.call(r.code.function(number), 0..rows) };
+        unsafe { memory.call(&plan.kernels[number], r.code.fns()[number], 0..rows) };
         if let (None, Some(what)) = (&*found.borrow(), difference(&plan.kernels[number], &memory, after)) {
             found.replace(Some(format!("kernel {number} in machine code: {what}\n{}", plan.kernels[number])));
         }

@@ -3,15 +3,15 @@
 use super::dice::Dice;
 use super::spec::{DYNAMIC, Spec, Value};
 use crate::support::spec::{Columns, compile, shown};
-use dlc_compiler::back::clif::{self, Code};
+use dlc_compiler::back::clif;
 use dlc_compiler::pipeline::{Compiled, Goal};
 use dlc_compiler::program::interp::{Tensor, run_entry};
 use dlc_compiler::program::{Program, Role, WeightId};
 use dlc_plan::plan::Port;
-use dlc_plan::{DType, HostState, Plan};
+use dlc_plan::{DType, HostState, MachineCode, Plan};
 use dlc_runtime::pool::Pool;
 use dlc_runtime::tensor::{DType as Stored, Tensor as Given};
-use dlc_runtime::{Engine, Kernels};
+use dlc_runtime::{Engine, ValidPlan};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ pub type Named = HashMap<String, Tensor>;
 /// A spec that has been compiled, and the engines that run it.
 pub struct Ready {
     pub compiled: Compiled,
-    pub code: Arc<Code>,
+    pub code: MachineCode,
     pub engines: [Engine; 2],
     /// Every weight, as it is at first.
     pub weights: Named,
@@ -32,11 +32,10 @@ pub fn ready(text: &str, host: &HostState) -> Result<Ready, String> {
     let mut files = Columns(vec![]);
     let compiled = compile(text, Goal::Train { item: None }, &[], &mut files, &mut |_, _| {})
         .map_err(|findings| format!("it is refused: {}", shown(&findings).join("\n")))?;
-    let code = Arc::new(clif::compile(&compiled.plan.kernels).map_err(|e| format!("no machine code: {e}"))?);
+    let code = clif::compile(&compiled.plan.kernels).map_err(|e| format!("no machine code: {e}"))?.share();
+    let plan = ValidPlan::new(compiled.plan.clone()).map_err(|e| e.to_string())?;
     let mut engines = [1, 2].map(|threads| {
-        let fns = (0..compiled.plan.kernels.len()).map(|i| code.function(i)).collect();
-        let kernels = Kernels { fns, keep: Box::new(code.clone()) };
-        Engine::with_pool(compiled.plan.clone(), kernels, Arc::new(Pool::new(threads))).expect("there is memory")
+        Engine::with_pool(plan.clone(), code.clone().into(), Arc::new(Pool::new(threads))).expect("there is memory")
     });
     for engine in &mut engines {
         engine.run("init", host, &[]).map_err(|e| format!("init: {e}"))?;

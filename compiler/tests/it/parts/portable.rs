@@ -44,8 +44,9 @@ fn the_portable_conversion_gives_the_same_bits() {
     let isa = isa().expect("the machine that runs the tests is supported");
     let mut compiler = Compiler::portable(&*isa);
     let bytes = compiler.compile(&kernel).expect("the kernel compiles");
-    let code = Code::install(&[bytes]).expect("there is memory");
+    // SAFETY: the code was compiled from the kernel.
+    let code = unsafe { Code::install(&[bytes], std::slice::from_ref(&kernel)) }.expect("there is memory");
     // SAFETY: the code is alive, and the memory has sixteen elements for each of the kernel's two buffers.
-    unsafe { memory.call(code.function(0), 0..1) };
+    unsafe { memory.call(&kernel, code.function(0), 0..1) };
     assert_eq!(memory, expected);
 }

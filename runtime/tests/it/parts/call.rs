@@ -1,21 +1,30 @@
 //! What kernels in Rust see of a call.
 
-use dlc_plan::kernel::{Args, KernelFn};
+use dlc_plan::kernel::{Args, Elem, Kind};
 use dlc_runtime::call::*;
 use dlc_runtime::isa::Isa;
 use dlc_runtime::lanes::ops::{fadd, fmax, fmul, fsub, iadd};
 use dlc_runtime::lanes::{LANES, Simd};
 use std::ops::Range;
+use std::sync::atomic::AtomicBool;
 
 /// Buffers: 0 f32 rows of `cols`; 1 bytes, one a column; 2 f32 results, columns exchanged with rows; 3 bytes, results.
 struct Mixed;
 
 impl Code for Mixed {
+    const TAKES: Takes = Takes {
+        bufs: &[reads(Elem::F32), reads(Elem::U8), writes(Elem::F32), writes(Elem::U8)],
+        uniforms: 1,
+        exts: 2,
+        folds: &[Kind::F32, Kind::F32],
+        touches: &[],
+    };
+
     #[cfg_attr(not(feature = "calls"), inline(always))]
     fn run<S: Simd>(x: &Call<S>, rows: Range<i64>) {
         let (e0, e1) = (x.ext(0), x.ext(1));
         let v0 = x.real(0);
-        for r0 in rows {
+        for r0 in x.rows(rows) {
             let mut f1 = x.splat(f32::NEG_INFINITY);
             for c0 in (0..e0).step_by(LANES) {
                 let n = LANES.min((e0 - c0) as usize);
@@ -75,7 +84,7 @@ fn by_hand(rows: usize, cols: usize) -> Results {
     r
 }
 
-fn by_kernel(code: KernelFn, rows: usize, cols: usize) -> Results {
+fn by_kernel(code: RustKernel, rows: usize, cols: usize) -> Results {
     let (mut numbers, mut picks) = operands(rows, cols);
     let mut r = zero(rows, cols);
     let bufs: [*mut u8; 4] =
@@ -85,6 +94,8 @@ fn by_kernel(code: KernelFn, rows: usize, cols: usize) -> Results {
     let folds: [*mut u8; 2] = [r.columns.as_mut_ptr().cast(), (&raw mut r.all).cast()];
     let (uniforms, exts) = ([0.5_f32.to_bits()], [cols as i64, rows as i64]);
     let fold_lens = [cols as u64, 1];
+    let mut windows = lens.map(|len| [0, len]);
+    let fault = AtomicBool::new(false);
     let args = Args {
         bufs: bufs.as_ptr(),
         lens: lens.as_ptr(),
@@ -92,9 +103,14 @@ fn by_kernel(code: KernelFn, rows: usize, cols: usize) -> Results {
         exts: exts.as_ptr(),
         folds: folds.as_ptr(),
         fold_lens: fold_lens.as_ptr(),
+        limits: [].as_ptr(),
+        windows: windows.as_mut_ptr(),
+        by_row: std::ptr::null(),
+        fault: &raw const fault,
     };
     // SAFETY: the arguments are those of the kernel, and live until the end of this function.
-    unsafe { code(&args, 0, rows as u64) };
+    unsafe { (code.function())(&args, 0, rows as u64) };
+    assert!(!fault.into_inner());
     r
 }
 
