@@ -19,7 +19,7 @@ use std::sync::Arc;
 use step::Steps;
 
 /// An access or a store goes along no more axes than this.
-pub const MOST_TERMS: usize = 16;
+pub const MOST_TERMS: usize = 128;
 
 /// The result of a check: why the plan is refused.
 type Checked = Result<(), String>;
