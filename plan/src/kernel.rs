@@ -426,14 +426,14 @@ pub struct Total {
 
 impl Total {
     /// Adds a number.
-    pub fn add(self, x: f32) -> Total {
+    pub fn plus(self, x: f32) -> Total {
         let t = self.high + x;
         Total { high: t, low: self.low + (x - (t - self.high)) }
     }
 
     /// Adds another total.
     pub fn join(self, other: Total) -> Total {
-        Total { low: self.low + other.low, ..self }.add(other.high)
+        Total { low: self.low + other.low, ..self }.plus(other.high)
     }
 
     /// The sum as one number.

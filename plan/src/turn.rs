@@ -28,7 +28,7 @@ pub fn turn(x: f32, quarters: u8) -> f32 {
     let first = (exponent - FIRST).max(0) as u32;
     let (word, shift) = ((first / 64) as usize, first % 64);
     let window = |i: usize| TURNS[word + i] << shift | (TURNS[word + i + 1] >> 1) >> (63 - shift);
-    let upper = (u128::from(m) * u128::from(window(1)) >> 64) as u64;
+    let upper = ((u128::from(m) * u128::from(window(1))) >> 64) as u64;
     let turns = m.wrapping_mul(window(0)).wrapping_add(upper);
     let turns = if bits >> 31 != 0 { turns.wrapping_neg() } else { turns };
     let turns = turns.wrapping_add(u64::from(quarters) << 62);

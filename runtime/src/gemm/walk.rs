@@ -561,7 +561,7 @@ impl Job<'_> {
                 for (col, (sum, lost)) in sums.iter().zip(lost).enumerate() {
                     let to = c.offset(row as isize * self.c.rs + col as isize * self.c.cs);
                     let old = Total { high: if add { *to } else { 0.0 }, low: if first { 0.0 } else { *lost } };
-                    let new = old.add(*sum);
+                    let new = old.plus(*sum);
                     (*to, *lost) = (if last { new.value() } else { new.high }, new.low);
                 }
             }

@@ -79,7 +79,7 @@ unsafe fn add(args: &Args, slot: usize, column: usize, x: f32) {
     // SAFETY: the caller's promise.
     let kept = unsafe { partial(args, slot) };
     let columns = kept.len() / 3;
-    let total = Total { high: kept[columns + column], low: kept[2 * columns + column] }.add(x);
+    let total = Total { high: kept[columns + column], low: kept[2 * columns + column] }.plus(x);
     (kept[columns + column], kept[2 * columns + column]) = (total.high, total.low);
 }
 

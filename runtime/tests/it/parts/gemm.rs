@@ -92,7 +92,7 @@ impl Case {
                     let block = first..(first + length).min(k);
                     let chain = block.fold(0.0_f32, |sum, p| a.get(row, p).mul_add(b.get(p, col), sum));
                     sum = Some(sum.map_or(chain, |sum| sum + chain));
-                    total = total.add(chain);
+                    total = total.plus(chain);
                 }
                 c.data[row * c.rs + col * c.cs] = if k > LONG { total.value() } else { sum.unwrap_or(0.0) };
             }
