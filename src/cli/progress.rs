@@ -112,6 +112,10 @@ impl Watch for Show {
         if self.written.is_none_or(|written| written.elapsed() > BETWEEN_WRITES) { self.write() } else { Ok(()) }
     }
 
+    fn begin(&mut self, data: &str) {
+        self.line(data);
+    }
+
     fn warn(&mut self, text: &str) {
         eprintln!("warning: {text}");
     }

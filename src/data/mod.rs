@@ -42,6 +42,8 @@ pub struct Columns {
     pictures: Option<(String, images::Pictures)>,
     /// The names of the classes, where folders are classes.
     classes: Vec<String>,
+    /// What is left out, in a line for each source.
+    notes: Vec<String>,
     rows: usize,
 }
 
@@ -66,6 +68,16 @@ pub enum As {
 }
 
 impl Columns {
+    /// The names of the classes by their numbers, where folders are classes.
+    pub fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    /// What is left out of a source, in a line.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
     /// Columns of the same number of rows.
     pub fn new(columns: Vec<(String, Tensor)>) -> Result<Columns> {
         let mut rows = None;

@@ -72,6 +72,33 @@ impl Feed {
         Ok(())
     }
 
+    /// What a source has that is left out, in a line each.
+    pub fn left_out(&self) -> impl Iterator<Item = &str> {
+        self.sources.iter().flat_map(|samples| samples.own().notes()).map(String::as_str)
+    }
+
+    /// How many rows each part has, and which class is which number.
+    pub fn summary(&self) -> String {
+        let part = |(part, rows): &(Part, Rows)| {
+            let what = match part {
+                Part::Train => "to train on",
+                Part::Valid => "held out",
+                Part::Test => "to test with",
+            };
+            format!("{} {what}", rows.numbers.len())
+        };
+        let classes = self.sources.first().map_or(&[][..], |samples| samples.own().classes());
+        let parts: Vec<String> = self.parts.iter().map(part).collect();
+        let rows = if classes.is_empty() { "rows" } else { "pictures" };
+        let mut text = format!("{rows}: {}\n", parts.join(", "));
+        if !classes.is_empty() {
+            let numbered: Vec<String> = classes.iter().enumerate().map(|(i, name)| format!("{i} {name}")).collect();
+            let what = if classes.len() == 1 { "class" } else { "classes" };
+            text.push_str(&format!("{} {what}: {}\n", classes.len(), numbered.join(", ")));
+        }
+        text
+    }
+
     /// The rows of a part; none if there is no such part.
     pub fn part(&self, part: Part) -> Option<&Rows> {
         self.parts.iter().find(|(known, _)| *known == part).map(|(_, rows)| rows)

@@ -35,6 +35,11 @@ pub trait Watch {
         Ok(())
     }
 
+    /// What is trained on: how many rows, and which class is which number.
+    fn begin(&mut self, data: &str) {
+        let _ = data;
+    }
+
     /// Something is odd.
     fn warn(&mut self, text: &str) {
         let _ = text;
@@ -143,6 +148,8 @@ pub fn train_from(
     };
     let feed = Feed::open(machine, data, folder)?;
     let rows = feed.part(Part::Train).filter(|rows| !rows.numbers.is_empty()).ok_or_else(|| feed::no_rows(data))?;
+    feed.left_out().for_each(|text| watch.warn(text));
+    watch.begin(&feed.summary());
     let batched = match feed::fixed_rows(machine) {
         Some(fixed) => whole_batches(data, rows.numbers.len(), fixed, &recipe.model.name, watch)?,
         None => Cow::Borrowed(data),

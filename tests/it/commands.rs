@@ -108,7 +108,8 @@ fn train_writes_weights_metrics_and_the_spec() {
         &dir.path(""),
         &["train", "side.dl", "--out", "out/a", "--set", "fit.n=6", "--set", "fit.clip=1", "--set", "sides.batch=4"],
     ));
-    let lines: Vec<&str> = done.out.lines().collect();
+    let mut lines: Vec<&str> = done.out.lines().collect();
+    assert_eq!(lines.remove(0), "rows: 60 to train on, 20 held out");
     assert!(lines[0].starts_with("epoch 1/6  step 15/90  loss "), "{}", lines[0]);
     assert!(lines[5].contains("accuracy"), "{}", lines[5]);
     assert!(lines[6].starts_with("held out: accuracy "), "{}", lines[6]);
@@ -593,6 +594,7 @@ fn ctrl_c_saves_a_checkpoint() {
     let mut command = command(&dir.path(""), &["train", "side.dl", "--out", "out", "--set", "fit.n=10000000"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs");
     let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+    assert!(lines.next().expect("it says what it has").expect("text").starts_with("rows: "));
     assert!(lines.next().expect("it reports").expect("text").starts_with("epoch 1/"));
     let id = child.id().to_string();
     let sent = std::process::Command::new("kill").args(["-INT", &id]).status().expect("there is a `kill`");

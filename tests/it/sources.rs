@@ -408,3 +408,130 @@ fn classes_that_are_held_out_are_those_that_are_trained_on() {
     assert!(error.message.ends_with("other/dog is no class of the pictures that are trained on"), "{error}");
     assert_eq!(error.notes, ["these are ant, bee, cat"]);
 }
+
+/// EXIF with one entry: its tag, type, count and value; the low byte first or the high one.
+fn exif(low_first: bool, entry: (u16, u16, u32, u16)) -> Vec<u8> {
+    let two = |n: u16| if low_first { n.to_le_bytes() } else { n.to_be_bytes() };
+    let four = |n: u32| if low_first { n.to_le_bytes() } else { n.to_be_bytes() };
+    let (tag, kind, count, value) = entry;
+    let head = [if low_first { &b"II"[..] } else { b"MM" }, &two(42), &four(8), &two(1)].concat();
+    let entry = [&two(tag)[..], &two(kind), &four(count), &two(value), &[0, 0], &four(0)].concat();
+    [head, entry].concat()
+}
+
+/// A grey PNG of two rows of three pixels, with this EXIF before its pixels or after them.
+fn six(exif: &[u8], before: bool) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, 3, 2);
+    encoder.set_color(png::ColorType::Grayscale);
+    encoder.set_depth(png::BitDepth::Eight);
+    let mut writer = encoder.write_header().expect("memory can be written");
+    writer.write_image_data(&[0, 1, 2, 3, 4, 5]).expect("memory can be written");
+    writer.finish().expect("memory can be written");
+    let named = [b"eXIf", exif].concat();
+    let mut sum = flate2::Crc::new();
+    sum.update(&named);
+    let chunk = [&(exif.len() as u32).to_be_bytes()[..], &named, &sum.sum().to_be_bytes()].concat();
+    // Behind the header, or before the end.
+    let at = if before { 33 } else { bytes.len() - 12 };
+    bytes.splice(at..at, chunk);
+    bytes
+}
+
+/// The height, the width and the red pixels of the only picture of a folder.
+fn only(dir: &Scratch) -> (usize, usize, Vec<u8>) {
+    let read = read(&source(SourceKind::Images, &["."], &[]), &dir.path(""), None).expect("it is sound");
+    let pixels = tensor(&read, "pixels");
+    let [1, 3, height, width] = *pixels.shape() else { panic!("{:?}", pixels.shape()) };
+    (height, width, pixels.bytes()[..height * width].to_vec())
+}
+
+#[test]
+fn pictures_are_turned_as_their_exif_says() {
+    let dir = Scratch::new();
+    std::fs::create_dir(dir.path("a")).expect("it can be made");
+    // What PIL's `exif_transpose` makes of them.
+    let turned: [(u16, usize, [u8; 6]); 9] = [
+        (0, 2, [0, 1, 2, 3, 4, 5]),
+        (1, 2, [0, 1, 2, 3, 4, 5]),
+        (2, 2, [2, 1, 0, 5, 4, 3]),
+        (3, 2, [5, 4, 3, 2, 1, 0]),
+        (4, 2, [3, 4, 5, 0, 1, 2]),
+        (5, 3, [0, 3, 1, 4, 2, 5]),
+        (6, 3, [3, 0, 4, 1, 5, 2]),
+        (7, 3, [5, 2, 4, 1, 3, 0]),
+        (8, 3, [2, 5, 1, 4, 0, 3]),
+    ];
+    for (number, height, expected) in turned {
+        for (low_first, before) in [(true, true), (false, true), (true, false), (false, false)] {
+            dir.file("a/1.png", six(&exif(low_first, (0x0112, 3, 1, number)), before));
+            assert_eq!(only(&dir), (height, 6 / height, expected.to_vec()), "{number} {low_first} {before}");
+        }
+    }
+    // A JPEG has it in a segment of its own.
+    let plain = std::fs::read(pictures().join("red/b.jpg")).expect("it is committed");
+    dir.file("a/1.png", &plain);
+    let (height, width, upright) = only(&dir);
+    let exif_6 = [b"Exif\0\0", &exif(false, (0x0112, 3, 1, 6))[..]].concat();
+    let segment = [&[0xFF, 0xE1][..], &(exif_6.len() as u16 + 2).to_be_bytes(), &exif_6].concat();
+    dir.file("a/1.png", [&plain[..2], &segment, &plain[2..]].concat());
+    let (tall, wide, found) = only(&dir);
+    assert_eq!((tall, wide), (width, height));
+    let expected = (0..tall * wide).map(|i| upright[(height - 1 - i % wide) * width + i / wide]);
+    assert!(found.iter().copied().eq(expected));
+}
+
+#[test]
+fn exif_that_makes_no_sense_says_nothing() {
+    let dir = Scratch::new();
+    std::fs::create_dir(dir.path("a")).expect("it can be made");
+    let good = exif(true, (0x0112, 3, 1, 6));
+    let far = [&good[..4], &u32::MAX.to_le_bytes(), &good[8..]].concat();
+    let itself = [&good[..4], &0_u32.to_le_bytes(), &good[8..]].concat();
+    let many = [&good[..8], &[0xFF, 0xFF], &[0; 24]].concat();
+    let hostile = [Vec::new(), b"II".to_vec(), b"XX*\0".to_vec(), b"II+\0".to_vec(), far, itself, many];
+    let cut = (0..20).map(|length| good[..length].to_vec());
+    let odd = [(0x0112, 3, 2, 6), (0x0112, 7, 1, 6), (0x0112, 3, 1, 9), (0x0112, 3, 1, 0xFFFF), (0x0113, 3, 1, 6)];
+    for exif in hostile.into_iter().chain(cut).chain(odd.map(|entry| exif(true, entry))) {
+        dir.file("a/1.png", six(&exif, true));
+        assert_eq!(only(&dir), (2, 3, vec![0, 1, 2, 3, 4, 5]), "{exif:?}");
+    }
+}
+
+#[test]
+fn what_lies_beside_pictures_is_counted_and_moves_no_label() {
+    let dir = Scratch::new();
+    for folder in ["p/a/within", "p/b", "p/c", "p/.hidden", "q/a", "q/b", "q/d"] {
+        std::fs::create_dir_all(dir.path(folder)).expect("it can be made");
+    }
+    let picture = six(&[], true);
+    for name in ["p/a/1.png", "p/a/2.PNG", "p/c/1.png", "p/a/within/1.png", "p/.hidden/1.png", "q/a/1.png"] {
+        dir.file(name, &picture);
+    }
+    for name in ["p/a/x.webp", "p/c/y.BMP", "p/c/z.bmp", "p/c/none", "p/readme.txt", "p/a/.DS_Store"] {
+        dir.file(name, "no picture");
+    }
+    let all = |folder: &str| source(SourceKind::Images, &[folder], &[]);
+    let of_p = read(&all("p"), &dir.path(""), None).expect("they are sound");
+    assert_eq!(of_p.classes(), ["a", "c"]);
+    assert_eq!(tensor(&of_p, "label").view::<i64>().expect("i64"), [0, 0, 1]);
+    let shown = dir.path("p").display().to_string();
+    assert_eq!(
+        of_p.notes(),
+        [format!(
+            "{shown}: left out: 4 files in a format that is not read (1 without an ending, 2 .bmp, 1 .webp), 1 folder within a \
+             class, 1 file beside the classes, 1 folder without pictures (b)"
+        )]
+    );
+    // Another source has the same classes; a folder without pictures need not be one.
+    let of_q = dlc::data::read_like(&all("q"), &dir.path(""), None, Some(&of_p)).expect("they are sound");
+    assert_eq!((of_q.classes(), tensor(&of_q, "label").view::<i64>().expect("i64")), (of_p.classes(), &[0][..]));
+    dir.file("q/b/1.png", &picture);
+    let error = dlc::data::read_like(&all("q"), &dir.path(""), None, Some(&of_p)).expect_err("b is no class");
+    assert!(error.message.ends_with("b is no class of the pictures that are trained on"), "{error}");
+    // Where nothing is read, what is there is said.
+    std::fs::create_dir_all(dir.path("r/a")).expect("it can be made");
+    dir.file("r/a/1.webp", "no picture");
+    let error = read(&all("r"), &dir.path(""), None).expect_err("there is none");
+    assert!(error.notes[0].ends_with("1 file in a format that is not read (1 .webp), 1 folder without pictures (a)"));
+}

@@ -1,6 +1,7 @@
 //! PNG and JPEG. Takes the bytes of a file, gives red, green and blue in 8 bits; what is transparent is shown as if it were
-//! not, and grey is three times the same.
+//! not, and grey is three times the same. A picture is turned as its EXIF says.
 
+use super::orientation::Orientation;
 use std::io::Cursor;
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::bytestream::ZCursor;
@@ -37,19 +38,24 @@ pub struct Picture {
 /// What is wrong with it, in one line.
 pub fn decode(bytes: &[u8]) -> Result<Picture, String> {
     match Kind::of(bytes)? {
-        Kind::Png => png(bytes),
+        Kind::Png => png(bytes).map(|picture| Orientation::of_png(bytes).apply(picture)),
         Kind::Jpeg => jpeg(bytes),
     }
 }
 
-/// The height and width that a file says it has.
+/// The height and width that a file says it has, as it is shown.
 ///
 /// # Errors
 /// What is wrong with its beginning, in one line.
 pub fn size_of(bytes: &[u8]) -> Result<(usize, usize), String> {
     match Kind::of(bytes)? {
-        Kind::Png => png_reader(bytes).and_then(|reader| png_size(&reader)),
-        Kind::Jpeg => jpeg_size(&mut jpeg_decoder(bytes)),
+        Kind::Png => {
+            png_reader(bytes).and_then(|reader| png_size(&reader)).map(|size| Orientation::of_png(bytes).shown(size))
+        }
+        Kind::Jpeg => {
+            let mut decoder = jpeg_decoder(bytes);
+            jpeg_size(&mut decoder).map(|size| jpeg_orientation(&decoder).shown(size))
+        }
     }
 }
 
@@ -151,5 +157,9 @@ fn jpeg(bytes: &[u8]) -> Result<Picture, String> {
         true => raw.iter().flat_map(|grey| [*grey; 3]).collect(),
         false => raw,
     };
-    finished(height, width, rgb)
+    finished(height, width, rgb).map(|picture| jpeg_orientation(&decoder).apply(picture))
+}
+
+fn jpeg_orientation(decoder: &Jpeg) -> Orientation {
+    decoder.exif().map_or(Orientation::NONE, |exif| Orientation::of_exif(exif))
 }

@@ -1,9 +1,11 @@
 //! Pictures in folders. Takes a folder with a folder for each class; gives the columns `pixels`, of bytes with axes channel
-//! (red, green, blue), height and width, and `label`, the number of the class among the folders' names in order.
+//! (red, green, blue), height and width, and `label`, the number of the class among the names of folders with pictures, in order.
 //!
 //! Pictures that fit into memory are decoded once; of more than that, each batch's are decoded when it is asked for.
 
 mod decode;
+mod listed;
+mod orientation;
 mod resize;
 
 pub use decode::{Picture, decode, size_of};
@@ -13,14 +15,12 @@ use super::{Columns, Wanted};
 use crate::error::{Error, Result, code};
 use dlc_plan::recipe::{Arg, Source};
 use dlc_runtime::tensor::{DType, Tensor};
+use listed::{listed, no_pictures};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Bytes of decoded pictures that are kept.
 const MOST_KEPT: usize = 1 << 30;
-/// The ends of the names of pictures.
-const ENDS: [&str; 3] = ["png", "jpg", "jpeg"];
-
 /// Pictures that are decoded when they are asked for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pictures {
@@ -39,10 +39,11 @@ pub fn read(
     super::expect_names(wanted, ["pixels", "label"].into_iter(), paths)?;
     let fit = fit_of(&source.args);
     let found = listed(paths, classes)?;
+    let note = found.left_out.note(paths);
     let size = match (source.picture_size(), found.files.first()) {
         (Some(size), _) => size,
         (None, Some((first, _))) => size_in(first)?,
-        (None, None) => return Err(no_pictures(paths)),
+        (None, None) => return Err(no_pictures(paths, &found.left_out)),
     };
     let (files, labels): (Vec<PathBuf>, Vec<i64>) = found.files.into_iter().unzip();
     let rows = files.len();
@@ -61,14 +62,16 @@ pub fn read(
         }
     }
     columns.classes = found.classes;
+    columns.notes.extend(note);
     Ok(columns)
 }
 
 /// The height and width of the pictures, from the first of them.
 pub fn size(paths: &[PathBuf]) -> Result<(usize, usize)> {
-    match listed(paths, None)?.files.first() {
+    let found = listed(paths, None)?;
+    match found.files.first() {
         Some((first, _)) => size_in(first),
-        None => Err(no_pictures(paths)),
+        None => Err(no_pictures(paths, &found.left_out)),
     }
 }
 
@@ -78,54 +81,6 @@ fn fit_of(args: &[(String, Arg)]) -> Option<Fit> {
         ("fit", Arg::Text(how)) if how == "crop" => Some(Fit::Crop),
         _ => None,
     })
-}
-
-/// The pictures of some folders, with their classes' numbers, and the classes.
-struct Listed {
-    files: Vec<(PathBuf, i64)>,
-    classes: Vec<String>,
-}
-
-fn listed(paths: &[PathBuf], known: Option<&[String]>) -> Result<Listed> {
-    let mut folders: Vec<(String, PathBuf)> = Vec::new();
-    for path in paths {
-        for name in super::names_in(path)? {
-            let folder = path.join(&name);
-            if !name.starts_with('.') && folder.is_dir() {
-                folders.push((name, folder));
-            }
-        }
-    }
-    let mut own: Vec<String> = folders.iter().map(|(name, _)| name.clone()).collect();
-    own.sort();
-    own.dedup();
-    let classes = known.map_or(own, <[String]>::to_vec);
-    let mut files = Vec::new();
-    for (name, folder) in folders {
-        let Some(class) = classes.iter().position(|class| *class == name) else {
-            let message = format!("{} is no class of the pictures that are trained on", folder.display());
-            return Err(Error::file(code::NO_COLUMN, message).note(format!("these are {}", classes.join(", "))));
-        };
-        let is_picture = |name: &String| {
-            let end = Path::new(name).extension().and_then(|end| end.to_str()).map(str::to_ascii_lowercase);
-            !name.starts_with('.') && end.is_some_and(|end| ENDS.contains(&end.as_str()))
-        };
-        files.extend(
-            super::names_in(&folder)?
-                .iter()
-                .filter(|name| is_picture(name))
-                .map(|name| (folder.join(name), class as i64)),
-        );
-    }
-    if files.is_empty() {
-        return Err(no_pictures(paths));
-    }
-    Ok(Listed { files, classes })
-}
-
-fn no_pictures(paths: &[PathBuf]) -> Error {
-    let message = format!("{} has no folders with pictures called .png, .jpg or .jpeg", super::names(paths));
-    Error::file(code::CANNOT_READ, message).help("each class has a folder of its own: `photos/cats/1.jpg`")
 }
 
 fn bad(path: &Path, why: &str) -> Error {
