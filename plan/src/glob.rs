@@ -157,6 +157,27 @@ fn capture_segment(pattern: &str, text: &str) -> Option<Captures> {
     Some(found)
 }
 
+/// What a pattern with braces says besides: for each alternative that it has, the pattern with that one alone in its braces.
+/// None where there is nothing to choose. Each of these is to match something, or it is a slip.
+pub fn alternatives(pattern: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut from = 0;
+    while let Some(open) = pattern[from..].find('{').map(|at| from + at) {
+        let Some(close) = pattern[open..].find('}').map(|at| open + at) else { break };
+        let options: Vec<&str> = pattern[open + 1..close].split(',').map(str::trim).collect();
+        if options.len() > 1 {
+            found.extend(options.iter().map(|option| format!("{}{option}{}", &pattern[..open], &pattern[close + 1..])));
+        }
+        from = close + 1;
+    }
+    found
+}
+
+/// Those of [`alternatives`] that hit nothing.
+pub fn idle_alternatives(pattern: &str, hits: &dyn Fn(&Glob) -> bool) -> Vec<String> {
+    alternatives(pattern).into_iter().filter(|text| !Glob::new(text).is_ok_and(|glob| hits(&glob))).collect()
+}
+
 /// Every text that a pattern with braces stands for.
 fn choose(pattern: &str) -> Result<Vec<String>, String> {
     let mut done = vec![String::new()];

@@ -5,7 +5,7 @@
 use super::element::is_real;
 use super::file::{Stored, TensorFile};
 use crate::error::{Error, Result, code};
-use dlc_plan::glob::{Glob, rename};
+use dlc_plan::glob::{Glob, idle_alternatives, rename};
 use dlc_plan::recipe::Weights as Rules;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -51,7 +51,7 @@ pub fn assign(slots: &[Slot], file: &TensorFile, rules: &Rules) -> Result<Assign
     let mut trouble =
         Trouble { slots, file, named: &named, absent: Vec::new(), misfits: Vec::new(), unused: Vec::new() };
     let may_miss = globs(&rules.missing)?;
-    let mut used = BTreeSet::new();
+    let (mut used, mut unread) = (BTreeSet::new(), Vec::new());
     for (number, slot) in slots.iter().enumerate() {
         let names = || std::iter::once(&slot.name).chain(&slot.aliases);
         used.extend(names().filter(|name| named.contains_key(*name)));
@@ -64,12 +64,17 @@ pub fn assign(slots: &[Slot], file: &TensorFile, rules: &Rules) -> Result<Assign
                 }
                 done.found.push((number, (*first).to_owned()));
             }
-            None if slot.unread || may_miss.iter().any(|glob| names().any(|name| glob.covers(name))) => {
-                done.missing.push(number)
-            }
+            None if may_miss.iter().any(|glob| names().any(|name| glob.covers(name))) => done.missing.push(number),
+            None if slot.unread => unread.push(number),
             None => trouble.absent.push(number),
         }
     }
+    // What nothing reads is missing with the rest of its module, or not at all.
+    let (absent, spare): (Vec<usize>, Vec<usize>) =
+        unread.into_iter().partition(|number| trouble.lacks_module(*number));
+    trouble.absent.extend(absent);
+    trouble.absent.sort_unstable();
+    done.missing.extend(spare);
     trouble.unused = named.iter().filter(|(name, _)| !used.contains(name)).map(|(_, file_name)| *file_name).collect();
     trouble.check(&done)?;
     Ok(done)
@@ -101,11 +106,38 @@ fn renamed<'f>(file: &'f TensorFile, rules: &Rules, warnings: &mut Vec<String>) 
         }
     }
     let shown = file.path().display();
-    warnings.extend(idle.iter().map(|glob| format!("`ignore \"{glob}\"` matches nothing in {shown}")));
-    for number in idle_rules {
-        warnings.push(format!("`rename \"{}\"` matches nothing in {shown}", rules.rename[number].0));
+    let is_idle = |rule: &str, glob: &str, idle: bool| {
+        let hit = |glob: &Glob, name: &str| if rule == "rename" { glob.matches(name) } else { glob.covers(name) };
+        let hits = |glob: &Glob| file.names().any(|name| hit(glob, name));
+        let told = if idle { vec![String::new()] } else { idle_alternatives(glob, &hits) };
+        let line = |alternative: String| {
+            let (searched, as_) = match alternative.as_str() {
+                "" => (glob, String::new()),
+                alternative => (alternative, format!(" as `{alternative}`")),
+            };
+            let near = near_name(searched, file.names());
+            let near = near.map_or_else(String::new, |name| format!("; near it: `{name}`"));
+            format!("`{rule} \"{glob}\"` matches nothing in {shown}{as_}{near}")
+        };
+        told.into_iter().map(line).collect::<Vec<_>>()
+    };
+    warnings.extend(rules.ignore.iter().flat_map(|glob| is_idle("ignore", glob, idle.contains(glob.as_str()))));
+    for (number, (from, _)) in rules.rename.iter().enumerate() {
+        warnings.extend(is_idle("rename", from, idle_rules.contains(&number)));
     }
     Ok(named)
+}
+
+/// The name that begins and ends most like a glob, if half of it is alike.
+fn near_name<'a>(glob: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let wanted = glob.replace('*', "");
+    let alike = |name: &str| {
+        let starts = name.bytes().zip(wanted.bytes()).take_while(|(a, b)| a == b).count();
+        let ends = name.bytes().rev().zip(wanted.bytes().rev()).take_while(|(a, b)| a == b).count();
+        (starts + ends).min(wanted.len())
+    };
+    let best = names.max_by_key(|name| (alike(name), std::cmp::Reverse(name.len())))?;
+    (!wanted.is_empty() && 2 * alike(best) >= wanted.len()).then_some(best)
 }
 
 fn globs(patterns: &[String]) -> Result<Vec<Glob>> {
@@ -155,6 +187,12 @@ impl Trouble<'_> {
             let message = format!("`{}` has {own} here and {} in {shown}", slot.name, stored.elements.name());
             self.misfits.push(Misfit { name: slot.name.clone(), message, help: None });
         }
+    }
+
+    /// Whether another weight of a weight's module is absent.
+    fn lacks_module(&self, number: usize) -> bool {
+        let module = |number: usize| self.slots[number].name.rsplit_once('.').map(|(module, _)| module);
+        self.absent.iter().any(|absent| module(*absent) == module(number))
     }
 
     fn compare_alias(&mut self, first: &str, other: &str) {

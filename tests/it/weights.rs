@@ -53,6 +53,40 @@ fn weights_are_found_under_their_names_and_by_the_rules() {
 }
 
 #[test]
+fn each_alternative_of_a_rule_has_to_match() {
+    let slots = [slot("a.weight", &[2]), slot("b.weight", &[2])];
+    let in_file: &[(&str, &[usize])] =
+        &[("a.gamma", &[2]), ("b.gamma", &[2]), ("vocab.weight", &[9]), ("c.gamma.x", &[1])];
+    let rules = Weights {
+        ignore: strings(&["{vocab,vokab}.weight", "c"]),
+        rename: vec![("{a,b,c}.gamma".into(), "{a,b,c}.weight".into())],
+        ..Weights::default()
+    };
+    let of = |rename: &[(&str, &str)]| {
+        let rename = rename.iter().map(|(from, to)| ((*from).to_owned(), (*to).to_owned())).collect();
+        try_assign(&slots, in_file, &Weights { rename, ..rules.clone() }).expect("it fits").warnings
+    };
+    let vokab = "`ignore \"{vocab,vokab}.weight\"` matches nothing in W as `vokab.weight`; near it: `vocab.weight`";
+    assert_eq!(of(&[("*.gamma", "*.weight")]), [vokab]);
+    let c = "`rename \"**.{gamma,gama}\"` matches nothing in W as `**.gama`";
+    assert_eq!(of(&[("**.{gamma,gama}", "**.weight")]), [vokab, c]);
+}
+
+/// States that nothing reads need not be there; PyTorch before 0.4 wrote a scalar as one element.
+#[test]
+fn counters_may_be_absent_or_have_an_axis() {
+    let seen = Slot { real: false, unread: true, ..slot("n.seen", &[]) };
+    let slots = [slot("n.weight", &[2]), seen.clone()];
+    let done = try_assign(&slots, &[("n.weight", &[2])], &Weights::default()).expect("nothing reads it");
+    assert_eq!((done.found.len(), done.missing), (1, vec![1]));
+    let read = [slot("n.weight", &[2]), Slot { unread: false, ..seen }];
+    assert!(try_assign(&read, &[("n.weight", &[2])], &Weights::default()).is_err());
+    let scalar = [slot("scale", &[])];
+    assert_eq!(try_assign(&scalar, &[("scale", &[1])], &Weights::default()).expect("it is one number").found.len(), 1);
+    assert!(try_assign(&scalar, &[("scale", &[2])], &Weights::default()).is_err());
+}
+
+#[test]
 fn an_alias_may_be_absent_and_must_be_equal() {
     let tied = Slot { aliases: strings(&["head.weight"]), ..slot("emb.weight", &[2]) };
     let slots = [tied];

@@ -6,7 +6,7 @@ use super::stacks::SlotParam;
 use crate::program::{Function, Node, Op, Value, View};
 use dlc_grammar::{Diagnostic, nearest};
 use dlc_plan::Prim;
-use dlc_plan::glob::Glob;
+use dlc_plan::glob::{Glob, idle_alternatives};
 use std::rc::Rc;
 
 /// Applies the `init` statements of the innermost net to its weights: the last one that covers a weight decides.
@@ -32,12 +32,21 @@ pub(super) fn apply_rules(checker: &mut Checker) -> Option<()> {
                 hits += 1;
                 slot.decl = Rc::new(Decl { init: Some(rule.init.clone()), ..(*slot.decl).clone() });
             }
-            if hits == 0 {
-                let near = near_glob(&glob.value, slots.iter().filter(|s| is_weight(s)).map(|s| &*s.path));
-                let mut d = Diagnostic::error("E0501", glob.span, "this `init` matches no weight");
-                if let Some(near) = near {
-                    d = d.help(near);
+            let names = slots.iter().filter(|s| is_weight(s)).map(|s| &*s.path);
+            let mut idle = vec![("this `init` matches no weight".to_owned(), glob.value.clone())];
+            if hits > 0 {
+                let hits = |glob: &Glob| slots.iter().any(|s| own(s) && glob.covers(&s.path));
+                let each = idle_alternatives(&glob.value, &hits).into_iter();
+                idle = each.map(|idle| (format!("this `init` matches no weight as `{idle}`"), idle)).collect();
+            }
+            let told = idle.into_iter().map(|(message, glob_text)| {
+                let d = Diagnostic::error("E0501", glob.span, message);
+                match near_glob(&glob_text, names.clone()) {
+                    Some(near) => d.help(near),
+                    None => d,
                 }
+            });
+            for d in told.collect::<Vec<_>>() {
                 checker.report(d);
                 fine = None;
             }

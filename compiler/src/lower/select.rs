@@ -4,7 +4,7 @@
 use crate::check::near_glob;
 use dlc_grammar::ast::Str;
 use dlc_grammar::{Diagnostic, Span};
-use dlc_plan::glob::Glob;
+use dlc_plan::glob::{Glob, idle_alternatives};
 use std::collections::BTreeSet;
 
 /// The names of the weights of a model: for each, its own and its aliases.
@@ -31,11 +31,29 @@ impl Names {
                 *slot |= hit;
                 any |= hit;
             }
-            if !any {
-                errors.push(self.nothing(what, "weight", text));
+            match any {
+                false => errors.push(self.nothing(what, "weight", text)),
+                true => {
+                    let hits = |glob: &Glob| self.names.iter().flatten().any(|name| glob.covers(name));
+                    self.alternatives((what, "weight"), text, &hits, errors);
+                }
             }
         }
         chosen
+    }
+
+    /// An alternative that covers nothing is an error, like a glob that does.
+    fn alternatives(
+        &self,
+        (verb, what): (&str, &str),
+        glob: &Str,
+        hits: &dyn Fn(&Glob) -> bool,
+        errors: &mut Vec<Diagnostic>,
+    ) {
+        for idle in idle_alternatives(&glob.value, hits) {
+            let d = Diagnostic::error("E0501", glob.span, format!("this `{verb}` matches no {what} as `{idle}`"));
+            errors.push(self.with_near(d, &idle));
+        }
     }
 
     /// The modules that any of some globs covers, by their full names; that of the model itself is empty. A glob that covers
@@ -50,6 +68,10 @@ impl Names {
             let covered = modules.iter().filter(|name| glob.covers(name)).cloned().chain(whole);
             let before = std::mem::take(&mut chosen);
             chosen.extend(covered);
+            if !chosen.is_empty() && !glob.covers_all() {
+                let hits = |glob: &Glob| modules.iter().any(|name| glob.covers(name));
+                self.alternatives((what, "module"), text, &hits, errors);
+            }
             if chosen.is_empty() {
                 let d = self.nothing(what, "module", text);
                 let weights = self.names.iter().flatten().any(|name| glob.covers(name));
@@ -62,7 +84,11 @@ impl Names {
 
     fn nothing(&self, verb: &str, what: &str, glob: &Str) -> Diagnostic {
         let d = Diagnostic::error("E0501", glob.span, format!("this `{verb}` matches no {what}"));
-        match near_glob(&glob.value, self.names.iter().flatten().map(String::as_str)) {
+        self.with_near(d, &glob.value)
+    }
+
+    fn with_near(&self, d: Diagnostic, glob: &str) -> Diagnostic {
+        match near_glob(glob, self.names.iter().flatten().map(String::as_str)) {
             Some(near) => d.help(near),
             None => d,
         }

@@ -115,6 +115,10 @@ fn groups_choose_weights() {
             "group \"**.bais\" { lr = 1 }",
             "E0501 4:46 `\"**.bais\"`: this `group` matches no weight | help: near it: **.bias (2 weights)",
         ),
+        (
+            "freeze \"{fc,haed}.weight\"",
+            "E0501 4:47 `\"{fc,haed}.weight\"`: this `freeze` matches no weight as `haed.weight` | help: near it: head.weight (1 weight)",
+        ),
         ("freeze \"**..w\"", "E0503 4:47 `\"**..w\"`: `**..w` has an empty segment"),
         (
             "group \"**\" { beta1 = 1 }",

@@ -56,3 +56,13 @@ fn unsound_patterns_are_refused() {
     let long = vec!["a"; 2000].join(".");
     assert!(!covers(&format!("{}.b", vec!["**"; 50].join(".")), &long));
 }
+
+#[test]
+fn each_alternative_is_looked_at_by_itself() {
+    assert_eq!(alternatives("h.{0,1}.{a, b}"), ["h.0.{a, b}", "h.1.{a, b}", "h.{0,1}.a", "h.{0,1}.b"]);
+    assert!(alternatives("h.*.a").is_empty() && alternatives("{a}").is_empty());
+    let names = ["h.0.a", "h.1.b", "h.0.c.weight"];
+    let idle = |glob: &str| idle_alternatives(glob, &|glob| names.iter().any(|name| glob.covers(name)));
+    assert!(idle("h.{0,1}.{a,b}").is_empty(), "each is hit with some choice of the others");
+    assert_eq!(idle("h.{0,2}.{a,c,d}"), ["h.2.{a,c,d}", "h.{0,2}.d"]);
+}
