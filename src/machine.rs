@@ -230,6 +230,39 @@ pub fn load(machine: &mut dyn Machine, rules: &recipe::Weights, folder: &Path) -
     load_file(machine, rules, &folder.join(&rules.file))
 }
 
+/// Types of real numbers that are shorter than those in which a machine has them, by the names of weights.
+pub type Types = std::collections::BTreeMap<String, DType>;
+
+/// The weights that a file has in f16 or bf16, of those that [`load_by_names_or_rules`] takes from it.
+///
+/// # Errors
+/// As there.
+pub fn short_types(machine: &dyn Machine, rules: Option<&recipe::Weights>, path: &Path) -> Result<Types> {
+    let (file, done) = assigned(machine, rules, path)?;
+    let stored = |(number, name): (usize, String)| {
+        let dtype = file.get(&name)?.elements.read_as().filter(|dtype| matches!(dtype, DType::F16 | DType::BF16))?;
+        Some((machine.weights()[number].name.clone(), dtype))
+    };
+    Ok(done.found.into_iter().filter_map(stored).collect())
+}
+
+/// A weight as a file of these types has it: rounded once.
+///
+/// # Errors
+/// When a number of it is too large for its type.
+pub fn shortened(name: &str, tensor: Tensor, types: &Types) -> Result<Tensor> {
+    let Some(dtype) = types.get(name) else { return Ok(tensor) };
+    let short = cast(tensor.clone(), *dtype);
+    let lost = |(wide, short): (&f32, &f32)| wide.is_finite() && !short.is_finite();
+    match tensor.to_f32_vec().iter().zip(&short.to_f32_vec()).any(lost) {
+        true => {
+            let error = Error::run(code::ADAPTER, format!("`{name}` has numbers that are too large for {dtype}"));
+            Err(error.help("with a base in f32 they fit: `dlc convert BASE wide.safetensors --dtype f32`"))
+        }
+        false => Ok(short),
+    }
+}
+
 /// As [`load`], from the file at `path`, whatever the rules call it.
 pub fn load_file(machine: &mut dyn Machine, rules: &recipe::Weights, path: &Path) -> Result<Vec<String>> {
     let file = TensorFile::open(path)?;
@@ -244,13 +277,19 @@ pub fn load_by_names_or_rules(
     rules: Option<&recipe::Weights>,
     path: &Path,
 ) -> Result<Vec<String>> {
+    let (file, done) = assigned(machine, rules, path)?;
+    take(machine, &file, done, rules.and_then(|rules| rules.dtype))
+}
+
+/// A file, and which of its tensors is which weight.
+fn assigned(machine: &dyn Machine, rules: Option<&recipe::Weights>, path: &Path) -> Result<(TensorFile, Assignment)> {
     let file = TensorFile::open(path)?;
     let slots = slots(machine);
     let done = match (assign(&slots, &file, &recipe::Weights::default()), rules) {
         (Err(_), Some(rules)) => assign(&slots, &file, rules)?,
         (plain, _) => plain?,
     };
-    take(machine, &file, done, rules.and_then(|rules| rules.dtype))
+    Ok((file, done))
 }
 
 /// Gives a machine the tensors that were assigned. Whatever can be found wrong with a tensor's elements is found before the
@@ -297,19 +336,20 @@ fn slot(weight: &Weight) -> Slot {
 
 /// Writes all weights of a machine to a safetensors file under their names. `about` is what the file says about itself.
 pub fn save(machine: &dyn Machine, path: &Path, about: &[(&str, String)]) -> Result<()> {
-    save_some(machine, path, about, &|_| true)
+    save_some(machine, path, about, (&|_| true, &Types::new()))
 }
 
-/// As [`save`], with the weights alone whose names are `wanted`.
+/// As [`save`], with the weights alone whose names are `wanted`, and in shorter types where these are given.
 pub fn save_some(
     machine: &dyn Machine,
     path: &Path,
     about: &[(&str, String)],
-    wanted: &dyn Fn(&str) -> bool,
+    (wanted, types): (&dyn Fn(&str) -> bool, &Types),
 ) -> Result<()> {
     let names = machine.weights().iter().map(|weight| weight.name.as_str());
     let names: Vec<&str> = names.filter(|name| wanted(name)).collect();
-    let tensors = names.iter().map(|name| machine.weight(name)).collect::<std::result::Result<Vec<_>, _>>()?;
+    let value = |name: &&str| shortened(name, machine.weight(name)?, types);
+    let tensors = names.iter().map(value).collect::<Result<Vec<_>>>()?;
     let named: Vec<(&str, &Tensor)> = names.into_iter().zip(&tensors).collect();
     let about = about.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
     crate::weights::save(path, &named, &about)

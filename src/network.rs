@@ -43,6 +43,8 @@ pub struct Network {
     kept: Option<Kept>,
     /// The adapters that it runs with.
     active: Option<Active>,
+    /// The weights that its file had in short types, in which a merged model is written.
+    types: machine::Types,
 }
 
 /// Adapters of a network that takes them while it runs.
@@ -110,8 +112,8 @@ impl Network {
         }
         let weights = recipe.as_ref().and_then(|recipe| recipe.weights.clone());
         let counts = Counts::default();
-        let touched = (false, false);
-        Ok(Network { engine, recipe, weights, state, touched, micro_batches: 0, counts, kept: None, active: None })
+        let (touched, types) = ((false, false), machine::Types::new());
+        Ok(Network { engine, recipe, weights, state, touched, micro_batches: 0, counts, kept: None, active: None, types })
     }
 
     /// A network that adapters of any rank are put on while it runs ([`Network::activate`]); to begin with, none is.
@@ -155,6 +157,10 @@ impl Network {
         let Some(active) = &mut self.active else {
             load(&mut self.engine)?;
             self.touched.0 = true;
+            self.types = match self.lora() {
+                Ok(_) => machine::short_types(&self.engine, rules.as_ref(), path.as_ref())?,
+                Err(_) => machine::Types::new(),
+            };
             return Ok(());
         };
         active.on_base(&mut self.engine, |engine, _| load(engine))?;
@@ -171,7 +177,7 @@ impl Network {
             return Err(Error::spec(code::CANNOT_RUN, message).help("`activate(&[])` takes it off"));
         }
         match (self.lora(), &self.kept) {
-            (Ok(lora), Some(_)) => adapters::merge::save_plain(&self.engine, lora, path.as_ref(), &[]),
+            (Ok(lora), Some(_)) => adapters::merge::save_plain(&self.engine, lora, path.as_ref(), &[], &self.types),
             _ => machine::save(&self.engine, path.as_ref(), &[]),
         }
     }

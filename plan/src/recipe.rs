@@ -279,6 +279,8 @@ pub enum Form {
     Matrix,
     /// A table whose rows are looked up.
     Table,
+    /// As a table; and a product reads it across.
+    Tied,
     /// The kernel of a convolution, [out, in, ..], whose outputs are so many groups one after the other, each with inputs of
     /// its own.
     Kernel(u64),

@@ -1,5 +1,5 @@
 //! Which tensor of a file of PEFT's is which weight of an adapter, and reading and writing such files. A file is
-//! `adapter_model.safetensors` beside `adapter_config.json`; what PEFT calls them, this table says. An adapter whose weights
+//! `adapter_model.safetensors` (or `adapter_model.bin`, as older versions write) beside `adapter_config.json`; what PEFT calls them, this table says. An adapter whose weights
 //! PEFT has no names for, or whose layers differ in kind, is written without a configuration.
 
 use super::config::{Config, Layer};
@@ -17,6 +17,8 @@ use std::path::{Path, PathBuf};
 
 /// What the file of tensors is called.
 const TENSORS: &str = "adapter_model.safetensors";
+/// What older versions of PEFT call it, which is a file of PyTorch's.
+const OLDER_TENSORS: &str = "adapter_model.bin";
 /// What the file that describes it is called.
 const CONFIG: &str = "adapter_config.json";
 /// What stands before all names.
@@ -49,7 +51,11 @@ pub(super) struct Pair {
 
 /// The file at a path, which may be a folder, and the configuration beside it, if there is one.
 pub(crate) fn files(path: &Path) -> (PathBuf, Option<PathBuf>) {
-    let tensors = if path.is_dir() { path.join(TENSORS) } else { path.to_owned() };
+    let named = || [TENSORS, OLDER_TENSORS].map(|name| path.join(name));
+    let tensors = match path.is_dir() {
+        true => named().into_iter().find(|file| file.is_file()).unwrap_or_else(|| path.join(TENSORS)),
+        false => path.to_owned(),
+    };
     let config = tensors.with_file_name(CONFIG);
     (tensors, config.is_file().then_some(config))
 }
@@ -58,7 +64,7 @@ pub(crate) fn files(path: &Path) -> (PathBuf, Option<PathBuf>) {
 fn is_theirs(lora: &Lora) -> bool {
     let known = |adapted: &Adapted| {
         let formed = match adapted.form {
-            Form::Matrix | Form::Table => true,
+            Form::Matrix | Form::Table | Form::Tied => true,
             Form::Kernel(groups) => groups == 1 || !adapted.params.iter().any(|p| p == MAGNITUDE),
             Form::Other => false,
         };
@@ -71,7 +77,7 @@ fn is_theirs(lora: &Lora) -> bool {
 /// What PEFT calls an adapter's weight below its layer.
 pub(super) fn name(param: &str, form: Form) -> Option<&'static str> {
     let (_, layer, rows) = NAMES.iter().find(|(ours, ..)| *ours == param)?;
-    if form == Form::Table { *rows } else { Some(layer) }
+    if matches!(form, Form::Table | Form::Tied) { *rows } else { Some(layer) }
 }
 
 /// What a tensor of a file is, whatever the model.
@@ -147,7 +153,7 @@ pub(super) fn groups_of(adapted: &Adapted) -> usize {
 fn their_shape(own: &[usize], base: &[usize], param: &str, form: Form) -> (Vec<usize>, bool) {
     let window = |first: [usize; 2]| first.into_iter().chain(vec![1; base.len().saturating_sub(2)]).collect();
     match (own, form) {
-        ([rows, columns], Form::Matrix | Form::Table | Form::Other) => (vec![*columns, *rows], true),
+        ([rows, columns], Form::Matrix | Form::Table | Form::Tied | Form::Other) => (vec![*columns, *rows], true),
         ([_, rank], Form::Kernel(groups)) if param == NAMES[0].0 => {
             let (groups, mut shape) = (groups as usize, base.to_vec());
             (shape[0], shape[1]) = (groups * rank, groups * base[1]);
@@ -206,6 +212,8 @@ pub fn save(machine: &dyn Machine, lora: &Lora, folder: &Path, carried: Option<&
     let other: Vec<&str> = beside.iter().map(|pair| &pair.theirs[PREFIX.len()..]).collect();
     let trained = |weight: &&Weight| beside.iter().any(|pair| pair.ours == weight.name);
     let tied = machine.weights().iter().filter(trained).any(|weight| !weight.aliases.is_empty());
+    // What is adapted in an embedding is adapted in the output that is tied to it, as PEFT does if it is told to.
+    let tied = tied || lora.adapted.iter().any(|adapted| adapted.form == Form::Tied);
     let config = Config::of(&layers, &other, tied, carried)?;
     write_whole(&folder.join(CONFIG), |file| file.write_all(config.text().as_bytes()))
 }
@@ -223,7 +231,7 @@ fn layer(lora: &Lora, adapted: &Adapted) -> Layer {
         dropout: adapted.dropout,
         magnitude: adapted.params.iter().any(|p| p == MAGNITUDE),
         bias: adapted.params.iter().any(|p| p == "bias"),
-        inner_first: adapted.inner_first && adapted.form != Form::Table,
+        inner_first: adapted.inner_first && !matches!(adapted.form, Form::Table | Form::Tied),
         linear: adapted.form == Form::Matrix,
     }
 }
@@ -301,7 +309,14 @@ pub(super) fn read(file: &TensorFile, name: &str) -> Result<Tensor> {
 /// When it asks for what the item does not do.
 pub(super) fn said(config: Option<&Config>, layers: &[Layer], lora: &Lora) -> Result<Vec<String>> {
     match config {
-        Some(config) => config.check(layers, lora.residual),
+        Some(config) => {
+            let mut notes = config.check(layers, lora.residual)?;
+            let tied = lora.adapted.iter().filter(|adapted| adapted.form == Form::Tied && !config.ties());
+            notes.extend(tied.map(|adapted| {
+                format!("`{}` is read by an output too, where PEFT adapts it only when it is merged", adapted.weight)
+            }));
+            Ok(notes)
+        }
         None => Ok(vec![format!("there is no {CONFIG} beside it: scales are the spec's")]),
     }
 }

@@ -2,7 +2,7 @@
 //! again. Base and adapter need not be there any more.
 
 use crate::error::{Error, Result, code};
-use crate::machine::{Machine, Named};
+use crate::machine::{Machine, Named, Types, shortened};
 use crate::weights::file::TensorFile;
 use crate::weights::save;
 use dlc_runtime::tensor::Tensor;
@@ -23,24 +23,27 @@ pub fn plain(machine: &dyn Machine, lora: &dlc_plan::recipe::Lora) -> Result<Nam
     super::merge::values(machine, names)
 }
 
-/// Writes those of some weights that a machine has otherwise by now, as they were. Gives how many these are.
+/// Writes those of some weights that a machine has otherwise by now, as they were; both in the types that the base had. Gives
+/// how many these are.
 ///
 /// # Errors
-/// When the file cannot be written.
-pub fn keep(machine: &dyn Machine, before: &Named, path: &Path) -> Result<usize> {
-    let mut changed: Vec<(&str, &Tensor)> = Vec::new();
+/// When the file cannot be written, or a number does not fit.
+pub fn keep(machine: &dyn Machine, before: &Named, path: &Path, types: &Types) -> Result<usize> {
+    let mut changed: Named = Vec::new();
     let mut merged = Crc::new();
     // A file lists its tensors by name.
     let by_name: BTreeMap<&String, &Tensor> = before.iter().map(|(name, tensor)| (name, tensor)).collect();
     for (name, tensor) in by_name {
-        let now = machine.weight(name)?;
+        let now = shortened(name, machine.weight(name)?, types)?;
+        let tensor = shortened(name, tensor.clone(), types)?;
         if now.bytes() != tensor.bytes() {
             sum(&mut merged, name, &now);
-            changed.push((name, tensor));
+            changed.push((name.clone(), tensor));
         }
     }
     let about = BTreeMap::from([(MERGED.to_owned(), merged.sum().to_string())]);
-    save(path, &changed, &about)?;
+    let named: Vec<(&str, &Tensor)> = changed.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+    save(path, &named, &about)?;
     Ok(changed.len())
 }
 

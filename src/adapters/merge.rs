@@ -2,7 +2,7 @@
 //! is seen that it did something, that the adapter adds nothing any more, and what became of the model's outputs.
 
 use crate::error::{Error, Result, code};
-use crate::machine::{Machine, Named};
+use crate::machine::{Machine, Named, Types};
 use dlc_plan::HostState;
 use dlc_plan::recipe::{Lora, Weights};
 use dlc_runtime::tensor::Tensor;
@@ -114,13 +114,19 @@ pub fn base_rules(lora: &Lora) -> Weights {
     Weights { missing: params(lora).collect(), ..Weights::default() }
 }
 
-/// Writes all weights but an adapter's own: the plain model.
+/// Writes all weights but an adapter's own: the plain model, in the types that its base had.
 ///
 /// # Errors
-/// When the file cannot be written.
-pub fn save_plain(machine: &dyn Machine, lora: &Lora, path: &std::path::Path, about: &[(&str, String)]) -> Result<()> {
+/// When the file cannot be written, or a number does not fit.
+pub fn save_plain(
+    machine: &dyn Machine,
+    lora: &Lora,
+    path: &std::path::Path,
+    about: &[(&str, String)],
+    types: &Types,
+) -> Result<()> {
     let own: BTreeSet<String> = params(lora).collect();
-    crate::machine::save_some(machine, path, about, &|name| !own.contains(name))
+    crate::machine::save_some(machine, path, about, (&|name| !own.contains(name), types))
 }
 
 pub(super) fn values(machine: &dyn Machine, names: impl Iterator<Item = String>) -> Result<Named> {

@@ -8,7 +8,7 @@ use crate::adapters;
 use crate::error::{Error, Result, code};
 use crate::files::is_one;
 use crate::jit::network;
-use crate::machine::{Machine, Named, load_by_names_or_rules};
+use crate::machine::{Machine, Named, Types, load_by_names_or_rules, short_types};
 use crate::train::probe;
 use clap::ArgMatches;
 use dlc_compiler::pipeline::Goal;
@@ -33,7 +33,8 @@ pub fn main(args: &ArgMatches, json: bool) -> Outcome {
     };
     let mut net = network(plan, None, recipe.seed)?;
     let machine = net.engine_mut();
-    base(machine, &recipe, &lora, args.get_one("weights"), &source.folder()).map_err(|error| said.place(error))?;
+    let types = base(machine, &recipe, &lora, args.get_one("weights"), &source.folder());
+    let types = types.map_err(|error| said.place(error))?;
     let was = keep.map(|_| adapters::kept::plain(machine, &lora)).transpose()?;
     let notes = adapters::load(machine, &lora, required_path(args, "adapter"))?;
     notes.iter().for_each(|note| eprintln!("note: {note}"));
@@ -42,15 +43,21 @@ pub fn main(args: &ArgMatches, json: bool) -> Outcome {
     let before: Named = look(machine);
     adapters::merge(machine, &lora)?;
     let change = adapters::compare(&before, &look(machine));
-    adapters::merge::save_plain(machine, &lora, out, &[])?;
+    adapters::merge::save_plain(machine, &lora, out, &[], &types)?;
     if let Some((path, was)) = keep.zip(was) {
-        adapters::kept::keep(machine, &was, path)?;
+        adapters::kept::keep(machine, &was, path, &types)?;
     }
     print(&format!("{}written to {}\n", merged(&lora, change), out.display()))
 }
 
-/// Gives a machine the weights of the base, which has nothing of the adapter's.
-fn base(machine: &mut dyn Machine, recipe: &Recipe, lora: &Lora, path: Option<&PathBuf>, folder: &Path) -> Result<()> {
+/// Gives a machine the weights of the base, which has nothing of the adapter's. Gives the types that it has in short.
+fn base(
+    machine: &mut dyn Machine,
+    recipe: &Recipe,
+    lora: &Lora,
+    path: Option<&PathBuf>,
+    folder: &Path,
+) -> Result<Types> {
     let own = adapters::base_rules(lora);
     let rules = recipe.weights.as_ref().unwrap_or(&own);
     let path = match path {
@@ -67,5 +74,5 @@ fn base(machine: &mut dyn Machine, recipe: &Recipe, lora: &Lora, path: Option<&P
     }
     let warnings = load_by_names_or_rules(machine, Some(rules), &path)?;
     warnings.iter().for_each(|text| eprintln!("warning: {text}"));
-    Ok(())
+    short_types(machine, Some(rules), &path)
 }

@@ -8,7 +8,7 @@ use crate::adapters;
 use crate::error::Result;
 use crate::files::{make_folder, write_whole};
 use crate::jit::network;
-use crate::machine::save;
+use crate::machine::{Types, save, short_types};
 use crate::network::Network;
 use crate::train::{self, Ended, train};
 use clap::ArgMatches;
@@ -69,7 +69,11 @@ fn finish(
     let before = train::probe(machine, recipe, &folder, PROBES)?;
     adapters::merge(machine, lora)?;
     let after = train::probe(machine, recipe, &folder, PROBES)?;
-    adapters::merge::save_plain(machine, lora, &out.join("model.safetensors"), &about(done))?;
+    let types = match &recipe.weights {
+        Some(rules) => short_types(machine, Some(rules), &folder.join(&rules.file))?,
+        None => Types::new(),
+    };
+    adapters::merge::save_plain(machine, lora, &out.join("model.safetensors"), &about(done), &types)?;
     let change = adapters::compare(&before, &after);
     Ok(merged(lora, change))
 }

@@ -1,8 +1,8 @@
 """Makes the small files of tensors that the readers of weights are tested with, and what is in them.
 
     pip install -r tests/golden/requirements.txt gguf==0.19.0
-    python tests/golden/weights.py                 # writes golden/weights/*: the same bytes on every run, but for old.pth, which
-                                                   # holds addresses of memory
+    python tests/golden/weights.py                 # writes golden/weights/*: the same bytes on every run, but for old.pth and
+                                                   # beside_old.pth, which hold addresses of memory
     python tests/golden/weights.py --real FOLDER   # writes golden/weights/real.txt, from the files of examples/fetch in FOLDER
 
 Each file `F` in golden/weights holds tensors `N`, and `expected.safetensors` has each under the name `F/N`, as PyTorch, NumPy
@@ -187,6 +187,19 @@ def checkpoints():
     expect("views.pth", {name: tensor.resolve_neg() for name, tensor in views.items()})
 
 
+def adapter():
+    """An adapter as PEFT wrote it before it wrote safetensors."""
+    names = {"A": "base_model.model.fc.lora_A.weight", "B": "base_model.model.fc.lora_B.weight"}
+    shapes = {"A": (2, 3), "B": (4, 2)}
+    tensors = {names[n]: normal(f"weights/adapter/{n}", *shapes[n]) for n in names}
+    folder = OUT / "adapter"
+    folder.mkdir(exist_ok=True)
+    torch.save(tensors, folder / "adapter_model.bin")
+    config = {"peft_type": "LORA", "r": 2, "lora_alpha": 4, "target_modules": ["fc"], "bias": "none"}
+    (folder / "adapter_config.json").write_text(json.dumps(config) + "\n")
+    expect("adapter", tensors)
+
+
 def shards():
     all_tensors = tensors() | {"bf16": normal("weights/bf16", 2, 3).bfloat16()}
     names = sorted(all_tensors)
@@ -263,6 +276,7 @@ def main():
         return real(Path(sys.argv[sys.argv.index("--real") + 1]))
     npz()
     pth()
+    adapter()
     shards()
     gguf_file()
     save_file(EXPECTED, OUT / "expected.safetensors")

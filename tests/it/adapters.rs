@@ -42,7 +42,7 @@ fn made_up(net: &Network, lora: &Lora, seed: &str, scale: f64, rank: &dyn Fn(&Ad
         let (inner, outer) = if first { (rows, columns) } else { (columns, rows) };
         let parts = [lora.prefix.as_str(), adapted.label.strip_suffix(".lora").expect("it is below a module")];
         let module = parts.iter().filter(|p| !p.is_empty()).copied().collect::<Vec<_>>().join(".");
-        let ends = if adapted.form == Form::Table {
+        let ends = if matches!(adapted.form, Form::Table | Form::Tied) {
             ["lora_embedding_A", "lora_embedding_B"]
         } else {
             ["lora_A.weight", "lora_B.weight"]
@@ -481,6 +481,85 @@ fn a_merge_on_the_command_line_is_taken_back_bit_by_bit() {
         assert!(ended.code == 2 && ended.err.contains("E0604") && ended.err.contains(said), "{}", ended.err);
     }
     assert!(read("back.safetensors") == before, "what is refused writes nothing");
+}
+
+/// A base in half precision stays one: merged by the command or after a training, kept, and taken back.
+#[test]
+fn a_merged_model_has_the_types_of_its_base() {
+    let dir = adapted_folder();
+    let at = |args: &str| fine(dlc(&dir.0, &args.split(' ').collect::<Vec<_>>()));
+    let file = |name: &str| TensorFile::open(&dir.path(name)).expect("it is sound");
+    let all = |name: &str| {
+        let file = file(name);
+        let read = |n: &str| (n.to_string(), file.read(n).expect("it is there").expect("it is sound"));
+        file.names().map(read).collect::<Named>()
+    };
+    at("convert whole/model.safetensors wide.safetensors");
+    for dtype in ["f16", "bf16"] {
+        at(&format!("convert wide.safetensors whole/model.safetensors --dtype {dtype}"));
+        let base = all("whole/model.safetensors");
+        at("merge net.dl tune --adapter one/adapter --out merged.safetensors --keep kept.safetensors");
+        let merged = all("merged.safetensors");
+        // What merging in f32 gives, rounded once.
+        at("convert whole/model.safetensors same.safetensors --dtype f32");
+        at("merge net.dl tune --adapter one/adapter --weights same.safetensors --out exact.safetensors");
+        let exact = all("exact.safetensors");
+        assert!(exact.iter().all(|(_, tensor)| tensor.dtype() == dlc::DType::F32));
+        for (((name, old), (_, new)), (_, exact)) in base.iter().zip(&merged).zip(&exact) {
+            assert_eq!((new.dtype(), new), (old.dtype(), &exact.to_float(old.dtype()).expect("it is real")), "{name}");
+        }
+        at("unmerge merged.safetensors --kept kept.safetensors --out back.safetensors");
+        assert_eq!(all("back.safetensors"), base);
+        at("train net.dl tune --set Thin.finish=merge --out trained");
+        assert!(
+            all("trained/model.safetensors").iter().zip(&base).all(|((_, new), (_, old))| new.dtype() == old.dtype())
+        );
+    }
+    // Some weights are short, others are not.
+    let mixed: Named = all("wide.safetensors")
+        .into_iter()
+        .map(|(name, tensor)| match name.as_str() {
+            "head.weight" => (name, tensor.to_float(dlc::DType::F16).expect("it is real")),
+            _ => (name, tensor),
+        })
+        .collect();
+    let named: Vec<(&str, &Tensor)> = mixed.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+    dlc::weights::save(&dir.path("whole/model.safetensors"), &named, &Default::default()).expect("it is written");
+    at("merge net.dl tune --adapter one/adapter --out merged.safetensors");
+    for ((name, new), (_, old)) in all("merged.safetensors").iter().zip(&mixed) {
+        assert_eq!(new.dtype(), old.dtype(), "{name}");
+    }
+    // What does not fit is told.
+    let large = Tensor::from_f32(vec![1, 8], vec![65504.0; 8]).and_then(|tensor| tensor.to_float(dlc::DType::F16));
+    let large: Named = mixed
+        .into_iter()
+        .map(
+            |(name, tensor)| {
+                if name == "head.weight" { (name, large.clone().expect("it is real")) } else { (name, tensor) }
+            },
+        )
+        .collect();
+    let named: Vec<(&str, &Tensor)> = large.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+    dlc::weights::save(&dir.path("whole/model.safetensors"), &named, &Default::default()).expect("it is written");
+    let adapter = file("one/adapter/adapter_model.safetensors");
+    let grown: Named = adapter
+        .names()
+        .map(|name| {
+            let tensor = adapter.read(name).expect("it is there").expect("it is sound");
+            let numbers = tensor.to_f32_vec().iter().map(|x| 1e3 * x).collect();
+            (name.to_string(), Tensor::from_f32(tensor.shape().to_vec(), numbers).expect("as many"))
+        })
+        .collect();
+    let named: Vec<(&str, &Tensor)> = grown.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+    dlc::weights::save(&dir.path("one/adapter/adapter_model.safetensors"), &named, &Default::default())
+        .expect("written");
+    let ended = dlc(&dir.0, &["merge", "net.dl", "tune", "--adapter", "one/adapter", "--out", "not.safetensors"]);
+    assert!(
+        ended.code != 0 && ended.err.contains("`head.weight` has numbers that are too large for f16"),
+        "{}",
+        ended.err
+    );
+    assert!(!dir.path("not.safetensors").exists());
 }
 
 const DROPS: &str = "model Net(p = 0.5)(x: [B, 8]) -> y: [B, 1] {

@@ -225,7 +225,8 @@ fn a_training_goes_by_the_networks_seed_and_weights() {
 
 /// What of the prelude specs here need not use by name: what is done before there are batches, where there are several to a
 /// step, and the layers that adapters put in, which `lora` items name.
-const APART: [&str; 8] = ["standardize", "gathered", "LoRA", "LoRARows", "DoRA", "grown", "DoRARows", "BiasedLoRA"];
+const APART: [&str; 9] =
+    ["standardize", "gathered", "LoRA", "LoRARows", "LoRATied", "DoRA", "grown", "DoRARows", "BiasedLoRA"];
 
 /// The items of the prelude's files with these names, each with its text, comments left out.
 pub fn items(of: impl Fn(&str) -> bool) -> Vec<(String, String)> {

@@ -34,6 +34,7 @@ fn every_format_is_read_as_its_own_library_reads_it() {
         ("beside5.pth", "beside5.pth", Format::Torch),
         ("beside_old.pth", "beside_old.pth", Format::OldTorch),
         ("views.pth", "views.pth", Format::Torch),
+        ("adapter", "adapter/adapter_model.bin", Format::Torch),
         ("sharded", "sharded/model.safetensors.index.json", Format::Index),
         ("quantized.gguf", "quantized.gguf", Format::Gguf),
     ];

@@ -10,7 +10,7 @@ use dlc::weights::file::TensorFile;
 use dlc::{Network, Tensor};
 use dlc_compiler::pipeline::{Compiled, Goal, Request, compile};
 use dlc_plan::plan::Port;
-use dlc_plan::recipe::Lora;
+use dlc_plan::recipe::{Form, Lora};
 use std::path::{Path, PathBuf};
 
 pub fn root() -> PathBuf {
@@ -234,7 +234,7 @@ fn a_table_that_is_tied_and_trained_beside_an_adapter_is_that_of_peft() {
     assert!(all_weights(&net) == all, "what is refused changes nothing");
     // Merged and saved it is there once.
     adapters::merge(net.engine_mut(), &lora).expect("it changes weights");
-    adapters::merge::save_plain(net.engine(), &lora, &scratch.path("plain.safetensors"), &[])
+    adapters::merge::save_plain(net.engine(), &lora, &scratch.path("plain.safetensors"), &[], &Default::default())
         .expect("it can be written");
     let plain = TensorFile::open(&scratch.path("plain.safetensors")).expect("it is sound");
     let tied: Vec<&str> = plain.names().filter(|n| n.contains("embed_tokens") || n.contains("lm_head")).collect();
@@ -413,4 +413,94 @@ fn a_network_attaches_an_adapter_trains_it_merges_it_and_takes_that_back() {
     net.unmerge().expect("it was merged");
     assert!(all_weights(&net) == all && run(&mut net, "forward") != before);
     assert!(net.unmerge().is_err(), "there is nothing more to take back");
+}
+
+/// An embedding whose weight the output reads too, and an adapter of it in a file of PEFT's older form or of its own.
+fn tied_table() -> (Network, Lora, Scratch) {
+    let spec = "model M()(ids: i64[B]) -> logits: [B, 7] {
+  wte: Embedding(7, 4)
+  x = wte(ids) -> fc: Linear(4) -> tanh
+  return x @ wte.weight.t
+}
+lora A { rank = 2  scale = 0.5  freeze \"**\"  target \"wte\" }
+train t { model = M()  lora = A()  loss = mean(logits ^ 2)  optimizer = SGD(lr = 0.1)  max_steps = 2 }";
+    let scratch = Scratch::new();
+    let c = training(&scratch.file("tied.dl", spec), "t", &[]);
+    let lora = c.recipe.as_ref().and_then(|recipe| recipe.lora.clone()).expect("it has an adapter");
+    let mut net = network(c.plan, c.recipe, 0).expect("there is machine code");
+    fill(&mut net);
+    (net, lora, scratch)
+}
+
+#[test]
+fn an_adapter_of_a_table_that_an_output_reads_is_in_both() {
+    let (mut net, lora, scratch) = tied_table();
+    assert_eq!(
+        lora.adapted.iter().map(|a| (a.weight.as_str(), a.form)).collect::<Vec<_>>(),
+        [("wte.weight", Form::Tied)]
+    );
+    let of = |net: &Network, name: &str| -> Vec<f64> {
+        net.engine().weight(name).expect("it is a weight").to_f32_vec().into_iter().map(f64::from).collect()
+    };
+    let [w, a, b, fc, bias] =
+        ["wte.weight", "wte.lora.A", "wte.lora.B", "fc.weight", "fc.bias"].map(|name| of(&net, name));
+    let sum = |n: usize, f: &dyn Fn(usize) -> f64| (0..n).map(f).sum::<f64>();
+    let merged: Vec<f64> = (0..28).map(|n| w[n] + 0.5 * sum(2, &|k| a[n / 4 * 2 + k] * b[k * 4 + n % 4])).collect();
+    let ids = [6_usize, 0, 3];
+    let hidden = |id: usize, o: usize| (bias[o] + sum(4, &|i| merged[id * 4 + i] * fc[o * 4 + i])).tanh();
+    let expected: Vec<f64> = ids
+        .iter()
+        .flat_map(|id| (0..7).map(|v| sum(4, &|o| hidden(*id, o) * merged[v * 4 + o])).collect::<Vec<_>>())
+        .collect();
+    let input = Tensor::from_slice(&[3], &ids.map(|id| id as i64)).expect("as many");
+    let logits = |net: &mut Network| {
+        let named = net.run("forward", &[("ids", &input)]).expect("it runs");
+        self::of(&named, "logits").to_f32_vec()
+    };
+    let near = |found: Vec<f32>| {
+        let off = found.iter().zip(&expected).map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max);
+        assert!(found.len() == expected.len() && off < 1e-5, "{off:e}");
+    };
+    near(logits(&mut net));
+    // What is written for PEFT says that both have it, and is read again; one of PEFT's that says otherwise is told.
+    adapters::save(net.engine(), &lora, &scratch.path("adapter"), None).expect("it is written");
+    let config = scratch.path("adapter/adapter_config.json");
+    let text = std::fs::read_to_string(&config).expect("it is written");
+    assert!(text.contains("\"ensure_weight_tying\": true"), "{text}");
+    assert_eq!(
+        adapters::load(net.engine_mut(), &lora, &scratch.path("adapter")).expect("it fits"),
+        Vec::<String>::new()
+    );
+    std::fs::write(&config, text.replace("ensure_weight_tying\": true", "ensure_weight_tying\": false"))
+        .expect("it can be");
+    let notes = adapters::load(net.engine_mut(), &lora, &scratch.path("adapter")).expect("it fits");
+    assert_eq!(notes, ["`wte.weight` is read by an output too, where PEFT adapts it only when it is merged"]);
+    adapters::merge(net.engine_mut(), &lora).expect("it changes weights");
+    near(logits(&mut net));
+    let found: Vec<f64> = of(&net, "wte.weight");
+    assert!(found.iter().zip(&merged).all(|(a, b)| (a - b).abs() < 1e-6));
+}
+
+#[test]
+fn adapters_of_pefts_older_form_are_read() {
+    let folder = crate::formats::golden("adapter");
+    let item = adapters::item::item(&folder, "", "adapter").expect("it is sound");
+    assert!(item.contains("rank = 2") && item.contains("target \"fc\""), "{item}");
+    let spec = format!(
+        "model M()(x: [B, 3]) -> y: [B, 4] {{ return x -> fc: Linear(4) }}
+{}
+train t {{ model = M()  lora = Adapter()  loss = mean(y ^ 2)  optimizer = SGD(lr = 0.1)  max_steps = 2 }}",
+        item.replace("  file = \"adapter\"\n", "")
+    );
+    let scratch = Scratch::new();
+    let c = training(&scratch.file("m.dl", spec), "t", &[]);
+    let lora = c.recipe.as_ref().and_then(|recipe| recipe.lora.clone()).expect("it has an adapter");
+    let mut net = network(c.plan, c.recipe, 0).expect("there is machine code");
+    adapters::load(net.engine_mut(), &lora, &folder).expect("it fits");
+    let file = TensorFile::open(&folder.join("adapter_model.bin")).expect("it is sound");
+    let theirs = file.read("base_model.model.fc.lora_A.weight").expect("it is there").expect("it is sound");
+    let ours = net.engine().weight("fc.lora.A").expect("it is a weight");
+    assert_eq!((ours.shape(), theirs.shape()), (&[3, 2][..], &[2, 3][..]));
+    let [ours, theirs] = [ours.to_f32_vec(), theirs.to_f32_vec()];
+    assert!((0..6).all(|n| ours[n % 3 * 2 + n / 3] == theirs[n]));
 }

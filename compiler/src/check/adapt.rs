@@ -31,6 +31,8 @@ pub struct Adapter {
     pub product: Rc<Ctor>,
     /// The block that adapts the looking up of rows, if there is one.
     pub table: Option<Rc<Ctor>>,
+    /// The block that adapts a product that reads such a table across, if there is one.
+    pub tied: Option<Rc<Ctor>>,
     /// First values that take the place of the block's own, by the names of its weights.
     pub inits: Vec<(Str, Rc<Init>)>,
     /// Its rank: a number, or a size that is known only as it runs.
@@ -53,8 +55,10 @@ pub struct Adapted {
     /// Into how many groups, one after the other, its first axis goes; 1 where all rows meet all columns. None where groups
     /// lie otherwise, or not everywhere alike.
     pub groups: Option<i64>,
-    /// Whether its rows are looked up, so that nothing is summed.
+    /// Whether its rows are looked up, so that nothing is summed there.
     pub table: bool,
+    /// Whether a product reads that table as well.
+    pub tied: bool,
 }
 
 /// An adapted weight as an operand of a product.
@@ -178,7 +182,6 @@ impl Checker {
             );
             return None;
         };
-        let ctor = reading.adapter.product.clone();
         let shape = self.root().slots[reading.slot].decl.ty.shape.clone();
         let (inner, outer) = (sides.inner_axes(), sides.outer_axes(shape.len()));
         self.check_rank(&reading, &[inner.as_slice(), outer.as_slice()], &shape)?;
@@ -186,11 +189,22 @@ impl Checker {
         let (y2, back) = sides.result(self, y, &shape);
         let whole = self.slot_tensor(reading.slot, Vec::new());
         let whole = self.use_(&whole);
+        // What is looked up and read across has one adapter, whose other block this is.
+        let is_table = self.root().slots[reading.slot].decl.adapted.as_ref().is_some_and(|known| known.table);
+        if is_table
+            && inner == [1]
+            && let Some(ctor) = reading.adapter.tied.clone()
+        {
+            let y2 = self.adapter_of(&reading, ctor, &[x, y2, whole], span)?;
+            self.note_tied(reading.slot);
+            return Some(back.undo(self, y2));
+        }
         let w = flattened(self, whole, &inner, &outer);
+        let ctor = reading.adapter.product.clone();
         let y2 = self.adapter_of(&reading, ctor, &[x, y2, w], span)?;
         let groups = sides.leading_groups(&reading.axes, &shape);
         self.note_adapted(
-            Adapted { adapter: reading.adapter.clone(), inner, groups, table: false },
+            Adapted { adapter: reading.adapter.clone(), inner, groups, table: false, tied: false },
             reading.slot,
             span,
         )?;
@@ -213,7 +227,8 @@ impl Checker {
         let span = self.frame().builder.origin.span;
         let ids = self.use_(ids);
         let y = self.adapter_of(&reading, ctor, &[ids, y, table], span)?;
-        let how = Adapted { adapter: reading.adapter.clone(), inner: vec![0], groups: Some(1), table: true };
+        let how =
+            Adapted { adapter: reading.adapter.clone(), inner: vec![0], groups: Some(1), table: true, tied: false };
         self.note_adapted(how, reading.slot, span)?;
         Some(y)
     }
@@ -345,9 +360,20 @@ impl Checker {
                 return None;
             }
             how.groups = how.groups.filter(|groups| known.groups == Some(*groups));
+            how.tied = known.tied;
         }
         self.root().slots[slot].decl = Rc::new(Decl { adapted: Some(Rc::new(how)), ..(*decl).clone() });
         Some(())
+    }
+
+    /// Writes down that a product reads an adapted table too.
+    fn note_tied(&mut self, slot: usize) {
+        let decl = self.root().slots[slot].decl.clone();
+        if let Some(known) = decl.adapted.as_ref().filter(|known| !known.tied) {
+            let (adapter, inner) = (known.adapter.clone(), known.inner.clone());
+            let how = Adapted { adapter, inner, groups: known.groups, table: known.table, tied: true };
+            self.root().slots[slot].decl = Rc::new(Decl { adapted: Some(Rc::new(how)), ..(*decl).clone() });
+        }
     }
 
     fn report_two_ways(&mut self, adapter: &Adapter, slot: usize, span: Span) {

@@ -62,15 +62,16 @@ struct Settings {
     inits: Vec<(Str, Rc<Init>)>,
 }
 
-/// What adapts products and, if anything does, tables.
+/// What adapts products and, if anything does, tables, and products that read such a table across.
 struct Blocks<T> {
     product: Rc<T>,
     table: Option<Rc<T>>,
+    tied: Option<Rc<T>>,
 }
 
 impl<T> Clone for Blocks<T> {
     fn clone(&self) -> Blocks<T> {
-        Blocks { product: self.product.clone(), table: self.table.clone() }
+        Blocks { product: self.product.clone(), table: self.table.clone(), tied: self.tied.clone() }
     }
 }
 
@@ -219,11 +220,12 @@ impl Blocks<NetItem> {
             ck.configured(net, all.into(), span)
         };
         let product = config(&self.product)?;
-        let table = match &self.table {
-            Some(table) => Some(config(table)?),
-            None => None,
+        let mut other = |block: &Option<Rc<NetItem>>| match block {
+            Some(block) => config(block).map(Some),
+            None => Some(None),
         };
-        Some(Blocks { product, table })
+        let (table, tied) = (other(&self.table)?, other(&self.tied)?);
+        Some(Blocks { product, table, tied })
     }
 }
 
@@ -277,12 +279,15 @@ fn blocks(ck: &mut Checker, e: Option<&Expr>, sc: &Scope, span: Span) -> Option<
         ck.report(Diagnostic::error("E0508", span, message));
         return None;
     };
-    let table = named(ck, &format!("{}{ROWS}", product.ast.name.text), span);
-    Some(Blocks { product, table })
+    let mut beside = |suffix: &str| named(ck, &format!("{}{suffix}", product.ast.name.text), span);
+    let (table, tied) = (beside(ROWS), beside(TIED));
+    Some(Blocks { product, table, tied })
 }
 
 /// What the block for tables has behind the name of that for products.
 const ROWS: &str = "Rows";
+/// What the block for products that read a table across has there.
+const TIED: &str = "Tied";
 
 /// `init { A = ..  B = .. }`.
 fn inits(ck: &mut Checker, entries: &[Entry], sc: &Scope) -> Option<Vec<(Str, Rc<Init>)>> {
@@ -430,6 +435,7 @@ fn adapter(ck: &mut Checker, settings: &Settings, any_rank_of: Option<&str>, hit
         number: ck.adapter_number(),
         product: made.product,
         table: made.table,
+        tied: made.tied,
         inits: settings.inits.clone(),
         rank,
         scale: settings.scale,
@@ -510,6 +516,7 @@ pub fn recipe(ck: &Checker, lora: &Lora, stored: &Stored, takers: &Takers) -> re
 /// What an adapted weight of so many axes is.
 fn form(how: &Adapted, rank: usize) -> Form {
     match how.groups {
+        _ if how.table && how.tied => Form::Tied,
         _ if how.table => Form::Table,
         Some(1) if rank == 2 => Form::Matrix,
         Some(groups) if rank > 2 && how.inner.iter().copied().eq(1..rank) => Form::Kernel(groups as u64),

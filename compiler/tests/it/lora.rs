@@ -218,26 +218,32 @@ train t { model = M()  lora = A()  loss = mean(y ^ 2)  optimizer = SGD(lr = 0.1)
 }
 
 /// A model that looks words up in a table and gives its answer by the same.
-fn tied(width: u32, target: &str) -> Vec<String> {
+fn tied(width: u32, target: &str, output: &str) -> Vec<String> {
     let text = format!(
         "model T(V = 12, D = {width})(ids: i64[B, T]) -> logits: [B, T, V] {{
   wte: Embedding(V, D)
   x = wte(ids)
   x = x + (x -> fc: Linear(D))
-  return x @ wte.weight.t
+  return {output}
 }}
-lora A {{ rank = 2  freeze \"**\"  target \"{target}\" }}
+lora A {{ rank = 2  freeze \"**\"  target \"{target} }}
 train t {{ model = T()  lora = A()  loss = mean(logits ^ 2)  optimizer = SGD(lr = 0.1)  max_steps = 3 }}"
     );
     mistakes(&text, &mut Columns(vec![]))
 }
 
 #[test]
-fn one_adapter_cannot_serve_a_table_that_is_also_multiplied_by() {
-    assert_eq!(tied(8, "fc"), Vec::<String>::new());
+fn one_adapter_serves_a_table_and_the_output_that_is_tied_to_it_if_it_has_a_block_for_that() {
+    let across = "x @ wte.weight.t";
+    for target in ["fc\"", "wte\"", "wte\", \"fc\""] {
+        assert_eq!(tied(8, target, across), Vec::<String>::new(), "{target}");
+    }
     // Also where the table is square, so that shapes do not tell.
-    for width in [8, 12] {
-        let found = tied(width, "wte");
+    assert_eq!(tied(12, "wte\"", across), Vec::<String>::new());
+    for (width, target, output) in
+        [(12, "wte\"", "x @ wte.weight"), (8, "wte\"  adapter = DoRA", across), (12, "wte\"  adapter = DoRA", across)]
+    {
+        let found = tied(width, target, output);
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(found[0].contains("`wte.weight` is read in two ways, which one adapter cannot serve"), "{found:?}");
     }

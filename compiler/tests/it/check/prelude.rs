@@ -111,6 +111,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("default_adapter", "distilbert_with_an_adapter_is_that_of_peft"),
     ("LoRA", "distilbert_with_an_adapter_is_that_of_peft"),
     ("LoRARows", "tables_are_adapted_as_peft_does"),
+    ("LoRATied", "an_adapter_of_a_table_that_an_output_reads_is_in_both"),
     ("bounded", "a_step_clips_then_adds_penalties_then_updates_then_shrinks"),
     ("shrinkage", "a_step_clips_then_adds_penalties_then_updates_then_shrinks"),
     ("DoRA", "magnitudes_of_their_own_are_those_of_peft"),
