@@ -11,7 +11,7 @@ pub enum DType {
     F16,
     /// The upper half of a single.
     BF16,
-    /// A signed integer of 64 bits; kernels compute in 32, and what enters is checked to fit.
+    /// A signed integer of 64 bits.
     I64,
     /// A signed integer of 32 bits.
     I32,

@@ -50,6 +50,8 @@ pub enum Kind {
     F32,
     /// An integer of 32 bits, wrapping.
     I32,
+    /// An integer of 64 bits, wrapping.
+    I64,
     /// A truth.
     Mask,
 }
@@ -61,19 +63,22 @@ pub enum Elem {
     F32,
     /// Integers of 32 bits.
     I32,
+    /// Integers of 64 bits.
+    I64,
     /// Unsigned bytes: u8 and bool.
     U8,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 3] = [Kind::F32, Kind::I32, Kind::Mask];
+    pub const ALL: [Kind; 4] = [Kind::F32, Kind::I32, Kind::I64, Kind::Mask];
 
     /// How it is kept in memory; truths are not.
     pub const fn elem(self) -> Option<Elem> {
         match self {
             Kind::F32 => Some(Elem::F32),
             Kind::I32 => Some(Elem::I32),
+            Kind::I64 => Some(Elem::I64),
             Kind::Mask => None,
         }
     }
@@ -81,13 +86,14 @@ impl Kind {
 
 impl Elem {
     /// Every one.
-    pub const ALL: [Elem; 3] = [Elem::F32, Elem::I32, Elem::U8];
+    pub const ALL: [Elem; 4] = [Elem::F32, Elem::I32, Elem::I64, Elem::U8];
 
-    /// How elements of a type are kept while computing: all reals as F32, integers of more than eight bits as I32.
+    /// How elements of a type are kept while computing: all reals as F32, integers in their own width.
     pub fn of(dtype: DType) -> Elem {
         match dtype {
             DType::F32 | DType::F16 | DType::BF16 => Elem::F32,
-            DType::I64 | DType::I32 => Elem::I32,
+            DType::I64 => Elem::I64,
+            DType::I32 => Elem::I32,
             DType::U8 | DType::Bool => Elem::U8,
         }
     }
@@ -95,8 +101,18 @@ impl Elem {
     /// The size of an element in bytes.
     pub fn bytes(self) -> usize {
         match self {
+            Elem::I64 => 8,
             Elem::F32 | Elem::I32 => 4,
             Elem::U8 => 1,
+        }
+    }
+
+    /// What an element is in a kernel.
+    pub fn kind(self) -> Kind {
+        match self {
+            Elem::F32 => Kind::F32,
+            Elem::I32 | Elem::U8 => Kind::I32,
+            Elem::I64 => Kind::I64,
         }
     }
 }
@@ -205,18 +221,43 @@ pub enum Instr {
     IToF,
     /// The bits as a single.
     IBits,
+    /// The remainder with the divisor's sign; 0 where the divisor is.
+    IRem,
+    /// The low and the high half of an integer of 64 bits.
+    IPair,
+    /// To 64 bits, with the sign.
+    IToL,
+    LAdd,
+    LSub,
+    LMul,
+    LNeg,
+    LMax,
+    LMin,
+    /// As `IRem`.
+    LRem,
+    LLt,
+    LLe,
+    LEq,
+    LNe,
+    /// To the nearest single.
+    LToF,
+    /// The low 32 bits.
+    LToI,
+    /// Towards zero; the nearest integer of 64 bits of what does not fit, and 0 of NaN.
+    FToL,
     MAnd,
     MOr,
     MNot,
     /// mask, a, b: a where the mask is true, else b.
     FSelect,
     ISelect,
+    LSelect,
 }
 
 impl Instr {
     /// The kinds of the operands and of the result.
     pub fn signature(self) -> (&'static [Kind], Kind) {
-        use Kind::{F32 as F, I32 as I, Mask as M};
+        use Kind::{F32 as F, I32 as I, I64 as L, Mask as M};
         match self {
             Instr::FAdd | Instr::FSub | Instr::FMul | Instr::FDiv | Instr::FMax | Instr::FMin => (&[F, F], F),
             Instr::FTurn(_) => (&[F, F], F),
@@ -229,11 +270,27 @@ impl Instr {
             Instr::INeg | Instr::IShl(_) | Instr::IShr(_) | Instr::ISar(_) => (&[I], I),
             Instr::ILt | Instr::ILe | Instr::IEq | Instr::INe => (&[I, I], M),
             Instr::IToF | Instr::IBits => (&[I], F),
+            Instr::IRem => (&[I, I], I),
+            Instr::IPair => (&[I, I], L),
+            Instr::IToL => (&[I], L),
+            Instr::LAdd | Instr::LSub | Instr::LMul | Instr::LMax | Instr::LMin | Instr::LRem => (&[L, L], L),
+            Instr::LNeg => (&[L], L),
+            Instr::LLt | Instr::LLe | Instr::LEq | Instr::LNe => (&[L, L], M),
+            Instr::LToF => (&[L], F),
+            Instr::LToI => (&[L], I),
+            Instr::FToL => (&[F], L),
             Instr::MAnd | Instr::MOr => (&[M, M], M),
             Instr::MNot => (&[M], M),
             Instr::FSelect => (&[M, F, F], F),
             Instr::ISelect => (&[M, I, I], I),
+            Instr::LSelect => (&[M, L, L], L),
         }
+    }
+
+    /// Whether an operand or the result is an integer of 64 bits.
+    pub fn is_wide(self) -> bool {
+        let (operands, result) = self.signature();
+        result == Kind::I64 || operands.contains(&Kind::I64)
     }
 }
 
@@ -284,7 +341,7 @@ pub struct Def {
     pub op: Op,
 }
 
-/// A store of a value (F32 or I32).
+/// A store of a value (F32, I32 or I64).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Store {
     /// Where to.
@@ -293,16 +350,16 @@ pub struct Store {
     pub value: Val,
 }
 
-/// How a fold joins two values (F32 by the F operations, I32 by the I ones).
+/// How a fold joins two values (F32 by the F operations, I32 by the I ones, I64 by the L ones).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FoldOp {
     /// Sum, from 0.
     Sum,
     /// Product, from 1.
     Prod,
-    /// Maximum, from -inf or i32::MIN; NaN if any element is.
+    /// Maximum, from -inf or the least integer; NaN if any element is.
     Max,
-    /// Minimum, from inf or i32::MAX; NaN if any element is.
+    /// Minimum, from inf or the greatest integer; NaN if any element is.
     Min,
 }
 
@@ -310,38 +367,18 @@ impl FoldOp {
     /// Every one.
     pub const ALL: [FoldOp; 4] = [FoldOp::Sum, FoldOp::Prod, FoldOp::Max, FoldOp::Min];
 
-    /// The operation that joins two values of a kind, F32 or I32.
+    /// The operation that joins two values of a kind, which is no mask.
     pub fn instr(self, kind: Kind) -> Instr {
-        let float = kind == Kind::F32;
+        let pick = |float, int, long| match kind {
+            Kind::F32 => float,
+            Kind::I32 | Kind::Mask => int,
+            Kind::I64 => long,
+        };
         match self {
-            FoldOp::Sum => {
-                if float {
-                    Instr::FAdd
-                } else {
-                    Instr::IAdd
-                }
-            }
-            FoldOp::Prod => {
-                if float {
-                    Instr::FMul
-                } else {
-                    Instr::IMul
-                }
-            }
-            FoldOp::Max => {
-                if float {
-                    Instr::FMax
-                } else {
-                    Instr::IMax
-                }
-            }
-            FoldOp::Min => {
-                if float {
-                    Instr::FMin
-                } else {
-                    Instr::IMin
-                }
-            }
+            FoldOp::Sum => pick(Instr::FAdd, Instr::IAdd, Instr::LAdd),
+            FoldOp::Prod => pick(Instr::FMul, Instr::IMul, Instr::LMul),
+            FoldOp::Max => pick(Instr::FMax, Instr::IMax, Instr::LMax),
+            FoldOp::Min => pick(Instr::FMin, Instr::IMin, Instr::LMin),
         }
     }
 
@@ -355,14 +392,18 @@ impl FoldOp {
         if self.is_long(kind) { 3 } else { 1 }
     }
 
-    /// What a fold starts from, as bits.
-    pub fn start(self, kind: Kind) -> u32 {
-        let pick = |float: f32, int: i32| if kind == Kind::F32 { float.to_bits() } else { int as u32 };
+    /// What a fold starts from, as bits; in the low half where the kind has 32.
+    pub fn start(self, kind: Kind) -> u64 {
+        let pick = |float: f32, int: i32, long: i64| match kind {
+            Kind::F32 => u64::from(float.to_bits()),
+            Kind::I32 | Kind::Mask => u64::from(int as u32),
+            Kind::I64 => long as u64,
+        };
         match self {
-            FoldOp::Sum => pick(0.0, 0),
-            FoldOp::Prod => pick(1.0, 1),
-            FoldOp::Max => pick(f32::NEG_INFINITY, i32::MIN),
-            FoldOp::Min => pick(f32::INFINITY, i32::MAX),
+            FoldOp::Sum => pick(0.0, 0, 0),
+            FoldOp::Prod => pick(1.0, 1, 1),
+            FoldOp::Max => pick(f32::NEG_INFINITY, i32::MIN, i64::MIN),
+            FoldOp::Min => pick(f32::INFINITY, i32::MAX, i64::MAX),
         }
     }
 }
@@ -385,7 +426,7 @@ pub struct Fold {
     pub op: FoldOp,
     /// Of what.
     pub value: Val,
-    /// Its kind: F32 or I32.
+    /// Its kind: F32, I32 or I64.
     pub kind: Kind,
     /// Over what.
     pub over: Over,

@@ -22,7 +22,7 @@ pub use dtype::DType;
 pub use host::{Host, HostState, HostVar};
 pub use kernel::{Instr, Kernel};
 pub use plan::Plan;
-pub use prim::{Gives, PRIMS, Prim, PrimRow, cast, erf, erfc};
+pub use prim::{Gives, PRIMS, Prim, PrimRow, cast, erf, erfc, exact, truncate, whole_remainder, wrap};
 pub use read::NoPlan;
 pub use recipe::Recipe;
 pub use size::{Atom, Size, Term};

@@ -103,7 +103,7 @@ impl Display for Show {
             Store::Grads => write!(f, "grads"),
             Store::State(k) => write!(f, "state {k}"),
             Store::Frozen => write!(f, "frozen"),
-            Store::Ints => write!(f, "ints"),
+            Store::Ints(elem) => write!(f, "ints {elem}"),
         }
     }
 }

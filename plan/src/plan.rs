@@ -98,7 +98,7 @@ impl Plan {
         let companion = match store {
             Store::Trained | Store::Grads => true,
             Store::State(i) => usize::from(i) < self.states.len(),
-            Store::Frozen | Store::Ints => false,
+            Store::Frozen | Store::Ints(_) => false,
         };
         (w.store == store || (w.store == Store::Trained && companion)).then_some((w.offset, &w.shape))
     }
@@ -120,8 +120,18 @@ pub enum Store {
     State(u16),
     /// Weights that are not trained and the model's own float states, f32.
     Frozen,
-    /// The model's integer states, i32.
-    Ints,
+    /// The model's states of integers and truths, by how they are kept.
+    Ints(Elem),
+}
+
+impl Store {
+    /// How it keeps its elements.
+    pub fn elem(self) -> Elem {
+        match self {
+            Store::Trained | Store::Grads | Store::State(_) | Store::Frozen => Elem::F32,
+            Store::Ints(elem) => elem,
+        }
+    }
 }
 
 /// Something that can be asked of a plan.
@@ -146,7 +156,7 @@ pub struct Entry {
 pub struct Port {
     /// Its name in the spec.
     pub name: String,
-    /// The type of its elements, as people see it. In buffers, i64 is kept in 32 bits.
+    /// The type of its elements, as people see it. A buffer may keep i64 in 32 bits, where it is checked or known to fit.
     pub dtype: DType,
     /// Its shape.
     pub shape: Vec<Size>,

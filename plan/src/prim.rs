@@ -199,15 +199,83 @@ impl Prim {
     }
 }
 
+impl Prim {
+    /// The value of integers or truths of a type (that of the last operand), exactly: what goes beyond the type wraps. Casts
+    /// to real types round. `None` for what has no meaning but on reals.
+    pub fn eval_whole(self, of: DType, x: &[i64]) -> Option<i64> {
+        let wrapped = |n: i64| wrap(of, n);
+        Some(match self {
+            Prim::Add => wrapped(x[0].wrapping_add(x[1])),
+            Prim::Sub => wrapped(x[0].wrapping_sub(x[1])),
+            Prim::Mul => wrapped(x[0].wrapping_mul(x[1])),
+            Prim::Rem => whole_remainder(x[0], x[1]),
+            Prim::Max => x[0].max(x[1]),
+            Prim::Min => x[0].min(x[1]),
+            Prim::Neg => wrapped(x[0].wrapping_neg()),
+            Prim::Abs => wrapped(x[0].wrapping_abs()),
+            Prim::Sign => x[0].signum(),
+            Prim::Lt => (x[0] < x[1]).into(),
+            Prim::Le => (x[0] <= x[1]).into(),
+            Prim::Eq => (x[0] == x[1]).into(),
+            Prim::Ne => (x[0] != x[1]).into(),
+            Prim::And => (x[0] != 0 && x[1] != 0).into(),
+            Prim::Or => (x[0] != 0 || x[1] != 0).into(),
+            Prim::Not => (x[0] == 0).into(),
+            Prim::Where => x[if x[0] != 0 { 1 } else { 2 }],
+            Prim::Cast(to) if !to.is_float() => wrap(to, x[0]),
+            Prim::Cast(_) | Prim::Div | Prim::Pow | Prim::Floor | Prim::Exp | Prim::Expm1 | Prim::Log | Prim::Log1p => {
+                return None;
+            }
+            Prim::Sqrt | Prim::Rsqrt | Prim::Sin | Prim::Cos | Prim::Tanh | Prim::Erf | Prim::Erfc => return None,
+        })
+    }
+}
+
+/// An integer in a type of integers, modulo the number of those that it has; as a truth, whether it is not zero.
+pub fn wrap(to: DType, n: i64) -> i64 {
+    match to {
+        DType::I64 | DType::F32 | DType::F16 | DType::BF16 => n,
+        DType::I32 => (n as i32).into(),
+        DType::U8 => (n as u8).into(),
+        DType::Bool => (n != 0).into(),
+    }
+}
+
+/// The remainder with the divisor's sign; 0 where the divisor is.
+pub fn whole_remainder(a: i64, b: i64) -> i64 {
+    if b == 0 {
+        return 0;
+    }
+    let r = a.wrapping_rem(b);
+    if r != 0 && (r < 0) != (b < 0) { r + b } else { r }
+}
+
+/// The greatest power of two below which every integer is a double.
+const EXACT: i64 = 1 << 53;
+
+/// The double that is this integer, if there is one.
+pub fn exact(n: i64) -> Option<f64> {
+    (-EXACT..=EXACT).contains(&n).then_some(n as f64)
+}
+
+/// A real number as an integer of a type: towards zero, the nearest that there is of what does not fit, and 0 of NaN; as a
+/// truth, whether it is not zero.
+pub fn truncate(to: DType, x: f64) -> i64 {
+    match to {
+        DType::I64 | DType::F32 | DType::F16 | DType::BF16 => x as i64,
+        DType::I32 => (x as i32).into(),
+        DType::U8 => (x as u8).into(),
+        DType::Bool => (x != 0.0).into(),
+    }
+}
+
 /// Rounds a number to an element type: to nearest, ties to even, for reals; towards zero for integers.
 pub fn cast(to: DType, x: f64) -> f64 {
     match to {
         DType::F32 => f64::from(x as f32),
         DType::F16 => half(x, 11, -14, 65504.0),
         DType::BF16 => half(x, 8, -126, f64::from(f32::from_bits(0x7f7f_0000))),
-        DType::I64 | DType::I32 => x.trunc(),
-        DType::U8 => f64::from(x as u8),
-        DType::Bool => f64::from(u8::from(x != 0.0)),
+        DType::I64 | DType::I32 | DType::U8 | DType::Bool => truncate(to, x) as f64,
     }
 }
 

@@ -92,6 +92,7 @@ impl Display for Kind {
         f.write_str(match self {
             Kind::F32 => "f32",
             Kind::I32 => "i32",
+            Kind::I64 => "i64",
             Kind::Mask => "mask",
         })
     }
@@ -102,6 +103,7 @@ impl Display for Elem {
         f.write_str(match self {
             Elem::F32 => "f32",
             Elem::I32 => "i32",
+            Elem::I64 => "i64",
             Elem::U8 => "u8",
         })
     }

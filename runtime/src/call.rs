@@ -11,7 +11,7 @@ use crate::engine::ByRow;
 use crate::isa::Isa;
 #[cfg(target_arch = "x86_64")]
 use crate::lanes::{Avx2, Avx512};
-use crate::lanes::{Baseline, Int, LANES, Mask, Simd};
+use crate::lanes::{Baseline, Int, LANES, Longs, Mask, Simd};
 use dlc_plan::kernel::{Args, Axis, BufTy, Elem, Ext, Kernel, KernelFn, Kind, Total};
 use std::mem::forget;
 use std::ops::{Add, Range, Sub};
@@ -186,6 +186,37 @@ macro_rules! element {
 element!(f32, F32, F, float, load_floats, store_floats, to_floats, fselect);
 element!(i32, I32, I, int, load_ints, store_ints, to_ints, iselect);
 
+impl Element for i64 {
+    const ELEM: Elem = Elem::I64;
+    type Many<S: Simd> = Longs<S>;
+    type Lane = i64;
+
+    #[cfg_attr(not(feature = "calls"), inline(always))]
+    fn splat<S: Simd>(simd: S, x: i64) -> Longs<S> {
+        Longs::new(simd, [x; LANES])
+    }
+
+    #[cfg_attr(not(feature = "calls"), inline(always))]
+    fn load<S: Simd>(simd: S, from: &[i64]) -> Longs<S> {
+        Longs::new(simd, std::array::from_fn(|l| from.get(l).copied().unwrap_or(0)))
+    }
+
+    #[cfg_attr(not(feature = "calls"), inline(always))]
+    fn store<S: Simd>(_: S, lanes: Longs<S>, to: &mut [i64]) {
+        to.copy_from_slice(&lanes.array()[..to.len()]);
+    }
+
+    #[cfg_attr(not(feature = "calls"), inline(always))]
+    fn array<S: Simd>(_: S, lanes: Longs<S>) -> [i64; LANES] {
+        lanes.array()
+    }
+
+    #[cfg_attr(not(feature = "calls"), inline(always))]
+    fn select<S: Simd>(mask: S::M, a: Longs<S>, b: Longs<S>) -> Longs<S> {
+        mask.lselect(a, b)
+    }
+}
+
 impl Element for u8 {
     const ELEM: Elem = Elem::U8;
     type Many<S: Simd> = S::I;
@@ -240,6 +271,14 @@ impl Splat for i32 {
     #[cfg_attr(not(feature = "calls"), inline(always))]
     fn splat<S: Simd>(self, simd: S) -> S::I {
         simd.int(self)
+    }
+}
+
+impl Splat for i64 {
+    type Many<S: Simd> = Longs<S>;
+    #[cfg_attr(not(feature = "calls"), inline(always))]
+    fn splat<S: Simd>(self, simd: S) -> Longs<S> {
+        Longs::new(simd, [self; LANES])
     }
 }
 

@@ -157,14 +157,17 @@ impl fmt::Display for Error {
             Error::Index { name, value, at, limit } => {
                 write!(f, "{name} {value} at {} is outside 0..{limit}", Place(at))
             }
-            Error::Wide { name, value, at } => write!(f, "{name} {value} at {} does not fit in 32 bits", Place(at)),
+            Error::Wide { name, value, at } => {
+                let bits = if i64::try_from(*value).is_ok() { 32 } else { 64 };
+                write!(f, "{name} {value} at {} does not fit in {bits} bits", Place(at))
+            }
             Error::Guard { message } => f.write_str(message),
             Error::NegativeSize { what, sizes } => write!(f, "{what} would have a negative size at {sizes}"),
             Error::NoWeight { name } => write!(f, "no weight is called `{name}`"),
             Error::NotKept { name, store } => match store {
                 Store::Trained | Store::Grads => write!(f, "`{name}` is not trained, so it has no gradient"),
                 Store::State(i) => write!(f, "the optimizer has no state {i} for `{name}`"),
-                Store::Frozen | Store::Ints => write!(f, "`{name}` is not kept in {store:?}"),
+                Store::Frozen | Store::Ints(_) => write!(f, "`{name}` is not kept in {store:?}"),
             },
             Error::WeightShape { name, found, expected } => {
                 write!(f, "`{name}` is {expected:?} in the model and {found:?} in what is given for it")

@@ -72,16 +72,16 @@ impl Memory {
         self.bytes
     }
 
-    /// The block as numbers of four bytes.
+    /// The block as numbers.
     pub fn words<T: Word>(&self) -> &[T] {
         // SAFETY: the block is aligned, initialised, lives as long as the reference, and any bits are a `Word`.
-        unsafe { std::slice::from_raw_parts(self.start.as_ptr().cast(), self.bytes / 4) }
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr().cast(), self.bytes / size_of::<T>()) }
     }
 
-    /// The block as numbers of four bytes, to be changed.
+    /// The block as numbers, to be changed.
     pub fn words_mut<T: Word>(&mut self) -> &mut [T] {
         // SAFETY: as above, and the block is borrowed exclusively.
-        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr().cast(), self.bytes / 4) }
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr().cast(), self.bytes / size_of::<T>()) }
     }
 }
 
@@ -96,13 +96,17 @@ impl Drop for Memory {
     }
 }
 
-/// A number of four bytes of which any bits are one.
+/// A number of at most eight bytes of which any bits are one.
 pub trait Word: Copy + sealed::Sealed {}
 impl Word for f32 {}
 impl Word for i32 {}
+impl Word for i64 {}
+impl Word for u8 {}
 
 mod sealed {
     pub trait Sealed {}
     impl Sealed for f32 {}
     impl Sealed for i32 {}
+    impl Sealed for i64 {}
+    impl Sealed for u8 {}
 }

@@ -21,7 +21,7 @@ pub struct Stores {
     grads: Memory,
     states: Vec<Memory>,
     frozen: Memory,
-    ints: Memory,
+    ints: [Memory; Elem::ALL.len()],
 }
 
 impl Stores {
@@ -30,7 +30,7 @@ impl Stores {
         let bytes = |store: Store| {
             let own = plan.weights.iter().filter(|w| w.store == store);
             let end = own.map(|w| w.offset + w.len()).max().unwrap_or(0);
-            (4 * end as u64).next_multiple_of(ALIGN)
+            (store.elem().bytes() as u64 * end as u64).next_multiple_of(ALIGN)
         };
         let mut names = HashMap::new();
         for (i, w) in plan.weights.iter().enumerate() {
@@ -45,13 +45,14 @@ impl Stores {
             }
             false => trained,
         };
+        let ints = |i: usize| Memory::zeroed(bytes(Store::Ints(Elem::ALL[i])));
         Ok(Stores {
             names,
             trained: Memory::zeroed(trained)?,
             grads: Memory::zeroed(trained)?,
             states: (0..plan.states.len()).map(|k| Memory::zeroed(state(k as u16))).collect::<Result<_, _>>()?,
             frozen: Memory::zeroed(bytes(Store::Frozen))?,
-            ints: Memory::zeroed(bytes(Store::Ints))?,
+            ints: [ints(0)?, ints(1)?, ints(2)?, ints(3)?],
             plan: Arc::clone(plan),
         })
     }
@@ -73,27 +74,18 @@ impl Stores {
         let w = self.find(name)?;
         let kept = self.kept(w.store, name)?;
         let dtype = tensor::DType::from(w.dtype);
-        let numbers = || kept.view::<i32>().map_err(|e| refused(w, &kept, e));
         match w.dtype {
-            DType::F32 | DType::I32 => Ok(kept),
+            DType::F32 | DType::I32 | DType::I64 | DType::U8 => Ok(kept),
             DType::F16 | DType::BF16 => kept.to_float(dtype).map_err(|e| refused(w, &kept, e)),
-            DType::I64 => {
-                let wide: Vec<i64> = numbers()?.iter().map(|&x| x.into()).collect();
-                Tensor::from_slice(&w.shape, &wide).map_err(|e| refused(w, &kept, e))
-            }
-            DType::U8 => {
-                let bytes: Vec<u8> = numbers()?.iter().map(|&x| x as u8).collect();
-                Tensor::from_slice(&w.shape, &bytes).map_err(|e| refused(w, &kept, e))
-            }
             DType::Bool => {
-                let truths: Vec<bool> = numbers()?.iter().map(|&x| x != 0).collect();
+                let truths: Vec<bool> = kept.bytes().iter().map(|&x| x != 0).collect();
                 Tensor::from_bool(w.shape.clone(), truths).map_err(|e| refused(w, &kept, e))
             }
         }
     }
 
-    /// Sets a weight: one of real numbers from f32, f16 or bf16, one of integers from any integers that fit 32 bits, one
-    /// of truths from truths.
+    /// Sets a weight: one of real numbers from f32, f16 or bf16, one of integers from any integers that fit its type,
+    /// one of truths from truths.
     ///
     /// # Errors
     /// When there is none of this name, or the tensor has another shape, or elements that cannot become the weight's.
@@ -102,17 +94,19 @@ impl Stores {
         self.set_kept(store, name, value)
     }
 
-    /// What a store keeps for a weight, as it is kept, in f32 or i32: the weight itself, its gradient, or a state of the
+    /// What a store keeps for a weight, as it is kept, in f32 or an integer type: the weight itself, its gradient, or a state of the
     /// optimizer.
     ///
     /// # Errors
     /// When there is no weight of this name, or the store has nothing for it.
     pub fn kept(&self, store: Store, name: &str) -> Result<Tensor, Error> {
         let (_, range, shape) = self.within(store, name)?;
-        let (memory, bytes) = (self.memory(store), 4 * range.len() as u64);
-        let tensor = match kept_as(store) {
+        let (memory, bytes) = (self.memory(store), (store.elem().bytes() * range.len()) as u64);
+        let tensor = match store.elem() {
             Elem::F32 => Tensor::from_slice(shape, &memory.words::<f32>()[range]),
-            Elem::I32 | Elem::U8 => Tensor::from_slice(shape, &memory.words::<i32>()[range]),
+            Elem::I32 => Tensor::from_slice(shape, &memory.words::<i32>()[range]),
+            Elem::I64 => Tensor::from_slice(shape, &memory.words::<i64>()[range]),
+            Elem::U8 => Tensor::from_slice(shape, &memory.words::<u8>()[range]),
         };
         tensor.map_err(|_| Error::Memory { bytes })
     }
@@ -130,15 +124,21 @@ impl Stores {
         if !takes(w.dtype, value.dtype()) {
             return Err(Error::WeightType { name: name.into(), found: value.dtype(), expected: w.dtype });
         }
-        match kept_as(store) {
+        match store.elem() {
             Elem::F32 => {
                 let numbers = value.to_f32_vec();
                 self.memory_mut(store).words_mut::<f32>()[range].copy_from_slice(&numbers);
             }
-            Elem::I32 | Elem::U8 => {
+            Elem::I32 => {
                 let numbers = value.to_i32_vec().map_err(|e| refused(w, value, e))?;
                 self.memory_mut(store).words_mut::<i32>()[range].copy_from_slice(&numbers);
             }
+            Elem::I64 => {
+                let numbers = value.to_i64_vec().map_err(|e| refused(w, value, e))?;
+                self.memory_mut(store).words_mut::<i64>()[range].copy_from_slice(&numbers);
+            }
+            // Only bytes are taken for bytes, and truths for truths.
+            Elem::U8 => self.memory_mut(store).words_mut::<u8>()[range].copy_from_slice(value.bytes()),
         }
         Ok(())
     }
@@ -152,7 +152,7 @@ impl Stores {
 
     /// Makes all of a store zero.
     pub fn clear(&mut self, store: Store) {
-        self.memory_mut(store).words_mut::<i32>().fill(0);
+        self.memory_mut(store).words_mut::<u8>().fill(0);
     }
 
     /// The weight of this name, and the elements and shape of what the store has for it.
@@ -183,7 +183,7 @@ impl Stores {
             Store::Grads => &self.grads,
             Store::State(i) => &self.states[usize::from(i)],
             Store::Frozen => &self.frozen,
-            Store::Ints => &self.ints,
+            Store::Ints(elem) => &self.ints[elem as usize],
         }
     }
 
@@ -193,21 +193,13 @@ impl Stores {
             Store::Grads => &mut self.grads,
             Store::State(i) => &mut self.states[usize::from(i)],
             Store::Frozen => &mut self.frozen,
-            Store::Ints => &mut self.ints,
+            Store::Ints(elem) => &mut self.ints[elem as usize],
         }
     }
 }
 
 /// The bits that are all set in a number that is not finite.
 const EXPONENT: i32 = 0x7f80_0000;
-
-/// How a store keeps its elements.
-fn kept_as(store: Store) -> Elem {
-    match store {
-        Store::Trained | Store::Grads | Store::State(_) | Store::Frozen => Elem::F32,
-        Store::Ints => Elem::I32,
-    }
-}
 
 /// Whether a weight of a type can be set from elements of another.
 fn takes(weight: DType, from: tensor::DType) -> bool {

@@ -387,6 +387,27 @@ impl Tensor {
         }
     }
 
+    /// The elements of a tensor of integers or truths as i64.
+    ///
+    /// # Errors
+    /// When the elements are not integers, or one does not fit: the first such is named.
+    pub fn to_i64_vec(&self) -> Result<Vec<i64>, TensorError> {
+        match self.dtype {
+            DType::I64 => Ok(self.mapped(|x: i64| x)),
+            DType::U32 => Ok(self.mapped(|x: u32| i64::from(x))),
+            DType::U64 => {
+                let fit = |(index, value): (usize, u64)| {
+                    i64::try_from(value).map_err(|_| TensorError::Range { index, value: value.into(), expected: "i64" })
+                };
+                self.mapped(|x: u64| x).into_iter().enumerate().map(fit).collect()
+            }
+            DType::F64 | DType::F32 | DType::F16 | DType::BF16 => Err(self.wrong_type("an integer type")),
+            DType::I32 | DType::I16 | DType::I8 | DType::U16 | DType::U8 | DType::Bool => {
+                Ok(self.to_i32_vec()?.into_iter().map(i64::from).collect())
+            }
+        }
+    }
+
     /// The tensor of real numbers in another type of real numbers, rounded to nearest, ties to even.
     ///
     /// # Errors

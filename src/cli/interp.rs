@@ -47,7 +47,7 @@ fn entry_ports(program: &Program, entry: &Entry) -> (String, Vec<Port>, Vec<Port
     let port = |(role, ty): (&Role, Ty)| {
         let (name, limit) = match role {
             Role::Named(name) => (name, None),
-            Role::Index(name, limit) => (name, Some(limit.clone())),
+            Role::Index(name, limit) | Role::Narrow(name, limit) => (name, Some(limit.clone())),
             Role::Weight(_) | Role::Grad(_) | Role::Trained | Role::Grads | Role::State(_) | Role::StateOf(..) => {
                 return None;
             }
@@ -85,7 +85,9 @@ impl Machine for Interp {
         let mut named = Named::new();
         for ((role, value), dtype) in entry.outputs.iter().zip(results).zip(dtypes) {
             match role {
-                Role::Named(output) | Role::Index(output, _) => named.push((output.clone(), write(&value, dtype)?)),
+                Role::Named(output) | Role::Index(output, _) | Role::Narrow(output, _) => {
+                    named.push((output.clone(), write(&value, dtype)?))
+                }
                 Role::Weight(row) => {
                     for (WeightId(number), value) in row.iter().zip(value.unstack(row.len())) {
                         self.values[*number as usize] = value;
@@ -142,7 +144,7 @@ impl Interp {
     fn args(&self, entry: &Entry, inputs: &[(&str, &Tensor)]) -> Result<Vec<interp::Tensor>, Error> {
         let params = &self.program.function(entry.function).params;
         let arg = |(role, param): (&Role, &Param)| match role {
-            Role::Named(input) | Role::Index(input, _) => {
+            Role::Named(input) | Role::Index(input, _) | Role::Narrow(input, _) => {
                 let given = inputs.iter().find(|(name, _)| name == input).map(|(_, tensor)| *tensor);
                 read(given.ok_or_else(|| Error::NoInput { name: input.clone(), entry: entry.name.clone() })?)
             }
@@ -170,12 +172,12 @@ impl Interp {
     }
 }
 
-/// A tensor in double precision: exact, as no type that is read has more digits, but for integers past 2^53.
+/// A tensor in double precision: exact, as no type that is read has more digits, or as integers.
 fn read(tensor: &Tensor) -> Result<interp::Tensor, Error> {
     let data: Vec<f64> = match tensor.view::<f64>() {
         Ok(numbers) => numbers.to_vec(),
-        Err(_) => match tensor.to_i32_vec() {
-            Ok(whole) => whole.into_iter().map(f64::from).collect(),
+        Err(_) => match tensor.to_i64_vec() {
+            Ok(whole) => return Ok(interp::Tensor::whole(tensor.shape(), whole)),
             Err(_) => tensor.to_f32_vec().into_iter().map(f64::from).collect(),
         },
     };
@@ -188,9 +190,9 @@ fn write(tensor: &interp::Tensor, dtype: DType) -> Result<Tensor, Error> {
     let made = match dtype {
         DType::F32 => Tensor::from_slice(shape, &data.iter().map(|x| *x as f32).collect::<Vec<_>>()),
         DType::F16 | DType::BF16 => Tensor::from_slice(shape, data).and_then(|exact| exact.to_float(dtype.into())),
-        DType::I64 => Tensor::from_slice(shape, &data.iter().map(|x| *x as i64).collect::<Vec<_>>()),
-        DType::I32 => Tensor::from_slice(shape, &data.iter().map(|x| *x as i32).collect::<Vec<_>>()),
-        DType::U8 => Tensor::from_slice(shape, &data.iter().map(|x| *x as u8).collect::<Vec<_>>()),
+        DType::I64 => Tensor::from_slice(shape, &tensor.integers()),
+        DType::I32 => Tensor::from_slice(shape, &tensor.integers().iter().map(|n| *n as i32).collect::<Vec<_>>()),
+        DType::U8 => Tensor::from_slice(shape, &tensor.integers().iter().map(|n| *n as u8).collect::<Vec<_>>()),
         DType::Bool => Tensor::from_bool(shape.to_vec(), data.iter().map(|x| *x != 0.0).collect()),
     };
     made.map_err(|error| refused(error.to_string()))

@@ -30,7 +30,7 @@ pub fn table(compiled: &Compiled) -> Option<String> {
         let _ = writeln!(out, "  {pattern:<44} {layers:>6} {:>5} {:>12}", "all", grouped(count as u64));
     }
     let sum = |of: &dyn Fn(&&Weight) -> bool| plan.weights.iter().filter(of).map(Weight::len).sum::<usize>() as u64;
-    let (trained, all) = (sum(&is_trained), sum(&|w| w.store != Store::Ints));
+    let (trained, all) = (sum(&is_trained), sum(&|w| !matches!(w.store, Store::Ints(_))));
     let share = 100.0 * trained as f64 / all.max(1) as f64;
     let _ = writeln!(out, "  trained are {} of {}, {share:.3} %", grouped(trained), grouped(all));
     let moments = trained * plan.states.len() as u64;

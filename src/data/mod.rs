@@ -260,10 +260,7 @@ pub fn cast(tensor: Tensor, dtype: dlc_plan::DType) -> std::result::Result<Tenso
     match dtype {
         dlc_plan::DType::F32 => Tensor::from_slice(shape, &tensor.to_f32_vec()),
         dlc_plan::DType::F16 | dlc_plan::DType::BF16 => tensor.to_float(target),
-        dlc_plan::DType::I64 => {
-            let wide: Vec<i64> = tensor.to_i32_vec()?.into_iter().map(i64::from).collect();
-            Tensor::from_slice(shape, &wide)
-        }
+        dlc_plan::DType::I64 => Tensor::from_slice(shape, &tensor.to_i64_vec()?),
         dlc_plan::DType::I32 => Tensor::from_slice(shape, &tensor.to_i32_vec()?),
         dlc_plan::DType::U8 | dlc_plan::DType::Bool => {
             Err(TensorError::Type { found: tensor.dtype(), expected: target.name() })

@@ -6,33 +6,37 @@ use std::ops::Range;
 use std::sync::atomic::AtomicBool;
 
 use dlc_plan::kernel::{
-    Access, Affine, Args, Axis, Bits, Bound, Def, Elem, Ext, Fold, Instr, Kernel, KernelFn, Kind, LANES, Op, Over,
-    Phase, Store, Total, Val,
+    Access, Affine, Args, Axis, Bits, Bound, Def, Elem, Ext, Fold, FoldOp, Instr, Kernel, KernelFn, Kind, LANES, Op,
+    Over, Phase, Store, Total, Val,
 };
-use dlc_plan::{random, turn};
+use dlc_plan::{random, turn, whole_remainder};
 
 /// The elements of a buffer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Buf {
     /// F32 or I32, by their bits.
     Words(Vec<u32>),
+    /// I64, by their bits.
+    Longs(Vec<u64>),
     /// U8.
     Bytes(Vec<u8>),
 }
 
 impl Buf {
-    fn load(&self, at: i64) -> u32 {
+    fn load(&self, at: i64) -> u64 {
         let at = usize::try_from(at).expect("the kernel's accesses are inside its buffers");
         match self {
-            Buf::Words(words) => words[at],
-            Buf::Bytes(bytes) => u32::from(bytes[at]),
+            Buf::Words(words) => words[at].into(),
+            Buf::Longs(longs) => longs[at],
+            Buf::Bytes(bytes) => bytes[at].into(),
         }
     }
 
-    fn store(&mut self, at: i64, value: u32) {
+    fn store(&mut self, at: i64, value: u64) {
         let at = usize::try_from(at).expect("the kernel's accesses are inside its buffers");
         match self {
-            Buf::Words(words) => words[at] = value,
+            Buf::Words(words) => words[at] = value as u32,
+            Buf::Longs(longs) => longs[at] = value,
             Buf::Bytes(bytes) => bytes[at] = value as u8,
         }
     }
@@ -40,6 +44,7 @@ impl Buf {
     fn address(&mut self) -> *mut u8 {
         match self {
             Buf::Words(words) => words.as_mut_ptr().cast(),
+            Buf::Longs(longs) => longs.as_mut_ptr().cast(),
             Buf::Bytes(bytes) => bytes.as_mut_ptr(),
         }
     }
@@ -47,6 +52,7 @@ impl Buf {
     fn len(&self) -> u64 {
         match self {
             Buf::Words(words) => words.len() as u64,
+            Buf::Longs(longs) => longs.len() as u64,
             Buf::Bytes(bytes) => bytes.len() as u64,
         }
     }
@@ -61,8 +67,8 @@ pub struct Memory {
     pub uniforms: Vec<u32>,
     /// The extents, strides and offsets.
     pub exts: Vec<i64>,
-    /// The folds' partial results, as bits.
-    pub folds: Vec<Vec<u32>>,
+    /// The folds' partial results.
+    pub folds: Vec<Buf>,
 }
 
 impl Memory {
@@ -73,9 +79,9 @@ impl Memory {
     /// names, and all its accesses for `rows` inside the buffers.
     pub unsafe fn call(&mut self, kernel: &Kernel, code: KernelFn, rows: Range<u64>) {
         let bufs: Vec<*mut u8> = self.bufs.iter_mut().map(Buf::address).collect();
-        let folds: Vec<*mut u8> = self.folds.iter_mut().map(|fold| fold.as_mut_ptr().cast()).collect();
+        let folds: Vec<*mut u8> = self.folds.iter_mut().map(Buf::address).collect();
         let lens: Vec<u64> = self.bufs.iter().map(Buf::len).collect();
-        let fold_lens: Vec<u64> = self.folds.iter().map(|fold| fold.len() as u64).collect();
+        let fold_lens: Vec<u64> = self.folds.iter().map(Buf::len).collect();
         let mut windows: Vec<[u64; 2]> = lens.iter().map(|len| [0, *len]).collect();
         let limits = vec![i32::MAX; kernel.gathers().count()];
         let fault = AtomicBool::new(false);
@@ -143,7 +149,7 @@ struct State<'a> {
     /// The column axes' indices, of the current block's first element.
     cols: Vec<i64>,
     /// Each value's lanes; what is scalar has the same in all.
-    values: Vec<[u32; LANES]>,
+    values: Vec<[u64; LANES]>,
 }
 
 impl State<'_> {
@@ -167,7 +173,7 @@ impl State<'_> {
         terms.fold(self.ext(affine.offset), i64::wrapping_add)
     }
 
-    fn value(&self, val: Val, lane: usize) -> u32 {
+    fn value(&self, val: Val, lane: usize) -> u64 {
         self.values[val as usize][lane]
     }
 
@@ -176,12 +182,12 @@ impl State<'_> {
         self.affine(&access.at, lane) + base
     }
 
-    fn op(&self, op: &Op, lane: usize) -> u32 {
+    fn op(&self, op: &Op, lane: usize) -> u64 {
         match op {
-            Op::Float(bits) => *bits,
-            Op::Int(n) => *n as u32,
-            Op::Uniform(n) => self.memory.uniforms[*n as usize],
-            Op::Index(axis) => self.index(*axis, lane) as u32,
+            Op::Float(bits) => (*bits).into(),
+            Op::Int(n) => u64::from(*n as u32),
+            Op::Uniform(n) => self.memory.uniforms[*n as usize].into(),
+            Op::Index(axis) => u64::from(self.index(*axis, lane) as u32),
             Op::Load(access) => {
                 let inside = |b: &Bound| (0..self.ext(b.extent)).contains(&self.affine(&b.index, lane));
                 if access.bounds.iter().all(inside) {
@@ -197,15 +203,16 @@ impl State<'_> {
                 }
                 instr(*op, operands)
             }
-            Op::Bits(bits) => self.bits(bits, lane),
+            Op::Bits(bits) => self.bits(bits, lane).into(),
         }
     }
 
     fn bits(&self, bits: &Bits, lane: usize) -> u32 {
-        let row = (self.affine(&bits.row, lane) as u32).wrapping_add(self.value(bits.first, lane));
-        let key = [self.value(bits.seed[0], lane), self.value(bits.site, lane)];
+        let word = |val: Val| self.value(val, lane) as u32;
+        let row = (self.affine(&bits.row, lane) as u32).wrapping_add(word(bits.first));
+        let key = [word(bits.seed[0]), word(bits.site)];
         let col = self.affine(&bits.col, lane) as u32;
-        random::bits(key, self.value(bits.step, lane), self.value(bits.seed[1], lane), row, col)
+        random::bits(key, word(bits.step), word(bits.seed[1]), row, col)
     }
 
     fn define(&mut self, defs: &[Def], lanes: usize) {
@@ -238,12 +245,12 @@ impl State<'_> {
             match over {
                 Over::All(slot) if op.is_long(*kind) => {
                     let element = self.value(*value, 0);
-                    add_to_total(&mut self.memory.folds[*slot as usize], 0, f32::from_bits(element));
+                    add_to_total(&mut self.memory.folds[*slot as usize], 0, element);
                 }
                 Over::All(slot) => {
                     let element = self.value(*value, 0);
-                    let old = &mut self.memory.folds[*slot as usize][0];
-                    *old = instr(op.instr(*kind), [*old, element, 0]);
+                    let slot = &mut self.memory.folds[*slot as usize];
+                    slot.store(0, instr(op.instr(*kind), [slot.load(0), element, 0]));
                 }
                 Over::Cols(_) | Over::Rows(_) => panic!("a fold over columns or rows stands in a sweep"),
             }
@@ -276,7 +283,7 @@ impl State<'_> {
             let Over::Cols(val) = fold.over else { continue };
             let sum = if fold.op.is_long(fold.kind) && blocks > self.kernel.run {
                 partial.end_run();
-                halve(partial.totals, Total::join).value().to_bits()
+                halve(partial.totals, Total::join).value().to_bits().into()
             } else {
                 halve(partial.run, |a, b| instr(fold.op.instr(fold.kind), [a, b, 0]))
             };
@@ -290,9 +297,10 @@ impl State<'_> {
             let Over::Rows(slot) = over else { continue };
             if op.is_long(*kind) {
                 let slot = &mut self.memory.folds[*slot as usize];
-                for column in 0..slot.len() / 3 {
-                    let sum = std::mem::take(&mut slot[column]);
-                    add_to_total(slot, column, f32::from_bits(sum));
+                for column in 0..slot.len() as i64 / 3 {
+                    let sum = slot.load(column);
+                    slot.store(column, 0);
+                    add_to_total(slot, column, sum);
                 }
             }
         }
@@ -303,12 +311,16 @@ impl State<'_> {
         for (Fold { op, value, kind, over }, partial) in folds.iter().zip(partials) {
             for (lane, part) in partial.run.iter_mut().enumerate().take(lanes) {
                 let element = self.value(*value, lane);
-                let old = match over {
-                    Over::Cols(_) => part,
-                    Over::Rows(slot) => &mut self.memory.folds[*slot as usize][column as usize + lane],
+                let joined = |old: u64| instr(op.instr(*kind), [old, element, 0]);
+                match over {
+                    Over::Cols(_) => *part = joined(*part),
+                    Over::Rows(slot) => {
+                        let slot = &mut self.memory.folds[*slot as usize];
+                        let at = column + lane as i64;
+                        slot.store(at, joined(slot.load(at)));
+                    }
                     Over::All(_) => panic!("a fold over all stands in a row phase"),
-                };
-                *old = instr(op.instr(*kind), [*old, element, 0]);
+                }
             }
         }
     }
@@ -316,7 +328,7 @@ impl State<'_> {
 
 /// A column fold's partial results: of the current run, and of all runs before it.
 struct Partials {
-    run: [u32; LANES],
+    run: [u64; LANES],
     totals: [Total; LANES],
 }
 
@@ -324,7 +336,7 @@ impl Partials {
     /// Adds a sum's run to the totals.
     fn end_run(&mut self) {
         for (run, total) in self.run.iter_mut().zip(&mut self.totals) {
-            *total = total.plus(f32::from_bits(std::mem::take(run)));
+            *total = total.plus(f32::from_bits(std::mem::take(run) as u32));
         }
     }
 }
@@ -342,14 +354,47 @@ fn halve<T: Copy>(mut lanes: [T; LANES], join: impl Fn(T, T) -> T) -> T {
 }
 
 /// Adds a number to a column's total in a slot that keeps sums of runs, high and low parts.
-fn add_to_total(slot: &mut [u32], column: usize, x: f32) {
-    let [high, low] = [1, 2].map(|part| part * slot.len() / 3 + column);
-    let total = Total { high: f32::from_bits(slot[high]), low: f32::from_bits(slot[low]) }.plus(x);
-    (slot[high], slot[low]) = (total.high.to_bits(), total.low.to_bits());
+fn add_to_total(slot: &mut Buf, column: i64, x: u64) {
+    let [high, low] = [1, 2].map(|part| part * slot.len() as i64 / 3 + column);
+    let single = |bits: u64| f32::from_bits(bits as u32);
+    let total = Total { high: single(slot.load(high)), low: single(slot.load(low)) }.plus(single(x));
+    slot.store(high, total.high.to_bits().into());
+    slot.store(low, total.low.to_bits().into());
 }
 
-/// The value of a machine operation, everything as bits; a mask is all ones or all zeros.
-pub fn instr(op: Instr, [a, b, c]: [u32; 3]) -> u32 {
+/// The value of a machine operation, everything as bits, what has 32 of them in the low half; a mask is all ones or zero.
+pub fn instr(op: Instr, [a, b, c]: [u64; 3]) -> u64 {
+    let [l, m] = [a, b].map(|n| n as i64);
+    match op {
+        Instr::IPair => b << 32 | u64::from(a as u32),
+        Instr::IToL => i64::from(a as i32) as u64,
+        Instr::LAdd => a.wrapping_add(b),
+        Instr::LSub => a.wrapping_sub(b),
+        Instr::LMul => a.wrapping_mul(b),
+        Instr::LNeg => a.wrapping_neg(),
+        Instr::LMax => l.max(m) as u64,
+        Instr::LMin => l.min(m) as u64,
+        Instr::LRem => whole_remainder(l, m) as u64,
+        Instr::LLt => mask(l < m).into(),
+        Instr::LLe => mask(l <= m).into(),
+        Instr::LEq => mask(l == m).into(),
+        Instr::LNe => mask(l != m).into(),
+        Instr::LToF => (l as f32).to_bits().into(),
+        Instr::LToI => u64::from(a as u32),
+        Instr::FToL => f32::from_bits(a as u32) as i64 as u64,
+        Instr::LSelect => {
+            if a != 0 {
+                b
+            } else {
+                c
+            }
+        }
+        narrow => instr32(narrow, [a as u32, b as u32, c as u32]).into(),
+    }
+}
+
+/// The same for operations on 32 bits.
+fn instr32(op: Instr, [a, b, c]: [u32; 3]) -> u32 {
     let [x, y, z] = [a, b, c].map(f32::from_bits);
     let [i, j] = [a, b].map(|n| n as i32);
     match op {
@@ -409,6 +454,7 @@ pub fn instr(op: Instr, [a, b, c]: [u32; 3]) -> u32 {
         Instr::INe => mask(i != j),
         Instr::IToF => (i as f32).to_bits(),
         Instr::MNot => !a,
+        Instr::IRem => whole_remainder(i.into(), j.into()) as u32,
         Instr::FSelect | Instr::ISelect => {
             if a != 0 {
                 b
@@ -416,6 +462,7 @@ pub fn instr(op: Instr, [a, b, c]: [u32; 3]) -> u32 {
                 c
             }
         }
+        wide => unreachable!("{wide:?} is of 64 bits"),
     }
 }
 
@@ -428,19 +475,24 @@ fn mask(truth: bool) -> u32 {
 pub fn memory(kernel: &Kernel, len: usize, columns: usize) -> Memory {
     let bufs = kernel.bufs.iter().map(|buf| match buf.elem {
         Elem::F32 | Elem::I32 => Buf::Words(vec![0; len]),
+        Elem::I64 => Buf::Longs(vec![0; len]),
         Elem::U8 => Buf::Bytes(vec![0; len]),
     });
-    let mut folds = vec![vec![]; kernel.folds as usize];
+    let mut folds = vec![Buf::Words(vec![]); kernel.folds as usize];
+    let start = |op: FoldOp, kind: Kind, len: usize| match kind {
+        Kind::I64 => Buf::Longs(vec![op.start(kind); len]),
+        Kind::F32 | Kind::I32 | Kind::Mask => Buf::Words(vec![op.start(kind) as u32; len]),
+    };
     for Fold { op, kind, over, .. } in kernel.phases.iter().flat_map(|phase| &phase.folds) {
         match over {
             Over::Cols(_) => {}
-            Over::Rows(slot) => folds[*slot as usize] = vec![op.start(*kind); columns * op.parts(*kind)],
-            Over::All(slot) => folds[*slot as usize] = vec![op.start(*kind); op.parts(*kind)],
+            Over::Rows(slot) => folds[*slot as usize] = start(*op, *kind, columns * op.parts(*kind)),
+            Over::All(slot) => folds[*slot as usize] = start(*op, *kind, op.parts(*kind)),
         }
     }
     let uniforms = kernel.uniforms.iter().map(|kind| match kind {
         Kind::F32 => 1f32.to_bits(),
-        Kind::I32 | Kind::Mask => 1,
+        Kind::I32 | Kind::I64 | Kind::Mask => 1,
     });
     Memory { bufs: bufs.collect(), uniforms: uniforms.collect(), exts: vec![0; kernel.exts as usize], folds }
 }

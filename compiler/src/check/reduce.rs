@@ -135,13 +135,13 @@ impl Checker {
     fn reduce_value(&mut self, which: Reduction, t: &Tensor, picked: &[usize]) -> Value {
         let x = self.use_(t);
         match which {
-            Reduction::Sum => self.b().reduce(ReduceOp::Sum, x, picked),
-            Reduction::Prod => self.b().reduce(ReduceOp::Prod, x, picked),
+            Reduction::Sum => self.added(ReduceOp::Sum, x, picked),
+            Reduction::Prod => self.added(ReduceOp::Prod, x, picked),
             Reduction::Max | Reduction::Any => self.b().reduce(ReduceOp::Max, x, picked),
             Reduction::Min | Reduction::All => self.b().reduce(ReduceOp::Min, x, picked),
             Reduction::Mean => {
-                let x = if t.dtype.is_float() { x } else { self.b().cast(x, DType::F32) };
-                let sum = self.b().reduce(ReduceOp::Sum, x, picked);
+                let sum = self.added(ReduceOp::Sum, x, picked);
+                let sum = if t.dtype.is_float() { sum } else { self.b().cast(sum, DType::F32) };
                 let count = Size::product(picked.iter().map(|i| &t.axes[*i].size));
                 let dtype = self.b().ty(sum).dtype;
                 let n = self.b().host(dtype, Host::Size(count));
@@ -149,6 +149,13 @@ impl Checker {
             }
             Reduction::Argmax => self.argmax(t, x, picked[0]),
         }
+    }
+
+    /// A sum or product of reals in their type, and of integers or truths in 64 bits.
+    fn added(&mut self, op: ReduceOp, x: Value, picked: &[usize]) -> Value {
+        let dtype = self.b().ty(x).dtype;
+        let x = if dtype.is_float() { x } else { self.b().cast(x, DType::I64) };
+        self.b().reduce(op, x, picked)
     }
 
     /// The first index of the greatest element: the least of all indices at which the element is the greatest.

@@ -91,6 +91,14 @@ impl Emit<'_> {
     fn scalar(&mut self, dtype: DType, h: Host) -> Val {
         match (kind_of(dtype), h.known()) {
             (kind @ (Kind::F32 | Kind::I32), Some(_)) if self.cx.generic => self.uniform(kind, h),
+            (Kind::I64, Some(x)) if !self.cx.generic => self.long(x as i64),
+            // The host's numbers are of 32 bits, so one of 64 is two of them.
+            (Kind::I64, _) => {
+                let parts = Host::Prim(Prim::Div, vec![h.clone(), Host::Const(4_294_967_296.0)]);
+                let high = self.uniform(Kind::I32, Host::Prim(Prim::Floor, vec![parts]));
+                let low = self.uniform(Kind::I32, h);
+                self.ins(Instr::IPair, &[low, high])
+            }
             (Kind::F32, Some(x)) => self.float(dlc_plan::cast(dtype, x) as f32),
             (Kind::I32, Some(x)) => self.int(x as i64 as i32),
             (Kind::Mask, Some(x)) => {
@@ -177,7 +185,10 @@ impl Emit<'_> {
     fn gather(&mut self, table: Value, ids: Value, map: &Map) -> Val {
         let rank = self.cx.f.ty(ids).rank();
         let at = Map { axes: map.axes[..rank].to_vec(), bounds: map.bounds.clone() };
-        let id = self.eval(ids, &at);
+        let mut id = self.eval(ids, &at);
+        if self.kind(id) == Kind::I64 {
+            id = self.clamped(id, &self.cx.f.ty(table).shape[0].clone());
+        }
         let (zero, end, one) = (self.int(0), self.size(&self.cx.f.ty(table).shape[0].clone()), self.int(1));
         let last = self.ins(Instr::ISub, &[end, one]);
         let id = self.ins(Instr::IMin, &[id, last]);
@@ -188,6 +199,15 @@ impl Emit<'_> {
             lin = lin.plus(&l.times(s));
         }
         self.load(self.cx.root(table), lin, Some((id, layout.strides[0].clone())), map.bounds.clone())
+    }
+
+    /// A number of 64 bits as one of 32, or a number of 32 that is as far outside of an extent.
+    fn clamped(&mut self, id: Val, extent: &Size) -> Val {
+        let (zero, end) = (self.long(0), self.size(extent));
+        let end = self.ins(Instr::IToL, &[end]);
+        let id = self.ins(Instr::LMin, &[id, end]);
+        let id = self.ins(Instr::LMax, &[id, zero]);
+        self.ins(Instr::LToI, &[id])
     }
 
     fn concat(&mut self, args: &[Value], axis: usize, map: &Map) -> Val {

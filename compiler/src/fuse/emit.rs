@@ -150,6 +150,16 @@ impl Emit<'_> {
         self.push(KOp::Int(x), Kind::I32, Level::Setup)
     }
 
+    /// A whole constant of 64 bits.
+    pub(super) fn long(&mut self, x: i64) -> Val {
+        let low = self.int(x as i32);
+        if i64::from(x as i32) == x {
+            return self.ins(Instr::IToL, &[low]);
+        }
+        let high = self.int((x >> 32) as i32);
+        self.ins(Instr::IPair, &[low, high])
+    }
+
     /// A machine operation.
     pub(super) fn ins(&mut self, i: Instr, args: &[Val]) -> Val {
         let level = args.iter().map(|a| self.levels[*a as usize]).max().unwrap_or(Level::Setup);
@@ -282,6 +292,7 @@ impl Emit<'_> {
         match kind {
             Kind::F32 => self.float(0.0),
             Kind::I32 => self.int(0),
+            Kind::I64 => self.long(0),
             Kind::Mask => {
                 let (a, b) = (self.int(0), self.int(1));
                 self.ins(Instr::IEq, &[a, b])
@@ -296,7 +307,7 @@ impl Emit<'_> {
                 let (one, zero) = (self.int(1), self.int(0));
                 self.ins(Instr::ISelect, &[v, one, zero])
             }
-            Kind::F32 | Kind::I32 => v,
+            Kind::F32 | Kind::I32 | Kind::I64 => v,
         }
     }
 

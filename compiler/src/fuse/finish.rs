@@ -3,9 +3,8 @@
 
 use super::emit::{Emit, Emitted, KAccess, KDef, KOp, Part};
 use super::index::Lin;
-use super::scalar::kind_of;
 use dlc_plan::kernel::{
-    Access, Affine, Axis, Bits, Bound, BufTy, Def, Elem, Ext, Fold, Kernel, Kind, Op, Over, Phase, RUN, Store, Val,
+    Access, Affine, Axis, Bits, Bound, BufTy, Def, Elem, Ext, Fold, Kernel, Op, Over, Phase, RUN, Store, Val,
 };
 use dlc_plan::{DType, Size};
 use rustc_hash::FxHashMap as HashMap;
@@ -18,11 +17,7 @@ const TINY: i64 = 7;
 
 /// How an element type is stored.
 pub fn elem_of(dtype: DType) -> Elem {
-    match (kind_of(dtype), dtype) {
-        (_, DType::U8) | (Kind::Mask, _) => Elem::U8,
-        (Kind::F32, _) => Elem::F32,
-        (Kind::I32, _) => Elem::I32,
-    }
+    Elem::of(dtype)
 }
 
 struct Finish {

@@ -8,7 +8,8 @@ use dlc_plan::{DType, Instr, Prim};
 pub fn kind_of(dtype: DType) -> Kind {
     match dtype {
         DType::F32 | DType::F16 | DType::BF16 => Kind::F32,
-        DType::I64 | DType::I32 | DType::U8 => Kind::I32,
+        DType::I64 => Kind::I64,
+        DType::I32 | DType::U8 => Kind::I32,
         DType::Bool => Kind::Mask,
     }
 }
@@ -18,34 +19,32 @@ fn is_simple(y: f64) -> bool {
     y.fract() == 0.0 && y.abs() <= 8.0 || [0.5, 1.5, -0.5].contains(&y)
 }
 
+/// The operation of a kind, of those of F32, I32 and I64.
+fn of_kind(kind: Kind, [float, int, long]: [Instr; 3]) -> Instr {
+    match kind {
+        Kind::F32 => float,
+        Kind::I32 | Kind::Mask => int,
+        Kind::I64 => long,
+    }
+}
+
 impl Emit<'_> {
     /// A primitive of values; `known` is the second operand, where it is a constant.
     pub(super) fn prim(&mut self, prim: Prim, x: &[Val], from: DType, known: Option<f64>) -> Val {
-        let float = kind_of(from) == Kind::F32;
-        let pick = |f: Instr, i: Instr| if float { f } else { i };
-        match prim {
-            Prim::Add => self.ins(pick(Instr::FAdd, Instr::IAdd), x),
-            Prim::Sub => self.ins(pick(Instr::FSub, Instr::ISub), x),
-            Prim::Mul => self.ins(pick(Instr::FMul, Instr::IMul), x),
-            Prim::Div => self.ins(Instr::FDiv, x),
-            Prim::Rem if float => self.rem(x[0], x[1], known),
-            Prim::Rem => self.int_rem(x[0], x[1]),
+        let kind = kind_of(from);
+        let value = match prim {
+            Prim::Rem if kind == Kind::F32 => self.rem(x[0], x[1], known),
+            Prim::Rem => self.int_rem(x, kind, known),
             Prim::Pow => self.pow_by(x, known),
-            Prim::Max => self.ins(pick(Instr::FMax, Instr::IMax), x),
-            Prim::Min => self.ins(pick(Instr::FMin, Instr::IMin), x),
-            Prim::Neg => self.ins(pick(Instr::FNeg, Instr::INeg), x),
-            Prim::Abs if float => self.ins(Instr::FAbs, x),
-            Prim::Abs => {
-                let minus = self.ins(Instr::INeg, x);
-                self.ins(Instr::IMax, &[x[0], minus])
+            Prim::Abs if kind != Kind::F32 => {
+                let minus = self.ins(of_kind(kind, [Instr::FNeg, Instr::INeg, Instr::LNeg]), x);
+                self.ins(of_kind(kind, [Instr::FMax, Instr::IMax, Instr::LMax]), &[x[0], minus])
             }
-            Prim::Sign => self.sign(x[0], float),
-            Prim::Floor => self.ins(Instr::FFloor, x),
+            Prim::Sign => self.sign(x[0], kind),
             Prim::Exp => self.exp(x[0]),
             Prim::Expm1 => self.expm1(x[0]),
             Prim::Log => self.log(x[0]),
             Prim::Log1p => self.log1p(x[0]),
-            Prim::Sqrt => self.ins(Instr::FSqrt, x),
             Prim::Rsqrt => {
                 let root = self.ins(Instr::FSqrt, x);
                 let one = self.float(1.0);
@@ -56,21 +55,41 @@ impl Emit<'_> {
             Prim::Tanh => self.tanh(x[0]),
             Prim::Erf => self.erf(x[0]),
             Prim::Erfc => self.erfc(x[0]),
-            Prim::Lt => self.ins(pick(Instr::FLt, Instr::ILt), x),
-            Prim::Le => self.ins(pick(Instr::FLe, Instr::ILe), x),
             Prim::Eq if from == DType::Bool => {
                 let ne = self.differ(x);
                 self.ins(Instr::MNot, &[ne])
             }
-            Prim::Eq => self.ins(pick(Instr::FEq, Instr::IEq), x),
             Prim::Ne if from == DType::Bool => self.differ(x),
-            Prim::Ne => self.ins(pick(Instr::FNe, Instr::INe), x),
+            Prim::Where => self.choose(x),
+            Prim::Cast(to) => self.cast(x[0], from, to),
+            Prim::Div => self.ins(Instr::FDiv, x),
+            Prim::Floor => self.ins(Instr::FFloor, x),
+            Prim::Sqrt => self.ins(Instr::FSqrt, x),
+            Prim::Abs => self.ins(Instr::FAbs, x),
             Prim::And => self.ins(Instr::MAnd, x),
             Prim::Or => self.ins(Instr::MOr, x),
             Prim::Not => self.ins(Instr::MNot, x),
-            Prim::Where => self.choose(x),
-            Prim::Cast(to) => self.cast(x[0], from, to),
+            Prim::Add => self.ins(of_kind(kind, [Instr::FAdd, Instr::IAdd, Instr::LAdd]), x),
+            Prim::Sub => self.ins(of_kind(kind, [Instr::FSub, Instr::ISub, Instr::LSub]), x),
+            Prim::Mul => self.ins(of_kind(kind, [Instr::FMul, Instr::IMul, Instr::LMul]), x),
+            Prim::Max => self.ins(of_kind(kind, [Instr::FMax, Instr::IMax, Instr::LMax]), x),
+            Prim::Min => self.ins(of_kind(kind, [Instr::FMin, Instr::IMin, Instr::LMin]), x),
+            Prim::Neg => self.ins(of_kind(kind, [Instr::FNeg, Instr::INeg, Instr::LNeg]), x),
+            Prim::Lt => self.ins(of_kind(kind, [Instr::FLt, Instr::ILt, Instr::LLt]), x),
+            Prim::Le => self.ins(of_kind(kind, [Instr::FLe, Instr::ILe, Instr::LLe]), x),
+            Prim::Eq => self.ins(of_kind(kind, [Instr::FEq, Instr::IEq, Instr::LEq]), x),
+            Prim::Ne => self.ins(of_kind(kind, [Instr::FNe, Instr::INe, Instr::LNe]), x),
+        };
+        match prim {
+            Prim::Add | Prim::Sub | Prim::Mul | Prim::Neg | Prim::Abs if from == DType::U8 => self.low_byte(value),
+            _ => value,
         }
+    }
+
+    /// What bytes keep of an integer.
+    fn low_byte(&mut self, x: Val) -> Val {
+        let low = self.int(255);
+        self.ins(Instr::IAnd, &[x, low])
     }
 
     /// Whether two truths differ.
@@ -86,6 +105,7 @@ impl Emit<'_> {
         match self.kind(x[1]) {
             Kind::F32 => self.ins(Instr::FSelect, x),
             Kind::I32 => self.ins(Instr::ISelect, x),
+            Kind::I64 => self.ins(Instr::LSelect, x),
             Kind::Mask => {
                 let yes = self.ins(Instr::MAnd, &[x[0], x[1]]);
                 let not = self.ins(Instr::MNot, &[x[0]]);
@@ -95,35 +115,35 @@ impl Emit<'_> {
         }
     }
 
-    fn sign(&mut self, x: Val, float: bool) -> Val {
-        let (lt, select) = if float { (Instr::FLt, Instr::FSelect) } else { (Instr::ILt, Instr::ISelect) };
-        let number = |s: &mut Self, n: i32| if float { s.float(n as f32) } else { s.int(n) };
-        let (zero, one, minus) = (number(self, 0), number(self, 1), number(self, -1));
+    fn sign(&mut self, x: Val, kind: Kind) -> Val {
+        let lt = of_kind(kind, [Instr::FLt, Instr::ILt, Instr::LLt]);
+        let select = of_kind(kind, [Instr::FSelect, Instr::ISelect, Instr::LSelect]);
+        let [zero, one, minus] = [0, 1, -1].map(|n| match kind {
+            Kind::F32 => self.float(n as f32),
+            Kind::I32 | Kind::Mask => self.int(n),
+            Kind::I64 => self.long(n.into()),
+        });
         let below = self.ins(lt, &[x, zero]);
         let above = self.ins(lt, &[zero, x]);
         let value = self.ins(select, &[below, minus, x]);
         self.ins(select, &[above, one, value])
     }
 
-    /// The remainder with the divisor's sign: a rounded quotient in singles, then at most one step to either side.
-    fn int_rem(&mut self, a: Val, b: Val) -> Val {
-        let (fa, fb) = (self.ins(Instr::IToF, &[a]), self.ins(Instr::IToF, &[b]));
-        let q = self.ins(Instr::FDiv, &[fa, fb]);
-        let q = self.ins(Instr::FFloor, &[q]);
-        let q = self.ins(Instr::FToI, &[q]);
-        let product = self.ins(Instr::IMul, &[q, b]);
-        let r = self.ins(Instr::ISub, &[a, product]);
-        let sign = self.sign(b, false);
-        let r_up = self.ins(Instr::IMul, &[r, sign]);
-        let b_up = self.ins(Instr::IMul, &[b, sign]);
-        let zero = self.int(0);
-        let below = self.ins(Instr::ILt, &[r_up, zero]);
-        let more = self.ins(Instr::IAdd, &[r_up, b_up]);
-        let r_up = self.ins(Instr::ISelect, &[below, more, r_up]);
-        let above = self.ins(Instr::ILe, &[b_up, r_up]);
-        let less = self.ins(Instr::ISub, &[r_up, b_up]);
-        let r_up = self.ins(Instr::ISelect, &[above, less, r_up]);
-        self.ins(Instr::IMul, &[r_up, sign])
+    /// The remainder with the divisor's sign; by a power of two, its low bits.
+    fn int_rem(&mut self, x: &[Val], kind: Kind, known: Option<f64>) -> Val {
+        let small = known.filter(|n| (1.0..=1_073_741_824.0).contains(n)).map(|n| n as i32);
+        match small.filter(|n| n.count_ones() == 1) {
+            Some(n) if kind == Kind::I64 => {
+                let (mask, low) = (self.int(n - 1), self.ins(Instr::LToI, &x[..1]));
+                let rest = self.ins(Instr::IAnd, &[low, mask]);
+                self.ins(Instr::IToL, &[rest])
+            }
+            Some(n) => {
+                let mask = self.int(n - 1);
+                self.ins(Instr::IAnd, &[x[0], mask])
+            }
+            None => self.ins(of_kind(kind, [Instr::IRem, Instr::IRem, Instr::LRem]), x),
+        }
     }
 
     /// A power; small whole exponents and halves that are known become products, roots and quotients.
@@ -158,9 +178,13 @@ impl Emit<'_> {
     /// A cast between element types; bf16 and f16 are kept as singles rounded to them.
     fn cast(&mut self, x: Val, from: DType, to: DType) -> Val {
         let x = match (kind_of(from), kind_of(to)) {
-            (Kind::F32, Kind::F32) | (Kind::I32, Kind::I32) | (Kind::Mask, Kind::Mask) => x,
-            (Kind::F32, Kind::I32) => self.ins(Instr::FToI, &[x]),
+            (Kind::F32, Kind::F32) | (Kind::I32, Kind::I32) | (Kind::I64, Kind::I64) | (Kind::Mask, Kind::Mask) => x,
+            (Kind::F32, Kind::I32) => self.float_to_int(x, to),
+            (Kind::F32, Kind::I64) => self.ins(Instr::FToL, &[x]),
             (Kind::I32, Kind::F32) => self.ins(Instr::IToF, &[x]),
+            (Kind::I32, Kind::I64) => self.ins(Instr::IToL, &[x]),
+            (Kind::I64, Kind::F32) => self.ins(Instr::LToF, &[x]),
+            (Kind::I64, Kind::I32) => self.ins(Instr::LToI, &[x]),
             (Kind::Mask, Kind::F32) => {
                 let (one, zero) = (self.float(1.0), self.float(0.0));
                 self.ins(Instr::FSelect, &[x, one, zero])
@@ -168,6 +192,10 @@ impl Emit<'_> {
             (Kind::Mask, Kind::I32) => {
                 let (one, zero) = (self.int(1), self.int(0));
                 self.ins(Instr::ISelect, &[x, one, zero])
+            }
+            (Kind::Mask, Kind::I64) => {
+                let (one, zero) = (self.long(1), self.long(0));
+                self.ins(Instr::LSelect, &[x, one, zero])
             }
             (Kind::F32, Kind::Mask) => {
                 let zero = self.float(0.0);
@@ -177,17 +205,31 @@ impl Emit<'_> {
                 let zero = self.int(0);
                 self.ins(Instr::INe, &[x, zero])
             }
+            (Kind::I64, Kind::Mask) => {
+                let zero = self.long(0);
+                self.ins(Instr::LNe, &[x, zero])
+            }
         };
         match to {
             DType::BF16 if from != DType::BF16 => self.round_bits(x, 16),
             DType::F16 if from != DType::F16 => self.round_half(x),
-            DType::U8 if from != DType::U8 => {
-                let (low, high) = (self.int(0), self.int(255));
-                let x = self.ins(Instr::IMax, &[x, low]);
-                self.ins(Instr::IMin, &[x, high])
-            }
+            DType::U8 if matches!(from, DType::I64 | DType::I32) => self.low_byte(x),
             DType::F32 | DType::F16 | DType::BF16 | DType::I64 | DType::I32 | DType::U8 | DType::Bool => x,
         }
+    }
+
+    /// Towards zero; the nearest integer of the type of what does not fit, and 0 of NaN.
+    fn float_to_int(&mut self, x: Val, to: DType) -> Val {
+        let near = self.ins(Instr::FToI, &[x]);
+        let (limit, greatest) = if to == DType::U8 { (256.0, 255) } else { (2_147_483_648.0, i32::MAX) };
+        let (limit, greatest, zero) = (self.float(limit), self.int(greatest), self.int(0));
+        let beyond = self.ins(Instr::FLe, &[limit, x]);
+        let near = self.ins(Instr::ISelect, &[beyond, greatest, near]);
+        if to == DType::U8 {
+            return self.ins(Instr::IMax, &[near, zero]);
+        }
+        let nan = self.ins(Instr::FNe, &[x, x]);
+        self.ins(Instr::ISelect, &[nan, zero, near])
     }
 
     /// Drops the lowest bits of a single's mantissa, to nearest, ties to even; NaN stays.

@@ -39,7 +39,7 @@ fn named(p: &mut Program, loss: &Entry, accumulate: &Entry) -> Entry {
     let (mut outputs, mut results) = (Vec::new(), Vec::new());
     for (role, v) in accumulate.outputs.iter().zip(found) {
         match role {
-            Role::Named(_) | Role::Index(..) => {
+            Role::Named(_) | Role::Index(..) | Role::Narrow(..) => {
                 outputs.push(role.clone());
                 results.push(v);
             }
@@ -86,6 +86,7 @@ fn added(p: &mut Program, entry: Entry) -> Entry {
             }
             Role::Named(_)
             | Role::Index(..)
+            | Role::Narrow(..)
             | Role::Weight(_)
             | Role::Trained
             | Role::Grads

@@ -165,7 +165,7 @@ fn without_weights(f: Function, loss: &Entry) -> (Function, Vec<usize>) {
 }
 
 fn is_given(role: &Role) -> bool {
-    matches!(role, Role::Named(_) | Role::Index(..))
+    matches!(role, Role::Named(_) | Role::Index(..) | Role::Narrow(..))
 }
 
 /// The dynamic sizes that rows are counted by: the first axes of what a batch gives.

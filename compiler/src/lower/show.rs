@@ -14,7 +14,7 @@ pub fn show(l: &Lowered) -> String {
         for (role, param) in entry.inputs.iter().zip(&f.params) {
             match role {
                 Role::Named(name) => line(&mut out, &["input", name, &print::ty(p, &param.ty)]),
-                Role::Index(name, limit) => {
+                Role::Index(name, limit) | Role::Narrow(name, limit) => {
                     let limit = format!("below {}", limit.show(|s| s.show(&p.dims).to_string()));
                     line(&mut out, &["input", name, &print::ty(p, &param.ty), &limit]);
                 }

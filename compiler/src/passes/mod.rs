@@ -10,9 +10,11 @@ mod drop;
 mod few;
 mod inline;
 mod loops;
+mod narrow;
 mod outline;
 mod panels;
 mod products;
+mod range;
 mod recognise;
 mod rewrite;
 mod round;
@@ -78,6 +80,8 @@ pub const PASSES: &[Pass] = &[
     Pass { name: "drop-again", run: drop::run },
     // The functions to be run in panels have become as simple as they get.
     Pass { name: "panels", run: panels::run },
+    // Integers that are known to fit are of 32 bits.
+    Pass { name: "narrow", run: narrow::run },
 ];
 
 /// A pass that left a program that is not well formed.

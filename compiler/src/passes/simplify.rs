@@ -103,19 +103,29 @@ pub(super) fn made_by(f: &Function, v: Value) -> (&Op, &[Value]) {
 fn map(b: &mut Builder, prim: Prim, args: &[Value], ty: &Ty) -> Option<Value> {
     let known: Vec<Option<f64>> = args.iter().map(|a| b.f.known(*a)).collect();
     if let Some(all) = known.iter().copied().collect::<Option<Vec<f64>>>() {
-        let x = prim.eval(&all);
-        if representable(ty.dtype, x) {
+        let of = args.last().map_or(ty.dtype, |a| b.ty(*a).dtype);
+        if let Some(x) = folded(prim, of, &all).filter(|x| representable(ty.dtype, *x)) {
             return Some(b.full(ty.dtype, x, &ty.shape));
         }
     }
     neutral(b, prim, args, &known, ty).or_else(|| of_made(b, prim, args, ty)).or_else(|| of_scalars(b, prim, args, ty))
 }
 
+/// A primitive of constants of a type; none where the result cannot be a constant.
+fn folded(prim: Prim, of: DType, x: &[f64]) -> Option<f64> {
+    let whole: Vec<i64> = x.iter().map(|x| *x as i64).collect();
+    match prim.eval_whole(of, &whole) {
+        Some(n) if !of.is_float() => dlc_plan::exact(n),
+        Some(_) | None => Some(prim.eval(x)),
+    }
+}
+
 /// Whether a constant of that type can be exactly this number.
 fn representable(dtype: DType, x: f64) -> bool {
     match dtype {
         DType::F32 | DType::F16 | DType::BF16 => dlc_plan::cast(dtype, x) == x,
-        DType::I64 | DType::I32 => x == x.trunc() && x.abs() < 2f64.powi(31),
+        DType::I64 => x == x.trunc() && x.abs() < 2f64.powi(53),
+        DType::I32 => x == x.trunc() && (-2f64.powi(31)..2f64.powi(31)).contains(&x),
         DType::U8 => x == x.trunc() && (0.0..256.0).contains(&x),
         DType::Bool => true,
     }

@@ -249,7 +249,11 @@ impl Body<'_> {
         let bufs = bufs.iter().map(|v| self.buf(frame, *v)).collect();
         let mut to = Vec::new();
         for (op, kind, len, value) in folds {
-            let elem = if kind == Kind::F32 { Elem::F32 } else { Elem::I32 };
+            let elem = match kind {
+                Kind::F32 => Elem::F32,
+                Kind::I32 | Kind::Mask => Elem::I32,
+                Kind::I64 => Elem::I64,
+            };
             let whole = Buffer {
                 elem,
                 len: len.times(&Size::from(CHUNKS * op.parts(kind) as i64)),

@@ -16,7 +16,7 @@ use crate::program::verify::Facts;
 use crate::program::{Entry, Program, Role, StatePart, Ty, Weight, WeightId};
 use dlc_plan::kernel::Kernel;
 use dlc_plan::plan::{self, Buffer, Guard, Place, Port, Store};
-use dlc_plan::{Plan, Size};
+use dlc_plan::{DType, Plan, Size};
 use function::{Bind, Frame};
 use rustc_hash::FxHashMap as HashMap;
 
@@ -96,7 +96,7 @@ fn store(w: &Weight) -> Store {
     match (w.trained, w.ty.dtype.is_float()) {
         (true, _) => Store::Trained,
         (false, true) => Store::Frozen,
-        (false, false) => Store::Ints,
+        (false, false) => Store::Ints(crate::fuse::elem_of(w.ty.dtype)),
     }
 }
 
@@ -108,7 +108,7 @@ fn stored(program: &Program, role: &Role) -> Option<Place> {
         Place::Weight { store: if grad { Store::Grads } else { own }, weight }
     };
     match role {
-        Role::Named(_) | Role::Index(..) => None,
+        Role::Named(_) | Role::Index(..) | Role::Narrow(..) => None,
         Role::Weight(row) => Some(of(row, false)),
         Role::Grad(row) => Some(of(row, true)),
         Role::Trained => Some(Place::Store(Store::Trained)),
@@ -173,10 +173,11 @@ fn buffer(ty: &Ty, place: Option<Place>, note: &str) -> Buffer {
 fn port(role: &Role, ty: &Ty, buffer: plan::BufId) -> Option<Port> {
     let (name, limit) = match role {
         Role::Named(name) => (name.clone(), None),
-        Role::Index(name, limit) => (name.clone(), Some(limit.clone())),
+        Role::Index(name, limit) | Role::Narrow(name, limit) => (name.clone(), Some(limit.clone())),
         Role::Weight(_) | Role::Grad(_) | Role::Trained | Role::Grads | Role::State(_) | Role::StateOf(..) => {
             return None;
         }
     };
-    Some(Port { name, dtype: ty.dtype, shape: ty.shape.clone(), buffer, limit, default: None })
+    let dtype = if matches!(role, Role::Narrow(..)) { DType::I64 } else { ty.dtype };
+    Some(Port { name, dtype, shape: ty.shape.clone(), buffer, limit, default: None })
 }

@@ -1,6 +1,6 @@
 //! The plain interpreter: what a program means. Takes a function or an entry and tensors; gives tensors. All arithmetic
-//! is in double precision; numbers are rounded only at casts, and where a constant or a host scalar meets a tensor.
-//! Integers are exact below 2^53. Every pass, both back ends and the runtime are tested against it.
+//! of reals is in double precision; numbers are rounded only at casts, and where a constant or a host scalar meets a tensor.
+//! Integers are of 64 bits and exact; they wrap in their type after each operation. Every pass, both back ends and the runtime are tested against it.
 
 mod array;
 mod eval;
@@ -19,21 +19,38 @@ use std::rc::Rc;
 pub struct Tensor {
     /// The extents of its axes.
     pub shape: Vec<usize>,
-    /// Its elements.
+    /// Its elements; of integers, the nearest doubles.
     pub data: Vec<f64>,
+    /// The elements of a tensor of integers exactly, where one of them is no double.
+    pub whole: Option<Vec<i64>>,
 }
 
 impl Tensor {
     /// A tensor of these extents.
     pub fn new(shape: impl Into<Vec<usize>>, data: impl Into<Vec<f64>>) -> Tensor {
-        Tensor { shape: shape.into(), data: data.into() }
+        Tensor { shape: shape.into(), data: data.into(), whole: None }
+    }
+
+    /// A tensor of integers.
+    pub fn whole(shape: impl Into<Vec<usize>>, elements: Vec<i64>) -> Tensor {
+        let data = elements.iter().map(|n| *n as f64).collect();
+        let exact = elements.iter().all(|n| dlc_plan::exact(*n).is_some());
+        Tensor { shape: shape.into(), data, whole: (!exact).then_some(elements) }
+    }
+
+    /// The elements as integers.
+    pub fn integers(&self) -> Vec<i64> {
+        self.whole.clone().unwrap_or_else(|| self.data.iter().map(|x| *x as i64).collect())
     }
 
     /// Tensors of one shape as one, which has leading axes besides: those that `ty`, its type, says.
     pub fn stack(parts: Vec<Tensor>, ty: &Ty) -> Tensor {
         let extent = |s: &Size| usize::try_from(s.known().expect("stacks of weights are static")).unwrap_or(0);
-        let data = parts.into_iter().flat_map(|t| t.data).collect::<Vec<f64>>();
-        Tensor { shape: ty.shape.iter().map(extent).collect(), data }
+        let shape: Vec<usize> = ty.shape.iter().map(extent).collect();
+        if parts.iter().any(|t| t.whole.is_some()) {
+            return Tensor::whole(shape, parts.iter().flat_map(Tensor::integers).collect());
+        }
+        Tensor::new(shape, parts.into_iter().flat_map(|t| t.data).collect::<Vec<f64>>())
     }
 
     /// The tensors of a stack of so many.
@@ -44,12 +61,16 @@ impl Tensor {
             axes += 1;
         }
         let (shape, len) = (&self.shape[axes..], self.data.len() / count.max(1));
-        (0..count).map(|i| Tensor::new(shape, &self.data[i * len..(i + 1) * len])).collect()
+        let part = |i: usize| match &self.whole {
+            Some(all) => Tensor::whole(shape, all[i * len..(i + 1) * len].to_vec()),
+            None => Tensor::new(shape, &self.data[i * len..(i + 1) * len]),
+        };
+        (0..count).map(part).collect()
     }
 
     /// A number without axes.
     pub fn scalar(x: f64) -> Tensor {
-        Tensor { shape: Vec::new(), data: vec![x] }
+        Tensor::new(Vec::new(), vec![x])
     }
 }
 
@@ -82,10 +103,10 @@ pub fn run_entry(p: &Program, e: &Entry, args: Vec<Tensor>, host: &HostState) ->
         }
     }
     for (role, tensor) in e.inputs.iter().zip(&args) {
-        if let Role::Index(name, limit) = role {
+        if let Role::Index(name, limit) | Role::Narrow(name, limit) = role {
             let below = limit.below.eval(&dims);
-            let outside = |x: &&f64| !(0.0..below as f64).contains(*x) && limit.except != Some(**x as i64);
-            if let Some(x) = tensor.data.iter().find(outside) {
+            let outside = |x: &i64| !(0..below).contains(x) && limit.except != Some(*x);
+            if let Some(x) = tensor.integers().into_iter().find(outside) {
                 return error(format!("{name} {x} is outside 0..{below}"));
             }
         }
@@ -97,7 +118,8 @@ pub fn run_entry(p: &Program, e: &Entry, args: Vec<Tensor>, host: &HostState) ->
 /// or the name of the function where that is no member. `None` where there is no such place.
 pub fn first_unsound(p: &Program, e: &Entry, args: Vec<Tensor>, host: &HostState) -> Result<Option<String>, RunError> {
     let dims = bind(p, e.function, &args)?;
-    let arrays = args.into_iter().map(Array::from).collect();
+    let params = &p.function(e.function).params;
+    let arrays = args.into_iter().zip(params).map(|(arg, q)| taken(arg, q.ty.dtype)).collect();
     let mut run = Run { p, dims: &dims, host, rows: Vec::new(), seek: Some(Seek::default()) };
     let done = run.function(p.function(e.function), arrays);
     match run.seek.and_then(|seek| seek.found) {
@@ -144,9 +166,10 @@ pub fn run(p: &Program, f: FnId, args: Vec<Tensor>, dims: &[i64], host: &HostSta
         if arg.shape != expected || arg.data.len() != expected.iter().product::<usize>() {
             return error(format!("{} is {:?}, where {expected:?} is expected", param.name, arg.shape));
         }
-        arrays.push(Array::from(arg));
+        arrays.push(taken(arg, param.ty.dtype));
     }
-    Ok(run.function(function, arrays)?.into_iter().map(Tensor::from).collect())
+    let results = run.function(function, arrays)?;
+    Ok(results.into_iter().zip(function.result_tys()).map(|(a, ty)| given(a, ty.dtype)).collect())
 }
 
 /// What stays the same while a function runs, and the iterations of the loops around it, outermost first.
@@ -188,9 +211,10 @@ impl Run<'_> {
                 Vec::new()
             } else {
                 let taken: Vec<Array> = n.args.iter().map(|a| take(&mut values, &mut uses, *a)).collect();
-                let sound = self.seek.is_some() && taken.iter().all(is_sound);
+                let sound =
+                    self.seek.is_some() && taken.iter().zip(&n.args).all(|(array, v)| is_sound(array, f.ty(*v).dtype));
                 let results =
-                    self.node(n, taken).map_err(|RunError(e)| RunError(format!("{e} (%{i} of {})", f.name)))?;
+                    self.node(f, n, taken).map_err(|RunError(e)| RunError(format!("{e} (%{i} of {})", f.name)))?;
                 if let (true, Some(seek)) = (sound, &mut self.seek) {
                     seek.look(f, n, &results)?;
                 }
@@ -201,7 +225,7 @@ impl Run<'_> {
         Ok(f.results.iter().map(|v| take(&mut values, &mut uses, *v)).collect())
     }
 
-    fn node(&mut self, n: &Node, args: Vec<Array>) -> Result<Vec<Array>, RunError> {
+    fn node(&mut self, f: &Function, n: &Node, args: Vec<Array>) -> Result<Vec<Array>, RunError> {
         if let Op::Call(g) = &n.op {
             return self.within(&n.origin.member, |run| run.function(run.p.function(*g), args));
         }
@@ -218,7 +242,8 @@ impl Run<'_> {
             return Ok(vec![self.segments_filled(&args[0])]);
         }
         let shape = self.extents(&n.tys[0].shape)?;
-        Ok(vec![eval::node(self, n, &args, shape)?])
+        let from = n.args.last().map_or(n.tys[0].dtype, |a| f.ty(*a).dtype);
+        Ok(vec![eval::node(self, n, from, &args, shape)?])
     }
 
     /// Runs what belongs to a member.
@@ -234,11 +259,11 @@ impl Run<'_> {
     }
 
     fn host_scalar(&self, h: &Host, dtype: DType) -> Array {
-        let value = |segment| dlc_plan::cast(dtype, h.eval(self.host, self.dims, &self.rows, segment));
+        let value = |segment| array::number(dtype, h.eval(self.host, self.dims, &self.rows, segment));
         if super::verify::differs_by_segment(h) {
             return Array::by_segment((0..self.p.segments().0.len()).map(value).collect());
         }
-        Array::from(Tensor::scalar(value(0)))
+        Array::new(Vec::new(), vec![value(0)])
     }
 
     /// A scalar that differs by segment, once for each element of the arena.
@@ -252,7 +277,7 @@ impl Run<'_> {
         for ((_, x), end) in pieces.into_iter().zip(ends) {
             data.resize(end, x);
         }
-        Array::from(Tensor::new([whole], data))
+        Array::new(vec![whole], data)
     }
 
     fn repeat(&mut self, r: &Repeat, args: Vec<Array>) -> Result<Vec<Array>, RunError> {
@@ -290,16 +315,21 @@ fn take(values: &mut [Vec<Option<Array>>], uses: &mut [Vec<usize>], v: super::Va
     array.expect("a value is kept until its last use")
 }
 
-impl From<Tensor> for Array {
-    fn from(t: Tensor) -> Array {
-        Array::new(t.shape, t.data)
+/// A tensor of a type as an array.
+fn taken(t: Tensor, dtype: DType) -> Array {
+    if dtype.is_float() {
+        return Array::new(t.shape, t.data);
     }
+    let cells = t.integers().into_iter().map(|n| array::of_whole(dlc_plan::wrap(dtype, n))).collect();
+    Array::new(t.shape, cells)
 }
 
-impl From<Array> for Tensor {
-    fn from(a: Array) -> Tensor {
-        let a = a.compact();
-        let data = Rc::try_unwrap(a.data).unwrap_or_else(|shared| shared.to_vec());
-        Tensor { shape: a.shape, data }
+/// An array of a type as a tensor.
+fn given(a: Array, dtype: DType) -> Tensor {
+    let a = a.compact();
+    let data = Rc::try_unwrap(a.data).unwrap_or_else(|shared| shared.to_vec());
+    if dtype.is_float() {
+        return Tensor::new(a.shape, data);
     }
+    Tensor::whole(a.shape, data.into_iter().map(array::whole).collect())
 }

@@ -368,6 +368,8 @@ pub enum Role {
     Named(String),
     /// An integer input that indexes something: its elements must be as the bound says.
     Index(String, Bound),
+    /// The same of an i64, which is kept in 32 bits from where it enters.
+    Narrow(String, Bound),
     /// A stored tensor, or a stack of them: its value before, or its value after.
     Weight(WeightRow),
     /// The gradient of a trained weight, or of a stack of them.

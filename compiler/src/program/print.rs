@@ -347,7 +347,9 @@ fn role(p: &Program, r: &Role) -> String {
     let state = |n: u16| p.states.get(usize::from(n)).map_or("?", String::as_str);
     match r {
         Role::Named(name) => name.clone(),
-        Role::Index(name, limit) => format!("{name} in 0..{}", limit.show(|s| s.show(&p.dims).to_string())),
+        Role::Index(name, limit) | Role::Narrow(name, limit) => {
+            format!("{name} in 0..{}", limit.show(|s| s.show(&p.dims).to_string()))
+        }
         Role::Weight(w) => format!("weight {}", weight(w)),
         Role::Grad(w) => format!("gradient {}", weight(w)),
         Role::Trained => "trained weights".into(),

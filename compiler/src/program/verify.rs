@@ -332,7 +332,7 @@ fn entry(p: &Program, e: &Entry) -> Result<(), Fault> {
         let (mut names, mut others) = (HashSet::default(), HashSet::default());
         for (r, t) in roles.iter().zip(tys) {
             let is_new = match r {
-                Role::Named(name) | Role::Index(name, _) => names.insert(name),
+                Role::Named(name) | Role::Index(name, _) | Role::Narrow(name, _) => names.insert(name),
                 Role::Weight(_) | Role::Grad(_) | Role::Trained | Role::Grads | Role::State(_) | Role::StateOf(..) => {
                     others.insert(r)
                 }
@@ -377,7 +377,7 @@ fn role(p: &Program, r: &Role, t: &Ty) -> Result<(), Fault> {
     let arena = || Ty { dtype: DType::F32, shape: vec![Size::from(p.arena() as i64)] };
     let expected = match r {
         Role::Named(_) => return Ok(()),
-        Role::Index(name, limit) => {
+        Role::Index(name, limit) | Role::Narrow(name, limit) => {
             sizes_exist(p, [&limit.below])?;
             return if t.dtype.is_int() { Ok(()) } else { Err((20, format!("{name} is an index and {}", t.dtype))) };
         }

@@ -9,7 +9,7 @@ use dlc_plan::kernel::{
 };
 
 /// Every machine operation.
-pub const INSTRS: [Instr; 43] = [
+pub const INSTRS: [Instr; 61] = [
     Instr::FAdd,
     Instr::FSub,
     Instr::FMul,
@@ -53,6 +53,24 @@ pub const INSTRS: [Instr; 43] = [
     Instr::MNot,
     Instr::FSelect,
     Instr::ISelect,
+    Instr::IRem,
+    Instr::IPair,
+    Instr::IToL,
+    Instr::LAdd,
+    Instr::LSub,
+    Instr::LMul,
+    Instr::LNeg,
+    Instr::LMax,
+    Instr::LMin,
+    Instr::LRem,
+    Instr::LLt,
+    Instr::LLe,
+    Instr::LEq,
+    Instr::LNe,
+    Instr::LToF,
+    Instr::LToI,
+    Instr::FToL,
+    Instr::LSelect,
 ];
 
 /// Numbers at which operations change their behaviour, by their bits.
@@ -84,6 +102,9 @@ pub const FLOATS: [u32; 24] = [
 ];
 
 /// Integers at which operations change their behaviour.
+pub const LONGS: [u64; 12] =
+    [0, 1, !0, 7, 1 << 31, !0 << 31, (1 << 53) + 1, 1 << 62, i64::MAX as u64, 1 << 63, (1 << 63) + 1, 0xFFFF_FFFF];
+
 pub const INTS: [u32; 12] = [0, 1, 2, 3, !0, !1, 7, 255, 0x7FFF_FFFF, 0x8000_0000, 0x8000_0001, 0x1234_5678];
 
 /// A small generator (splitmix64).
@@ -132,10 +153,19 @@ impl Random {
         }
     }
 
+    pub fn long(&mut self) -> u64 {
+        match self.below(4) {
+            0 => self.pick(&LONGS),
+            1 => u64::from(self.int()) << 32 | u64::from(self.int()),
+            _ => self.below(100) as u64,
+        }
+    }
+
     pub fn data(&mut self, elem: Elem, len: usize) -> Buf {
         match elem {
             Elem::F32 => Buf::Words((0..len).map(|_| self.float()).collect()),
             Elem::I32 => Buf::Words((0..len).map(|_| self.int()).collect()),
+            Elem::I64 => Buf::Longs((0..len).map(|_| self.long()).collect()),
             Elem::U8 => Buf::Bytes((0..len).map(|_| self.next() as u8).collect()),
         }
     }
@@ -192,7 +222,7 @@ impl<'r> Maker<'r> {
             cols.clear();
         }
         let bufs = (0..2 + random.below(4)).map(|_| {
-            let elem = random.pick(&[Elem::F32, Elem::F32, Elem::F32, Elem::I32, Elem::U8, Elem::U8]);
+            let elem = random.pick(&[Elem::F32, Elem::F32, Elem::I64, Elem::I32, Elem::U8, Elem::U8]);
             BufTy { elem, written: random.one_in(2) }
         });
         let bufs: Vec<BufTy> = bufs.collect();
@@ -266,6 +296,10 @@ impl<'r> Maker<'r> {
                 let n = self.random.int() as i32;
                 self.define(kind, Op::Int(n))
             }
+            Kind::I64 => {
+                let args = vec![self.value(Kind::I32), self.value(Kind::I32)];
+                self.define(kind, Op::Instr(Instr::IPair, args))
+            }
             Kind::Mask => {
                 let args = vec![self.value(Kind::I32), self.value(Kind::I32)];
                 self.define(kind, Op::Instr(Instr::ILt, args))
@@ -309,7 +343,7 @@ impl<'r> Maker<'r> {
     fn folds(&mut self) -> (Vec<Fold>, Vec<(Val, Kind)>) {
         let (mut folds, mut results) = (vec![], vec![]);
         for _ in 0..self.random.below(3) {
-            let kind = self.random.pick(&[Kind::F32, Kind::F32, Kind::I32]);
+            let kind = self.random.pick(&[Kind::F32, Kind::F32, Kind::I32, Kind::I64]);
             let op = self.random.pick(&[FoldOp::Sum, FoldOp::Prod, FoldOp::Max, FoldOp::Min]);
             let value = self.value(kind);
             let over = if self.sweep && self.random.one_in(2) {
@@ -379,10 +413,7 @@ impl<'r> Maker<'r> {
     }
 
     fn kind(&self, buf: u16) -> Kind {
-        match self.kernel.bufs[usize::from(buf)].elem {
-            Elem::F32 => Kind::F32,
-            Elem::I32 | Elem::U8 => Kind::I32,
-        }
+        self.kernel.bufs[usize::from(buf)].elem.kind()
     }
 
     /// A scalar of the call or a constant.

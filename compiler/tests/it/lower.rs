@@ -34,7 +34,7 @@ pub fn run(c: &Compiled, entry: &str, host: &HostState, given: &Named) -> Named 
 fn names(c: &Compiled, role: &Role) -> Vec<String> {
     let weight = |w: &WeightId| c.program.weights[w.0 as usize].name.clone();
     match role {
-        Role::Named(n) | Role::Index(n, _) => vec![n.clone()],
+        Role::Named(n) | Role::Index(n, _) | Role::Narrow(n, _) => vec![n.clone()],
         Role::Weight(row) => row.iter().map(weight).collect(),
         Role::Grad(row) => row.iter().map(|w| format!("grad of {}", weight(w))).collect(),
         Role::Trained => vec!["trained".into()],

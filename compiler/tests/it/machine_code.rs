@@ -5,7 +5,7 @@ use dlc_compiler::back::reference::{self, Buf, Memory};
 use dlc_plan::Kernel;
 use dlc_plan::kernel::{Access, Affine, Axis, BufTy, Def, Elem, Ext, Instr, Kind, Op, Phase, RUN, Store};
 
-use crate::generate::{self, Case, FLOATS, INSTRS, INTS};
+use crate::generate::{self, Case, FLOATS, INSTRS, INTS, LONGS};
 use crate::support::bits::difference;
 
 /// What the kernel does to the memory by machine code, in two chunks of rows.
@@ -64,7 +64,7 @@ fn copy(elem: Elem, cols: Ext, step: Ext) -> Kernel {
         base: None,
         bounds: vec![],
     };
-    let kind = if elem == Elem::F32 { Kind::F32 } else { Kind::I32 };
+    let kind = elem.kind();
     Kernel {
         rows: vec![],
         cols: vec![cols],
@@ -89,7 +89,7 @@ fn every_length_of_every_sort_is_copied_whole() {
     let mut cases = vec![];
     let mut random = generate::Random::new(7);
     for len in (0..=34).chain([48, 63, 64, 65, 257]) {
-        for (elem, step) in [Elem::F32, Elem::I32, Elem::U8].into_iter().flat_map(|e| [(e, 1), (e, 3)]) {
+        for (elem, step) in Elem::ALL.into_iter().flat_map(|e| [(e, 1), (e, 3)]) {
             for cols in [Ext::Const(len), Ext::Arg(0)] {
                 for by in [Ext::Const(step), Ext::Arg(1)] {
                     let size = (len * step) as usize + 20;
@@ -111,7 +111,11 @@ fn element(buf: u16) -> Access {
 /// `op` over buffers of operands, to a last buffer.
 fn one_instr(op: Instr, cols: Ext) -> Kernel {
     let (kinds, kind) = op.signature();
-    let elem = |kind: &Kind| if *kind == Kind::F32 { Elem::F32 } else { Elem::I32 };
+    let elem = |kind: &Kind| match kind {
+        Kind::F32 => Elem::F32,
+        Kind::I32 | Kind::Mask => Elem::I32,
+        Kind::I64 => Elem::I64,
+    };
     let mut bufs: Vec<BufTy> = kinds.iter().map(|kind| BufTy { elem: elem(kind), written: false }).collect();
     bufs.push(BufTy { elem: elem(&kind), written: true });
     let mut defs = vec![];
@@ -150,13 +154,14 @@ fn one_instr(op: Instr, cols: Ext) -> Kernel {
 }
 
 /// All tuples of edge values for the operands of `op`, one buffer an operand.
-fn edges(op: Instr) -> Vec<Vec<u32>> {
-    let mut tuples: Vec<Vec<u32>> = vec![vec![]];
+fn edges(op: Instr) -> Vec<Vec<u64>> {
+    let mut tuples: Vec<Vec<u64>> = vec![vec![]];
     for kind in op.signature().0 {
-        let values: &[u32] = match kind {
-            Kind::F32 => &FLOATS,
-            Kind::I32 => &INTS,
-            Kind::Mask => &[0, 1],
+        let values: Vec<u64> = match kind {
+            Kind::F32 => FLOATS.map(u64::from).to_vec(),
+            Kind::I32 => INTS.map(u64::from).to_vec(),
+            Kind::I64 => LONGS.to_vec(),
+            Kind::Mask => vec![0, 1],
         };
         tuples = values
             .iter()
@@ -167,6 +172,14 @@ fn edges(op: Instr) -> Vec<Vec<u32>> {
     (0..operands).map(|i| tuples.iter().map(|tuple| tuple[i]).collect()).collect()
 }
 
+/// A buffer with these bits.
+fn buf(elem: Elem, bits: Vec<u64>) -> Buf {
+    match elem {
+        Elem::I64 => Buf::Longs(bits),
+        Elem::F32 | Elem::I32 | Elem::U8 => Buf::Words(bits.into_iter().map(|x| x as u32).collect()),
+    }
+}
+
 #[test]
 fn every_instruction_is_right_at_the_edges() {
     let cases = INSTRS.iter().flat_map(|op| {
@@ -174,7 +187,7 @@ fn every_instruction_is_right_at_the_edges() {
         let len = operands[0].len();
         operands.push(vec![0; len]);
         let memory = Memory {
-            bufs: operands.into_iter().map(Buf::Words).collect(),
+            bufs: one_instr(*op, Ext::Arg(0)).bufs.iter().zip(operands).map(|(ty, x)| buf(ty.elem, x)).collect(),
             uniforms: vec![],
             exts: vec![len as i64],
             folds: vec![],

@@ -3,8 +3,8 @@
 use dlc_compiler::back::reference::{self, Buf, Memory};
 use dlc_compiler::program::interp::Tensor;
 use dlc_plan::chunks::panel_height;
-use dlc_plan::kernel::{Elem, FoldOp, Kind, Total};
-use dlc_plan::plan::{BufId, Call, Entry, FoldTo, Gemm, Matrix, Panels, Place, RowOp, Step};
+use dlc_plan::kernel::{Elem, Kind, Total};
+use dlc_plan::plan::{BufId, Call, Entry, Gemm, Matrix, Panels, Place, RowOp, Step};
 use dlc_plan::{HostState, Plan, Size};
 use std::collections::HashMap;
 
@@ -15,7 +15,7 @@ struct Run<'a> {
     dims: Vec<i64>,
     host: &'a HostState,
     /// Elements as bits, for each buffer that is memory of its own, and for each store.
-    memory: HashMap<Owner, Vec<u32>>,
+    memory: HashMap<Owner, Vec<u64>>,
     rows: Vec<usize>,
     watch: &'a Watch<'a>,
 }
@@ -58,8 +58,8 @@ pub fn run_watched(
     r.keep(weights);
     for (p, t) in entry.inputs.iter().zip(inputs) {
         let elem = entry.buffers[p.buffer as usize].elem;
-        let bits = t.data.iter().map(|x| if elem == Elem::F32 { (*x as f32).to_bits() } else { *x as i64 as u32 });
-        r.write(p.buffer, &bits.collect::<Vec<_>>());
+        let bits = |(x, n): (&f64, i64)| if elem == Elem::F32 { (*x as f32).to_bits().into() } else { n as u64 };
+        r.write(p.buffer, &t.data.iter().zip(t.integers()).map(bits).collect::<Vec<_>>());
     }
     for s in &entry.steps {
         r.step(s);
@@ -67,8 +67,11 @@ pub fn run_watched(
     let output = |p: &dlc_plan::plan::Port| {
         let elem = entry.buffers[p.buffer as usize].elem;
         let shape: Vec<usize> = p.shape.iter().map(|s| s.eval(&r.dims) as usize).collect();
-        let number = |b: &u32| if elem == Elem::F32 { f64::from(f32::from_bits(*b)) } else { f64::from(*b as i32) };
-        Tensor::new(shape, r.read(p.buffer).iter().map(number).collect::<Vec<_>>())
+        let bits = r.read(p.buffer);
+        if elem == Elem::F32 {
+            return Tensor::new(shape, bits.iter().map(|b| f32::from_bits(*b as u32).into()).collect::<Vec<f64>>());
+        }
+        Tensor::whole(shape, bits.iter().map(|b| signed(elem, *b)).collect())
     };
     entry.outputs.iter().map(output).collect()
 }
@@ -78,7 +81,8 @@ impl Run<'_> {
     fn keep(&mut self, weights: &[Tensor]) {
         for (weight, tensor) in self.plan.weights.iter().zip(weights) {
             let real = weight.dtype.is_float();
-            let bits = tensor.data.iter().map(|x| if real { (*x as f32).to_bits() } else { *x as i64 as u32 });
+            let all = tensor.data.iter().zip(tensor.integers());
+            let bits = all.map(|(x, n)| if real { (*x as f32).to_bits().into() } else { n as u64 });
             let kept = self.memory.entry(Owner::Store(weight.store)).or_default();
             kept.resize(kept.len().max(weight.offset + weight.len()), 0);
             kept.splice(weight.offset..weight.offset + weight.len(), bits);
@@ -114,7 +118,7 @@ impl Run<'_> {
         self.size(&self.entry.buffers[b as usize].len) as usize
     }
 
-    fn read(&self, b: BufId) -> Vec<u32> {
+    fn read(&self, b: BufId) -> Vec<u64> {
         let (owner, at) = self.find(b);
         let len = self.len(b);
         let mut bits = self.memory.get(&owner).map_or(Vec::new(), |m| m[at.min(m.len())..].to_vec());
@@ -122,7 +126,7 @@ impl Run<'_> {
         bits
     }
 
-    fn write(&mut self, b: BufId, bits: &[u32]) {
+    fn write(&mut self, b: BufId, bits: &[u64]) {
         let (owner, at) = self.find(b);
         let m = self.memory.entry(owner).or_default();
         if m.len() < at + bits.len() {
@@ -147,28 +151,41 @@ impl Run<'_> {
                 for p in 0..if rows == 0 { 0 } else { count } {
                     let row = (ids[p] as i32).clamp(0, rows as i32 - 1) as usize;
                     for w in 0..width {
-                        sum[row * width + w] += f32::from_bits(from[p * width + w]);
+                        sum[row * width + w] += f32::from_bits(from[p * width + w] as u32);
                     }
                 }
-                self.write(*to, &sum.iter().map(|x| x.to_bits()).collect::<Vec<_>>());
+                self.write(*to, &sum.iter().map(|x| x.to_bits().into()).collect::<Vec<_>>());
             }
             Step::Rows { op, from, to, rows, len, keep } => {
                 let [rows, len, keep] = [rows, len, keep].map(|s| self.size(s) as usize);
+                let elem = self.entry.buffers[*from as usize].elem;
                 let (read, mut out) = (self.read(*from), Vec::new());
                 for row in read.chunks(len.max(1)).take(rows) {
-                    let row: Vec<f32> = row.iter().map(|x| f32::from_bits(*x)).collect();
+                    let whole: Vec<i64> = row.iter().map(|x| signed(elem, *x)).collect();
+                    let row: Vec<f32> = row.iter().map(|x| f32::from_bits(*x as u32)).collect();
+                    let compare = |a: u32, b: u32| match elem {
+                        Elem::F32 => row[a as usize].total_cmp(&row[b as usize]),
+                        Elem::I32 | Elem::I64 | Elem::U8 => whole[a as usize].cmp(&whole[b as usize]),
+                    };
                     match op {
+                        RowOp::RunningSum if elem != Elem::F32 => {
+                            let sums = whole.iter().scan(0i64, |sum, x| {
+                                *sum = sum.wrapping_add(*x);
+                                Some(*sum as u64)
+                            });
+                            out.extend(sums);
+                        }
                         RowOp::RunningSum => {
                             let sums = (0..len).map(|i| row[..=i].iter().fold(0f32, |sum, x| sum + x));
-                            out.extend(sums.map(f32::to_bits));
+                            out.extend(sums.map(|x| u64::from(x.to_bits())));
                         }
                         RowOp::Order { descending } => {
                             let mut places: Vec<u32> = (0..len as u32).collect();
-                            places.sort_by(|a, b| row[*a as usize].total_cmp(&row[*b as usize]));
+                            places.sort_by(|a, b| compare(*a, *b));
                             if *descending {
-                                places.sort_by(|a, b| row[*b as usize].total_cmp(&row[*a as usize]));
+                                places.sort_by(|a, b| compare(*b, *a));
                             }
-                            out.extend(&places[..keep]);
+                            out.extend(places[..keep].iter().map(|at| u64::from(*at)));
                         }
                     }
                 }
@@ -209,14 +226,21 @@ impl Run<'_> {
     fn call(&mut self, c: &Call) {
         let k = &self.plan.kernels[c.kernel as usize];
         let bufs = c.bufs.iter().zip(&k.bufs).map(|(b, ty)| match ty.elem {
-            Elem::F32 | Elem::I32 => Buf::Words(self.read(*b)),
+            Elem::F32 | Elem::I32 => Buf::Words(self.read(*b).iter().map(|x| *x as u32).collect()),
+            Elem::I64 => Buf::Longs(self.read(*b)),
             Elem::U8 => Buf::Bytes(self.read(*b).iter().map(|x| *x as u8).collect()),
         });
         let uniform = |(kind, h): &(Kind, dlc_plan::Host)| {
             let x = h.eval(self.host, &self.dims, &self.rows, 0);
             if *kind == Kind::F32 { (x as f32).to_bits() } else { x as i64 as u32 }
         };
-        let folds = c.folds.iter().map(|f| vec![identity(f); self.size(&f.len) as usize * f.op.parts(f.kind)]);
+        let folds = c.folds.iter().map(|f| {
+            let len = self.size(&f.len) as usize * f.op.parts(f.kind);
+            match f.kind {
+                Kind::I64 => Buf::Longs(vec![f.op.start(f.kind); len]),
+                _ => Buf::Words(vec![f.op.start(f.kind) as u32; len]),
+            }
+        });
         let mut memory = Memory {
             bufs: bufs.collect(),
             uniforms: c.uniforms.iter().map(uniform).collect(),
@@ -228,18 +252,16 @@ impl Run<'_> {
         (self.watch)(c.kernel as usize, &before, &memory, rows);
         for ((b, ty), buf) in c.bufs.iter().zip(&k.bufs).zip(&memory.bufs) {
             if ty.written {
-                match buf {
-                    Buf::Words(w) => self.write(*b, w),
-                    Buf::Bytes(w) => self.write(*b, &w.iter().map(|x| u32::from(*x)).collect::<Vec<_>>()),
-                }
+                self.write(*b, &bits_of(buf));
             }
         }
-        for (f, bits) in c.folds.iter().zip(&memory.folds) {
-            let part = |part: usize, i: usize| f32::from_bits(bits[part * bits.len() / 3 + i]);
-            let total = |i: usize| Total { high: part(1, i), low: part(2, i) }.value().to_bits();
+        for (f, buf) in c.folds.iter().zip(&memory.folds) {
+            let bits = bits_of(buf);
+            let part = |part: usize, i: usize| f32::from_bits(bits[part * bits.len() / 3 + i] as u32);
+            let total = |i: usize| u64::from(Total { high: part(1, i), low: part(2, i) }.value().to_bits());
             match f.op.is_long(f.kind) {
                 true => self.write(f.to, &(0..bits.len() / 3).map(total).collect::<Vec<_>>()),
-                false => self.write(f.to, bits),
+                false => self.write(f.to, &bits),
             }
         }
     }
@@ -263,7 +285,7 @@ impl Run<'_> {
         }
     }
 
-    fn product(&self, g: &Gemm, batch: &[i64], c: &mut [u32]) {
+    fn product(&self, g: &Gemm, batch: &[i64], c: &mut [u64]) {
         let start = |m: &Matrix| -> i64 {
             self.size(&m.offset) + m.batch.iter().zip(batch).map(|(s, i)| self.size(s) * i).sum::<i64>()
         };
@@ -283,28 +305,34 @@ impl Run<'_> {
         for i in 0..m {
             for j in 0..n {
                 let to = (c0 + row(&g.c, i) + col(&g.c, j)) as usize;
-                let mut sum = if g.accumulate { f64::from(f32::from_bits(c[to])) } else { 0.0 };
+                let mut sum = if g.accumulate { f64::from(f32::from_bits(c[to] as u32)) } else { 0.0 };
                 for (a, b, t) in &terms {
                     for k in 0..self.size(&t.k) {
-                        let x = f32::from_bits(a[(start(&t.a) + row(&t.a, i) + col(&t.a, k)) as usize]);
-                        let y = f32::from_bits(b[(start(&t.b) + row(&t.b, k) + col(&t.b, j)) as usize]);
+                        let x = f32::from_bits(a[(start(&t.a) + row(&t.a, i) + col(&t.a, k)) as usize] as u32);
+                        let y = f32::from_bits(b[(start(&t.b) + row(&t.b, k) + col(&t.b, j)) as usize] as u32);
                         sum += f64::from(x) * f64::from(y);
                     }
                 }
-                c[to] = (sum as f32).to_bits();
+                c[to] = (sum as f32).to_bits().into();
             }
         }
     }
 }
 
-fn identity(f: &FoldTo) -> u32 {
-    match (f.op, f.kind == Kind::F32) {
-        (FoldOp::Sum, _) => 0,
-        (FoldOp::Prod, true) => 1f32.to_bits(),
-        (FoldOp::Prod, false) => 1,
-        (FoldOp::Max, true) => f32::NEG_INFINITY.to_bits(),
-        (FoldOp::Max, false) => i32::MIN as u32,
-        (FoldOp::Min, true) => f32::INFINITY.to_bits(),
-        (FoldOp::Min, false) => i32::MAX as u32,
+/// The elements of a buffer by their bits.
+fn bits_of(buf: &Buf) -> Vec<u64> {
+    match buf {
+        Buf::Words(w) => w.iter().map(|x| u64::from(*x)).collect(),
+        Buf::Longs(w) => w.clone(),
+        Buf::Bytes(w) => w.iter().map(|x| u64::from(*x)).collect(),
+    }
+}
+
+/// An integer by its bits.
+fn signed(elem: Elem, bits: u64) -> i64 {
+    match elem {
+        Elem::F32 | Elem::I32 => (bits as u32 as i32).into(),
+        Elem::I64 => bits as i64,
+        Elem::U8 => (bits as u8).into(),
     }
 }

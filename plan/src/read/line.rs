@@ -184,12 +184,14 @@ impl<'a> Line<'a> {
         if self.eat("state ") {
             return self.number().map(Store::State);
         }
+        if self.eat("ints ") {
+            return self.elem().map(Store::Ints);
+        }
         let word = self.word();
         let store = match word {
             "trained" => Store::Trained,
             "grads" => Store::Grads,
             "frozen" => Store::Frozen,
-            "ints" => Store::Ints,
             _ => return Err(self.wrong("a store")),
         };
         self.rest = &self.rest[word.len()..];

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 pub fn check_kernel(k: &Kernel) -> Checked {
     ensure!(k.rows.len() <= 256 && k.cols.len() <= 256, "more than 256 axes");
     k.rows.iter().chain(&k.cols).try_for_each(|e| ext(k, *e))?;
-    ensure!(!k.uniforms.contains(&Kind::Mask), "a scalar is a mask");
+    ensure!(!k.uniforms.iter().any(|kind| matches!(kind, Kind::Mask | Kind::I64)), "a scalar of no 32 bits");
     k.setup.iter().try_for_each(|d| op(k, &d.op))?;
     let mut taken = vec![false; usize::from(k.folds)];
     for p in &k.phases {

@@ -9,7 +9,7 @@ mod step;
 use crate::error::Error;
 use dlc_plan::kernel::Elem;
 use dlc_plan::plan::{Entry, Panels, StatePart, Step, Store, Weight};
-use dlc_plan::{Atom, Host, Plan, Size};
+use dlc_plan::{Atom, DType, Host, Plan, Size};
 use kernel::check_kernel;
 pub use kernel::fold_of;
 pub use place::MOST_LOOPS;
@@ -82,10 +82,14 @@ fn check_weights(plan: &Plan) -> Checked {
         ensure!(names.insert(name), "two weights are called `{name}`");
     }
     for w in &plan.weights {
-        let own = matches!(w.store, Store::Trained | Store::Frozen | Store::Ints);
+        let own = matches!(w.store, Store::Trained | Store::Frozen | Store::Ints(_));
         ensure!(own, "`{}` is declared in {:?}, which belongs to other weights", w.name, w.store);
-        ensure!(w.store == Store::Ints || w.dtype.is_float(), "`{}` of {} is in {:?}", w.name, w.dtype, w.store);
-        ensure!(w.store != Store::Ints || !w.dtype.is_float(), "`{}` of {} is in {:?}", w.name, w.dtype, w.store);
+        let kept = if w.dtype.is_float() {
+            !matches!(w.store, Store::Ints(_))
+        } else {
+            w.store == Store::Ints(Elem::of(w.dtype))
+        };
+        ensure!(kept, "`{}` of {} is in {:?}", w.name, w.dtype, w.store);
         let len = w.shape.iter().try_fold(1_usize, |n, &s| n.checked_mul(s));
         let end = len.and_then(|len| w.offset.checked_add(len)).filter(|end| *end <= isize::MAX as usize / 8);
         ensure!(end.is_some(), "`{}` has more elements than can be counted", w.name);
@@ -137,7 +141,10 @@ fn check_entry(plan: &Plan, entry: &Entry) -> Checked {
         for port in ports {
             let place = || format!("{what} `{}`", port.name);
             let buffer = entry.buffers.get(port.buffer as usize).ok_or_else(|| format!("{} has no buffer", place()))?;
-            ensure!(buffer.elem == Elem::of(port.dtype), "{} of {} is in {:?}", place(), port.dtype, buffer.elem);
+            // What is known to fit 32 bits may be kept so.
+            let narrow = port.dtype == DType::I64 && buffer.elem == Elem::I32;
+            let fits = narrow || buffer.elem == Elem::of(port.dtype);
+            ensure!(fits, "{} of {} is in {:?}", place(), port.dtype, buffer.elem);
             for size in port.shape.iter().chain(port.limit.iter().map(|bound| &bound.below)) {
                 sizes.size(size).map_err(|e| format!("{}: {e}", place()))?;
             }

@@ -76,12 +76,11 @@ fn check_place(plan: &Plan, entry: &Entry, sizes: &Sizes, b: &Buffer) -> Checked
 
 fn check_store(plan: &Plan, store: Store, elem: Elem) -> Checked {
     let expected = match store {
-        Store::Trained | Store::Grads | Store::Frozen => Elem::F32,
         Store::State(i) => {
             ensure!(usize::from(i) < plan.states.len(), "there is no state {i}");
             Elem::F32
         }
-        Store::Ints => Elem::I32,
+        Store::Trained | Store::Grads | Store::Frozen | Store::Ints(_) => store.elem(),
     };
     ensure!(elem == expected, "{elem:?} in {store:?}");
     Ok(())

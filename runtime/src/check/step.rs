@@ -204,6 +204,7 @@ impl<'a> Steps<'a> {
         let elem = match to.kind {
             Kind::F32 => Elem::F32,
             Kind::I32 => Elem::I32,
+            Kind::I64 => Elem::I64,
             Kind::Mask => return Err("a fold of masks".into()),
         };
         self.expect(to.partial, elem)?;

@@ -156,7 +156,7 @@ impl<'a> Walker<'a> {
             let x = host.eval(self.state, self.dims, self.rows, segment);
             *slot = match kind {
                 Kind::F32 => (x as f32).to_bits(),
-                Kind::I32 | Kind::Mask => x as i64 as u32,
+                Kind::I32 | Kind::I64 | Kind::Mask => x as i64 as u32,
             };
         }
     }
@@ -176,7 +176,7 @@ impl<'a> Walker<'a> {
             let partials = self.partials(i, fold);
             self.scratch.fold_lens[i] = fold.kept() as u64;
             for chunk in 0..chunks {
-                self.scratch.folds[chunk * width + i] = partials.start.plus(4 * chunk * partials.stride);
+                self.scratch.folds[chunk * width + i] = partials.start.plus(fold.bytes() * chunk * partials.stride);
             }
         }
         Job {
@@ -204,7 +204,7 @@ impl<'a> Walker<'a> {
     /// Where the partial results of a call's fold are.
     fn partials(&self, i: usize, fold: &FoldNode) -> Partials {
         let start = if fold.kept() <= SMALL {
-            self.scratch.small.start().plus(4 * SMALL * FOLD_CHUNKS as usize * i)
+            self.scratch.small.start().plus(8 * SMALL * FOLD_CHUNKS as usize * i)
         } else {
             self.ptrs[fold.partial]
         };

@@ -35,22 +35,30 @@ impl FoldNode {
     /// # Safety
     /// There is room for it, and nobody else uses it.
     pub unsafe fn fill(&self, to: Ptr) {
-        let bits = self.identity();
-        // SAFETY: the caller's room; F32 and I32 both have four bytes.
-        unsafe { std::slice::from_raw_parts_mut(to.of::<u32>(), self.kept()).fill(bits) }
+        // SAFETY: the caller's room.
+        unsafe { self.start(to, self.kept()) }
     }
 
-    /// The bits of the identity.
-    fn identity(&self) -> u32 {
-        match (self.op, self.kind) {
-            (FoldOp::Sum, _) => 0,
-            (FoldOp::Prod, Kind::F32) => 1_f32.to_bits(),
-            (FoldOp::Prod, Kind::I32 | Kind::Mask) => 1,
-            (FoldOp::Max, Kind::F32) => f32::NEG_INFINITY.to_bits(),
-            (FoldOp::Max, Kind::I32 | Kind::Mask) => i32::MIN as u32,
-            (FoldOp::Min, Kind::F32) => f32::INFINITY.to_bits(),
-            (FoldOp::Min, Kind::I32 | Kind::Mask) => i32::MAX as u32,
+    /// Fills so many elements with the identity.
+    ///
+    /// # Safety
+    /// There is room for them, and nobody else uses it.
+    unsafe fn start(&self, to: Ptr, len: usize) {
+        let bits = self.op.start(self.kind);
+        // SAFETY: the caller's room; what is no I64 has four bytes.
+        unsafe {
+            match self.kind {
+                Kind::F32 | Kind::I32 | Kind::Mask => {
+                    std::slice::from_raw_parts_mut(to.of::<u32>(), len).fill(bits as u32);
+                }
+                Kind::I64 => std::slice::from_raw_parts_mut(to.of::<u64>(), len).fill(bits),
+            }
         }
+    }
+
+    /// The bytes of an element.
+    pub fn bytes(&self) -> usize {
+        if self.kind == Kind::I64 { 8 } else { 4 }
     }
 
     /// Joins the partial results of `chunks` chunks into `to`; of none, the identity.
@@ -60,8 +68,8 @@ impl FoldNode {
     pub unsafe fn join(&self, hands: Hands, partials: Partials, chunks: usize, to: Ptr) {
         let len = self.len.count();
         if chunks == 0 {
-            // SAFETY: the caller's room, and F32 and I32 both have four bytes.
-            unsafe { std::slice::from_raw_parts_mut(to.of::<u32>(), len).fill(self.identity()) };
+            // SAFETY: the caller's room.
+            unsafe { self.start(to, len) };
             return;
         }
         let blocks = if len * chunks < ALONE_BELOW { 1 } else { len.div_ceil(COLUMNS) };
@@ -70,7 +78,7 @@ impl FoldNode {
             let columns = (block * width).min(len)..((block + 1) * width).min(len);
             let tree = Tree { partials: &partials, chunks, first: columns.start, len: columns.len(), all: len };
             // SAFETY: blocks are of different columns, and within the caller's partial results and room.
-            unsafe { tree.join(self.op, self.kind, to.plus(4 * columns.start)) }
+            unsafe { tree.join(self.op, self.kind, to.plus(self.bytes() * columns.start)) }
         });
     }
 }
@@ -96,6 +104,10 @@ impl Tree<'_> {
                 (Kind::F32, FoldOp::Prod) => self.pairs(to.of::<f32>(), |a, b| a * b),
                 (Kind::F32, FoldOp::Max) => self.pairs(to.of::<f32>(), max),
                 (Kind::F32, FoldOp::Min) => self.pairs(to.of::<f32>(), min),
+                (Kind::I64, FoldOp::Sum) => self.pairs(to.of::<i64>(), i64::wrapping_add),
+                (Kind::I64, FoldOp::Prod) => self.pairs(to.of::<i64>(), i64::wrapping_mul),
+                (Kind::I64, FoldOp::Max) => self.pairs(to.of::<i64>(), i64::max),
+                (Kind::I64, FoldOp::Min) => self.pairs(to.of::<i64>(), i64::min),
                 (Kind::I32 | Kind::Mask, FoldOp::Sum) => self.pairs(to.of::<i32>(), i32::wrapping_add),
                 (Kind::I32 | Kind::Mask, FoldOp::Prod) => self.pairs(to.of::<i32>(), i32::wrapping_mul),
                 (Kind::I32 | Kind::Mask, FoldOp::Max) => self.pairs(to.of::<i32>(), i32::max),

@@ -143,7 +143,7 @@ impl Frame {
                 Place::Arena { .. } => self.ptrs[i] = self.arena.plus(self.layout.offset(i) as usize),
                 Place::Weight { store, weight } => {
                     let offset = plan.kept(*store, *weight as usize).map_or(0, |(offset, _)| offset);
-                    self.ptrs[i] = stores.start(*store).plus(4 * offset);
+                    self.ptrs[i] = stores.start(*store).plus(store.elem().bytes() * offset);
                 }
                 Place::Store(store) => self.ptrs[i] = stores.start(*store),
                 Place::Local { .. } | Place::Piece { .. } => {}
@@ -199,7 +199,7 @@ impl Frame {
             match &b.place {
                 Place::Arena { .. } | Place::Local { .. } | Place::Piece { .. } => {}
                 Place::Weight { store, weight } => within(0, len, room_of(plan, *store, *weight as usize, len))?,
-                Place::Store(store) => within(0, len, (stores.bytes(*store) / 4) as i128)?,
+                Place::Store(store) => within(0, len, (stores.bytes(*store) / store.elem().bytes()) as i128)?,
                 Place::Part { of, offset } => {
                     let offset = offset.eval(&self.dims);
                     within(offset.into(), len, room(*of))?;
@@ -227,7 +227,7 @@ fn room_of(plan: &Plan, store: Store, weight: usize, len: i128) -> i128 {
         Store::State(k) if plan.has_parts(k) => {
             plan.parts.iter().find(|p| p.state == k && p.offset == at && !p.is_empty()).map(StatePart::len)
         }
-        Store::Trained | Store::Grads | Store::State(_) | Store::Frozen | Store::Ints => {
+        Store::Trained | Store::Grads | Store::State(_) | Store::Frozen | Store::Ints(_) => {
             plan.weights.iter().find(|w| w.store == home && w.offset == at && !w.is_empty()).map(Weight::len)
         }
     };
@@ -282,7 +282,7 @@ pub fn moves(b: &Buffer, len: u64, store_len: u64) -> bool {
     match &b.place {
         Place::Store(Store::Trained | Store::Grads | Store::State(_)) => true,
         Place::Arena { .. } => len == store_len,
-        Place::Store(Store::Frozen | Store::Ints) => false,
+        Place::Store(Store::Frozen | Store::Ints(_)) => false,
         Place::Weight { .. } | Place::Part { .. } | Place::Slot { .. } | Place::Row { .. } => false,
         Place::Local { .. } | Place::Piece { .. } => false,
     }

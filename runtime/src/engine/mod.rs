@@ -184,7 +184,15 @@ impl Engine {
         for (port, input) in entry.inputs.iter().zip(inputs) {
             // SAFETY: the input has the port's shape, and binding has checked that the buffer has that many elements, of
             // the port's type.
-            unsafe { ports::copy_in(port, input, frame.ptrs[port.buffer as usize], &self.dims)? };
+            unsafe {
+                ports::copy_in(
+                    port,
+                    input,
+                    entry.buffers[port.buffer as usize].elem,
+                    frame.ptrs[port.buffer as usize],
+                    &self.dims,
+                )?
+            };
         }
         self.rows.clear();
         let fault = AtomicBool::new(false);
@@ -213,7 +221,15 @@ impl Engine {
         }
         for (port, output) in entry.outputs.iter().zip(outputs) {
             // SAFETY: binding has checked that the buffer has as many elements as the port, of its type.
-            unsafe { ports::copy_out(port, frame.ptrs[port.buffer as usize], &self.dims, output)? };
+            unsafe {
+                ports::copy_out(
+                    port,
+                    entry.buffers[port.buffer as usize].elem,
+                    frame.ptrs[port.buffer as usize],
+                    &self.dims,
+                    output,
+                )?
+            };
         }
         Ok(())
     }
@@ -261,7 +277,7 @@ fn scratch(frames: &[Frame], threads: usize) -> Result<Scratch, Error> {
         lens: vec![0; bufs],
         fold_lens: vec![0; folds],
         folds: vec![Ptr::NULL; chunks * folds],
-        small: Memory::zeroed((4 * SMALL * chunks * folds) as u64)?,
+        small: Memory::zeroed((8 * SMALL * chunks * folds) as u64)?,
         slot_bufs: vec![Ptr::NULL; threads * bufs],
         slot_lens: vec![0; threads * bufs],
         slot_windows: vec![[0; 2]; threads * bufs],

@@ -47,6 +47,7 @@ impl Walker<'_> {
             unsafe {
                 match elem {
                     Elem::F32 => columns.add(|a: f32, b| a + b),
+                    Elem::I64 => columns.add(i64::wrapping_add),
                     Elem::I32 | Elem::U8 => columns.add(i32::wrapping_add),
                 }
             }

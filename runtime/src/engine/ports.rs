@@ -5,6 +5,7 @@ use crate::error::Error;
 use crate::memory::Ptr;
 use crate::stores::place;
 use crate::tensor::{self, Element, Tensor};
+use dlc_plan::kernel::Elem;
 use dlc_plan::plan::{Entry, Guard, Port};
 use dlc_plan::{DType, Host, HostState, Plan};
 use half::{bf16, f16};
@@ -106,35 +107,59 @@ fn takes(port: DType, from: tensor::DType) -> bool {
 ///
 /// # Safety
 /// The buffer has as many elements as the input, of the type that the port's is kept in, and nobody else uses it.
-pub unsafe fn copy_in(port: &Port, input: &Tensor, to: Ptr, dims: &[i64]) -> Result<(), Error> {
+pub unsafe fn copy_in(port: &Port, input: &Tensor, elem: Elem, to: Ptr, dims: &[i64]) -> Result<(), Error> {
     use tensor::DType as T;
     // SAFETY: passed on; `T` below is always the type of the input's elements.
     unsafe {
         match input.dtype() {
-            T::F32 | T::I32 | T::U8 | T::Bool if !widens(port, input) => {
+            from if from == kept(elem) || from == T::Bool && elem == Elem::U8 => {
                 to.0.copy_from_nonoverlapping(input.bytes().as_ptr(), input.bytes().len());
             }
             T::F16 => convert::<f16, f32>(port, input, to, |x| Some(x.to_f32()))?,
             T::BF16 => convert::<bf16, f32>(port, input, to, |x| Some(x.to_f32()))?,
-            T::I64 => convert::<i64, i32>(port, input, to, |x| x.try_into().ok())?,
-            T::U64 => convert::<u64, i32>(port, input, to, |x| x.try_into().ok())?,
-            T::U32 => convert::<u32, i32>(port, input, to, |x| x.try_into().ok())?,
-            T::I16 => convert::<i16, i32>(port, input, to, |x| Some(x.into()))?,
-            T::U16 => convert::<u16, i32>(port, input, to, |x| Some(x.into()))?,
-            T::I8 => convert::<i8, i32>(port, input, to, |x| Some(x.into()))?,
-            T::U8 | T::Bool => convert::<u8, i32>(port, input, to, |x| Some(x.into()))?,
-            T::F64 | T::F32 | T::I32 => return Err(wrong_type(port, input)),
+            T::I64 => whole::<i64>(port, input, elem, to)?,
+            T::U64 => whole::<u64>(port, input, elem, to)?,
+            T::U32 => whole::<u32>(port, input, elem, to)?,
+            T::I32 => whole::<i32>(port, input, elem, to)?,
+            T::I16 => whole::<i16>(port, input, elem, to)?,
+            T::U16 => whole::<u16>(port, input, elem, to)?,
+            T::I8 => whole::<i8>(port, input, elem, to)?,
+            T::U8 => whole::<u8>(port, input, elem, to)?,
+            T::F64 | T::F32 | T::Bool => return Err(wrong_type(port, input)),
         }
         match &port.limit {
             None => Ok(()),
-            Some(bound) => check_limit(port, input, to, bound.below.eval(dims), bound.except),
+            Some(bound) => check_limit(port, input, elem, to, bound.below.eval(dims), bound.except),
         }
     }
 }
 
-/// Whether bytes become integers of 32 bits.
-fn widens(port: &Port, input: &Tensor) -> bool {
-    input.dtype().bytes() == 1 && !matches!(port.dtype, DType::U8 | DType::Bool)
+/// The type of tensors whose elements a buffer keeps as they are.
+fn kept(elem: Elem) -> tensor::DType {
+    match elem {
+        Elem::F32 => tensor::DType::F32,
+        Elem::I32 => tensor::DType::I32,
+        Elem::I64 => tensor::DType::I64,
+        Elem::U8 => tensor::DType::U8,
+    }
+}
+
+/// Copies integers into a buffer of integers; what does not fit is an error.
+///
+/// # Safety
+/// As for [`copy_in`].
+unsafe fn whole<T>(port: &Port, input: &Tensor, elem: Elem, to: Ptr) -> Result<(), Error>
+where
+    T: Element + Wide + TryInto<i32> + TryInto<i64>,
+{
+    // SAFETY: passed on; the buffer's elements are of the type that is written.
+    unsafe {
+        match elem {
+            Elem::I32 => convert::<T, i32>(port, input, to, |x| x.try_into().ok()),
+            Elem::I64 => convert::<T, i64>(port, input, to, |x| x.try_into().ok()),
+            Elem::F32 | Elem::U8 => Err(wrong_type(port, input)),
+        }
+    }
 }
 
 fn wrong_type(port: &Port, input: &Tensor) -> Error {
@@ -178,7 +203,7 @@ macro_rules! wide {
         })*
     };
 }
-wide! { i64 u64 u32 i16 u16 i8 u8 }
+wide! { i64 u64 i32 u32 i16 u16 i8 u8 }
 
 impl Wide for f16 {
     fn wide(self) -> i128 {
@@ -196,21 +221,32 @@ impl Wide for bf16 {
 ///
 /// # Safety
 /// As for [`copy_in`].
-unsafe fn check_limit(port: &Port, input: &Tensor, buffer: Ptr, limit: i64, except: Option<i64>) -> Result<(), Error> {
+unsafe fn check_limit(
+    port: &Port,
+    input: &Tensor,
+    elem: Elem,
+    buffer: Ptr,
+    limit: i64,
+    except: Option<i64>,
+) -> Result<(), Error> {
     let len = input.elements();
     let outside = |value: i64| !(0..limit).contains(&value) && Some(value) != except;
-    // SAFETY: the caller's buffer; the port's type says how its elements are kept.
+    // SAFETY: the caller's buffer, whose elements are kept so.
     let found = unsafe {
-        match port.dtype {
-            DType::I64 | DType::I32 => {
+        match elem {
+            Elem::I64 => {
+                let ids = std::slice::from_raw_parts(buffer.of::<i64>(), len);
+                ids.iter().position(|&x| outside(x)).map(|i| (i, ids[i]))
+            }
+            Elem::I32 => {
                 let ids = std::slice::from_raw_parts(buffer.of::<i32>(), len);
                 ids.iter().position(|&x| outside(x.into())).map(|i| (i, i64::from(ids[i])))
             }
-            DType::U8 | DType::Bool => {
+            Elem::U8 => {
                 let ids = std::slice::from_raw_parts(buffer.0, len);
                 ids.iter().position(|&x| outside(x.into())).map(|i| (i, i64::from(ids[i])))
             }
-            DType::F32 | DType::F16 | DType::BF16 => None,
+            Elem::F32 => None,
         }
     };
     match found {
@@ -223,7 +259,7 @@ unsafe fn check_limit(port: &Port, input: &Tensor, buffer: Ptr, limit: i64, exce
 ///
 /// # Safety
 /// The buffer has as many elements as the port, of the type that the port's is kept in.
-pub unsafe fn copy_out(port: &Port, from: Ptr, dims: &[i64], output: &mut Tensor) -> Result<(), Error> {
+pub unsafe fn copy_out(port: &Port, elem: Elem, from: Ptr, dims: &[i64], output: &mut Tensor) -> Result<(), Error> {
     let dtype = tensor::DType::from(port.dtype);
     // The buffer's length was checked to be that of this shape, so no extent is negative, or the shape is empty.
     let shape = || port.shape.iter().map(|size| size.eval(dims).max(0) as usize);
@@ -234,7 +270,8 @@ pub unsafe fn copy_out(port: &Port, from: Ptr, dims: &[i64], output: &mut Tensor
     // SAFETY: the caller's buffer.
     unsafe {
         match port.dtype {
-            DType::F32 | DType::I32 | DType::U8 => {
+            DType::I64 if elem == Elem::I32 => fill::<i32, i64>(from, output, i64::from),
+            DType::F32 | DType::I64 | DType::I32 | DType::U8 => {
                 let to = output.bytes_mut();
                 to.as_mut_ptr().copy_from_nonoverlapping(from.0, to.len());
             }
@@ -243,7 +280,6 @@ pub unsafe fn copy_out(port: &Port, from: Ptr, dims: &[i64], output: &mut Tensor
                 let truths = std::slice::from_raw_parts(from.0, to.len());
                 to.iter_mut().zip(truths).for_each(|(to, &x)| *to = u8::from(x != 0));
             }
-            DType::I64 => fill::<i32, i64>(from, output, i64::from),
             DType::F16 => fill::<f32, f16>(from, output, f16::from_f32),
             DType::BF16 => fill::<f32, bf16>(from, output, bf16::from_f32),
         }

@@ -30,10 +30,12 @@ impl Walker<'_> {
                     match (r.op, elem) {
                         (RowOp::Order { descending }, Elem::F32) => row.order(descending, floats),
                         (RowOp::Order { descending }, Elem::I32) => row.order(descending, i32::cmp),
+                        (RowOp::Order { descending }, Elem::I64) => row.order(descending, i64::cmp),
                         (RowOp::Order { descending }, Elem::U8) => row.order(descending, u8::cmp),
                         (RowOp::RunningSum, Elem::F32) => {
                             row.running(0.0, |sum, x: f32| sum + f64::from(x), |sum| sum as f32)
                         }
+                        (RowOp::RunningSum, Elem::I64) => row.running(0, i64::wrapping_add, |sum| sum),
                         (RowOp::RunningSum, Elem::I32 | Elem::U8) => row.running(0, i32::wrapping_add, |sum| sum),
                     }
                 }

@@ -1,5 +1,6 @@
 //! Sixteen lanes as arrays, for every machine: each operation is the one on single numbers, lane by lane.
 
+use super::long::{float_to_long, int_to_long, mask_of_long};
 use super::{Float, Int, LANES, Mask, Simd};
 use std::array::from_fn;
 use std::ops::{Add, Div, Mul, Neg, Sub};
@@ -69,6 +70,8 @@ impl Float for F {
     type Int = I;
     type Mask = M;
 
+    float_to_long!(Baseline, Baseline);
+
     lane_by_lane! {
         F: one [fsqrt fabs ffloor fround] two [fmax fmin];
         M: one [] two [flt fle feq fne];
@@ -89,6 +92,8 @@ impl Float for F {
 impl Int for I {
     type Float = F;
     type Mask = M;
+
+    int_to_long!(Baseline, Baseline);
 
     lane_by_lane! {
         I: one [ineg] two [iadd isub imul imax imin iand ior ixor];
@@ -115,6 +120,8 @@ impl Int for I {
 impl Mask for M {
     type Float = F;
     type Int = I;
+
+    mask_of_long!(Baseline);
 
     #[cfg_attr(not(feature = "calls"), inline(always))]
     fn mand(self, b: M) -> M {

@@ -3,6 +3,7 @@
 //! The private fields are the proof behind every `unsafe` here: a value of these types is made by an [`Avx2`], and that by
 //! [`Avx2::here`], which has seen the instructions.
 
+use super::long::{float_to_long, int_to_long, mask_of_long};
 use super::{Float, Int, LANES, Mask, Simd, Work, turned};
 use crate::isa::Isa;
 use dlc_plan::turn::FAR;
@@ -103,6 +104,8 @@ impl Float for F {
     type Int = I;
     type Mask = M;
 
+    float_to_long!(Avx2, Avx2(()));
+
     intrinsics! {
         F: one [
             fsqrt _mm256_sqrt_ps,
@@ -160,6 +163,8 @@ impl Float for F {
 impl Int for I {
     type Float = F;
     type Mask = M;
+
+    int_to_long!(Avx2, Avx2(()));
 
     intrinsics! {
         I: one [] two [
@@ -231,6 +236,8 @@ impl Int for I {
 impl Mask for M {
     type Float = F;
     type Int = I;
+
+    mask_of_long!(Avx2);
 
     intrinsics! {
         M: one [] two [mand _mm256_and_ps, mor _mm256_or_ps,];

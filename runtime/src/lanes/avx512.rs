@@ -3,6 +3,7 @@
 //! The private fields are the proof behind every `unsafe` here: a value of these types is made by an [`Avx512`], and that by
 //! [`Avx512::here`], which has seen the instructions.
 
+use super::long::{float_to_long, int_to_long, mask_of_long};
 use super::{Float, Int, LANES, Mask, Simd, Work, turned};
 use crate::isa::Isa;
 use dlc_plan::turn::FAR;
@@ -100,6 +101,8 @@ impl Float for F {
     type Int = I;
     type Mask = M;
 
+    float_to_long!(Avx512, Avx512(()));
+
     intrinsics! {
         F: one [
             fsqrt _mm512_sqrt_ps,
@@ -151,6 +154,8 @@ impl Int for I {
     type Float = F;
     type Mask = M;
 
+    int_to_long!(Avx512, Avx512(()));
+
     intrinsics! {
         I: one [] two [
             iadd _mm512_add_epi32,
@@ -199,6 +204,8 @@ impl Int for I {
 impl Mask for M {
     type Float = F;
     type Int = I;
+
+    mask_of_long!(Avx512);
 
     #[cfg_attr(not(feature = "calls"), inline(always))]
     fn mand(self, b: M) -> M {

@@ -13,6 +13,7 @@ mod array;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod long;
 pub mod ops;
 mod scalar;
 
@@ -21,6 +22,7 @@ pub use array::Baseline;
 pub use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 pub use avx512::Avx512;
+pub use long::{Long, Longs};
 
 use crate::isa::Isa;
 use std::ops::{Add, Div, Mul, Neg, Sub};
@@ -38,6 +40,8 @@ pub trait Float:
     type Int: Int<Float = Self, Mask = Self::Mask>;
     /// Truths of the same number of lanes.
     type Mask: Mask<Float = Self, Int = Self::Int>;
+    /// Integers of 64 bits of the same number of lanes.
+    type Long;
 
     /// `self * b + c`, rounded once.
     fn fma(self, b: Self, c: Self) -> Self;
@@ -67,6 +71,8 @@ pub trait Float:
     fn ftoi(self) -> Self::Int;
     /// The bits as an integer.
     fn fbits(self) -> Self::Int;
+    /// Towards zero; the nearest integer of 64 bits of what does not fit, and 0 of NaN.
+    fn ftol(self) -> Self::Long;
 }
 
 /// Integers of 32 bits that wrap: `i32`, or sixteen.
@@ -75,6 +81,8 @@ pub trait Int: Copy {
     type Float;
     /// Truths of the same number of lanes.
     type Mask;
+    /// Integers of 64 bits of the same number of lanes.
+    type Long;
 
     /// The sum.
     fn iadd(self, b: Self) -> Self;
@@ -112,6 +120,12 @@ pub trait Int: Copy {
     fn itof(self) -> Self::Float;
     /// The bits as an f32.
     fn ibits(self) -> Self::Float;
+    /// The remainder with the divisor's sign; 0 where the divisor is.
+    fn irem(self, b: Self) -> Self;
+    /// An integer of 64 bits of its low and its high half.
+    fn ipair(self, high: Self) -> Self::Long;
+    /// To 64 bits, with the sign.
+    fn itol(self) -> Self::Long;
 }
 
 /// Truths: `bool`, or sixteen.
@@ -120,6 +134,8 @@ pub trait Mask: Copy {
     type Float;
     /// Integers of the same number of lanes.
     type Int;
+    /// Integers of 64 bits of the same number of lanes.
+    type Long;
 
     /// Both.
     fn mand(self, b: Self) -> Self;
@@ -131,16 +147,18 @@ pub trait Mask: Copy {
     fn fselect(self, a: Self::Float, b: Self::Float) -> Self::Float;
     /// Integers of `a` where true, else of `b`.
     fn iselect(self, a: Self::Int, b: Self::Int) -> Self::Int;
+    /// Integers of 64 bits of `a` where true, else of `b`.
+    fn lselect(self, a: Self::Long, b: Self::Long) -> Self::Long;
 }
 
 /// The registers of an instruction set, and the making of values in them.
 pub trait Simd: Copy {
     /// Sixteen floats.
-    type F: Float<Int = Self::I, Mask = Self::M>;
+    type F: Float<Int = Self::I, Mask = Self::M, Long = Longs<Self>>;
     /// Sixteen integers.
-    type I: Int<Float = Self::F, Mask = Self::M>;
+    type I: Int<Float = Self::F, Mask = Self::M, Long = Longs<Self>>;
     /// Sixteen truths.
-    type M: Mask<Float = Self::F, Int = Self::I>;
+    type M: Mask<Float = Self::F, Int = Self::I, Long = Longs<Self>>;
 
     /// The same float in every lane.
     fn float(self, x: f32) -> Self::F;

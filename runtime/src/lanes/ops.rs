@@ -1,6 +1,6 @@
 //! The machine operations as functions, under the names that kernels know them by: for one number or sixteen.
 
-use super::{Float, Int, Mask};
+use super::{Float, Int, Long, Mask};
 
 /// `a + b`.
 #[cfg_attr(not(feature = "calls"), inline(always))]
@@ -64,6 +64,7 @@ methods! {
         fne(b: T) -> T::Mask;
         ftoi() -> T::Int;
         fbits() -> T::Int;
+        ftol() -> T::Long;
     }
     Int {
         iadd(b: T) -> T;
@@ -84,6 +85,24 @@ methods! {
         ine(b: T) -> T::Mask;
         itof() -> T::Float;
         ibits() -> T::Float;
+        irem(b: T) -> T;
+        ipair(high: T) -> T::Long;
+        itol() -> T::Long;
+    }
+    Long {
+        ladd(b: T) -> T;
+        lsub(b: T) -> T;
+        lmul(b: T) -> T;
+        lneg() -> T;
+        lmax(b: T) -> T;
+        lmin(b: T) -> T;
+        lrem(b: T) -> T;
+        llt(b: T) -> T::Mask;
+        lle(b: T) -> T::Mask;
+        leq(b: T) -> T::Mask;
+        lne(b: T) -> T::Mask;
+        ltof() -> T::Float;
+        ltoi() -> T::Int;
     }
     Mask {
         mand(b: T) -> T;
@@ -91,5 +110,6 @@ methods! {
         mnot() -> T;
         fselect(x: T::Float, y: T::Float) -> T::Float;
         iselect(x: T::Int, y: T::Int) -> T::Int;
+        lselect(x: T::Long, y: T::Long) -> T::Long;
     }
 }

@@ -1,11 +1,18 @@
 //! The machine operations on single numbers, as kernels' row phases use them, and as the other forms are defined by.
 
+use super::long::remainder_ints;
 use super::{Float, Int, Mask};
 use dlc_plan::turn;
 
 impl Float for f32 {
     type Int = i32;
     type Mask = bool;
+    type Long = i64;
+
+    #[cfg_attr(not(feature = "calls"), inline(always))]
+    fn ftol(self) -> i64 {
+        self as i64
+    }
 
     #[cfg_attr(not(feature = "calls"), inline(always))]
     fn fma(self, b: f32, c: f32) -> f32 {
@@ -83,6 +90,22 @@ impl Float for f32 {
 impl Int for i32 {
     type Float = f32;
     type Mask = bool;
+    type Long = i64;
+
+    #[cfg_attr(not(feature = "calls"), inline(always))]
+    fn irem(self, b: i32) -> i32 {
+        remainder_ints(self, b)
+    }
+
+    #[cfg_attr(not(feature = "calls"), inline(always))]
+    fn ipair(self, high: i32) -> i64 {
+        i64::from(high) << 32 | i64::from(self as u32)
+    }
+
+    #[cfg_attr(not(feature = "calls"), inline(always))]
+    fn itol(self) -> i64 {
+        self.into()
+    }
 
     #[cfg_attr(not(feature = "calls"), inline(always))]
     fn iadd(self, b: i32) -> i32 {
@@ -178,6 +201,12 @@ impl Int for i32 {
 impl Mask for bool {
     type Float = f32;
     type Int = i32;
+    type Long = i64;
+
+    #[cfg_attr(not(feature = "calls"), inline(always))]
+    fn lselect(self, a: i64, b: i64) -> i64 {
+        if self { a } else { b }
+    }
 
     #[cfg_attr(not(feature = "calls"), inline(always))]
     fn mand(self, b: bool) -> bool {

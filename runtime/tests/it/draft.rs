@@ -45,7 +45,7 @@ impl Draft {
     }
 
     pub fn weight(&mut self, name: &str, shape: &[usize], store: Store) -> u32 {
-        let dtype = if store == Store::Ints { DType::I64 } else { DType::F32 };
+        let dtype = if matches!(store, Store::Ints(_)) { DType::I64 } else { DType::F32 };
         let end = |w: &Weight| (w.offset + w.len()).next_multiple_of(16);
         let offset = self.plan.weights.iter().filter(|w| w.store == store).map(end).max().unwrap_or(0);
         let (name, shape) = (name.to_string(), shape.to_vec());
@@ -67,7 +67,7 @@ impl Draft {
     /// The buffer of a weight, or of what belongs to it in another store.
     pub fn stored(&mut self, store: Store, weight: u32) -> BufId {
         let w = &self.plan.weights[weight as usize];
-        let elem = if store == Store::Ints { Elem::I32 } else { Elem::F32 };
+        let elem = if matches!(store, Store::Ints(_)) { Elem::I64 } else { Elem::F32 };
         let len = n(w.len() as i64);
         self.buffer(elem, len, Place::Weight { store, weight })
     }

@@ -2,6 +2,7 @@
 
 use crate::draft::*;
 use dlc_plan::DType;
+use dlc_plan::kernel::Elem;
 use dlc_plan::plan::{StatePart, Store};
 use dlc_runtime::tensor::{self, Tensor};
 use dlc_runtime::{Engine, Error};
@@ -11,7 +12,7 @@ fn engine() -> Engine {
     d.weight("fc.weight", &[3, 5], Store::Trained);
     d.weight("fc.bias", &[3], Store::Trained);
     d.weight("half", &[4], Store::Frozen);
-    d.weight("count", &[2, 2], Store::Ints);
+    d.weight("count", &[2, 2], Store::Ints(Elem::I64));
     d.plan.weights[0].aliases.push("tied.weight".into());
     d.plan.weights[2].dtype = DType::BF16;
     d.plan.states.push("m".into());
@@ -65,7 +66,7 @@ fn types_are_converted() {
     let halves = noise(3, &[3]).to_float(tensor::DType::F16).expect("reals");
     e.stores_mut().set_weight("fc.bias", &halves).expect("it fits");
     assert_eq!(numbers(&e.stores().weight("fc.bias").expect("it is there")), halves.to_f32_vec());
-    let counts = Tensor::from_i64(vec![2, 2], vec![1, -2, i64::from(i32::MAX), 4]).expect("four");
+    let counts = Tensor::from_i64(vec![2, 2], vec![1, i64::MIN, i64::MAX, (1 << 53) + 1]).expect("four");
     e.stores_mut().set_weight("count", &counts).expect("it fits");
     assert_eq!(e.stores().weight("count"), Ok(counts));
     let bytes = Tensor::from_slice(&[2, 2], &[1_u8, 2, 3, 255]).expect("four");
@@ -86,8 +87,8 @@ fn what_does_not_fit_is_named() {
     let whole = Tensor::from_i64(vec![3], vec![0; 3]).expect("three");
     assert_eq!(text("fc.bias", &whole), "`fc.bias` is f32 in the model and i64 in what is given for it");
     assert_eq!(text("fc.bais", &whole), "no weight is called `fc.bais`");
-    let wide = Tensor::from_i64(vec![2, 2], vec![0, 1, 1 << 31, 0]).expect("four");
-    assert_eq!(text("count", &wide), "count 2147483648 at [1, 0] does not fit in 32 bits");
+    let wide = Tensor::from_slice(&[2, 2], &[0_u64, 1, 1 << 63, 0]).expect("four");
+    assert_eq!(text("count", &wide), "count 9223372036854775808 at [1, 0] does not fit in 64 bits");
     let error = e.stores().kept(Store::Grads, "half").expect_err("it is frozen");
     assert_eq!(error.to_string(), "`half` is not trained, so it has no gradient");
     assert!(matches!(e.stores().kept(Store::State(1), "fc.bias"), Err(Error::NotKept { .. })));

@@ -3,7 +3,7 @@
 //! and last lane shows that the whole block lies inside its bounds.
 
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::types::{I32, I64};
+use cranelift_codegen::ir::types::{F32, I32, I64};
 use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, Type, Value};
 use dlc_plan::kernel::{Access, Affine, Bound, Kind, LANES, Val};
 
@@ -88,7 +88,7 @@ impl Emit<'_> {
         };
         let [there, join] = [self.b.create_block(), self.b.create_block()];
         let result = self.b.append_block_param(join, ty);
-        let zero = self.zeros(kind(elem))[0];
+        let zero = self.zero(kind(elem));
         self.b.ins().brif(inside, there, [], join, &block_args(&[zero]));
         self.enter(there);
         let address = self.address(access);
@@ -119,12 +119,10 @@ impl Emit<'_> {
     fn load_guarded(&mut self, access: &Access, scattered: bool) -> Lanes {
         let elem = self.kernel.bufs[usize::from(access.buf)].elem;
         let join = self.b.create_block();
-        let vectors = self.live.quads();
-        let mut result = self.zeros(kind(elem));
-        let zeros = block_args(&result[..vectors]);
-        for value in &mut result[..vectors] {
-            *value = self.b.append_block_param(join, vector(kind(elem)));
-        }
+        let vectors = self.vectors(kind(elem));
+        let zero = self.zero(kind(elem));
+        let zeros = block_args(&vec![zero; vectors]);
+        let result: Vec<Value> = (0..vectors).map(|_| self.b.append_block_param(join, vector(kind(elem)))).collect();
         let (varying, fixed): (Vec<&Bound>, Vec<&Bound>) =
             access.bounds.iter().partition(|bound| self.along(&bound.index));
         if let Some(inside) = self.all_inside(fixed.into_iter(), Num::Known(0)) {
@@ -134,18 +132,19 @@ impl Emit<'_> {
         }
         if scattered {
             let lanes = self.load_one_by_one(access, &varying, true);
-            self.b.ins().jump(join, &block_args(&lanes[..vectors]));
+            self.b.ins().jump(join, &block_args(&lanes));
         } else {
             self.load_whole_or_parts(access, &varying, join);
         }
         self.enter(join);
-        Lanes::Each(result)
+        self.of_vectors(kind(elem), &result)
     }
 
     /// Loads the whole block at once where the first and the last lane are inside all bounds, as then the lanes between
     /// are; each lane by itself where they are not. Both go to `join`.
     fn load_whole_or_parts(&mut self, access: &Access, bounds: &[&Bound], join: Block) {
-        let vectors = self.live.quads();
+        let elem = self.kernel.bufs[usize::from(access.buf)].elem;
+        let vectors = self.vectors(kind(elem));
         let (mut inside, last) = match self.live {
             Live::Known(n) => (None, n - 1),
             Live::Code { full, .. } => (Some(full), LANES - 1),
@@ -163,10 +162,9 @@ impl Emit<'_> {
                 Some(lanes) => lanes,
                 None => self.load_one_by_one(access, bounds, false),
             };
-            self.b.ins().jump(join, &block_args(&lanes[..vectors]));
+            self.b.ins().jump(join, &block_args(&lanes));
             self.enter(whole);
         }
-        let elem = self.kernel.bufs[usize::from(access.buf)].elem;
         let address = self.address(access);
         let step = self.lane_step(&access.at);
         let step = self.mul(step, Num::Known(elem.bytes() as i64));
@@ -177,17 +175,17 @@ impl Emit<'_> {
 
     /// Loads the lanes that are inside all bounds four by four, the last four overlapping those before; zeros elsewhere.
     /// None where lanes are no neighbours, or the lanes inside may be apart.
-    fn load_between(&mut self, access: &Access, bounds: &[&Bound]) -> Option<[Value; 4]> {
+    fn load_between(&mut self, access: &Access, bounds: &[&Bound]) -> Option<Vec<Value>> {
         let elem = self.kernel.bufs[usize::from(access.buf)].elem;
         let neighbours = |e: &Self, affine: &Affine| matches!(e.lane_step(affine), Num::Known(1));
         let all = [&access.at].into_iter().chain(bounds.iter().map(|bound| &bound.index));
         if elem.bytes() != 4 || bounds.is_empty() || !all.into_iter().all(|affine| neighbours(self, affine)) {
             return None;
         }
-        let memory = self.scratch(if kind(elem) == Kind::F32 { Scratch::Floats } else { Scratch::Ints });
-        let zeros = self.zeros(kind(elem));
-        for (q, zero) in zeros.iter().enumerate().take(self.live.quads()) {
-            self.b.ins().store(plain(), *zero, memory, (16 * q) as i32);
+        let memory = self.loaded(kind(elem));
+        let zero = self.zero(kind(elem));
+        for q in 0..self.vectors(kind(elem)) {
+            self.b.ins().store(plain(), zero, memory, (16 * q) as i32);
         }
         let mut low = self.b.ins().iconst(I64, 0);
         let count = self.live_count();
@@ -234,19 +232,19 @@ impl Emit<'_> {
     }
 
     /// Loads each lane by itself, where the bounds that differ from lane to lane hold.
-    fn load_one_by_one(&mut self, access: &Access, bounds: &[&Bound], scattered: bool) -> [Value; 4] {
+    fn load_one_by_one(&mut self, access: &Access, bounds: &[&Bound], scattered: bool) -> Vec<Value> {
         let elem = self.kernel.bufs[usize::from(access.buf)].elem;
         let bases = scattered.then(|| self.spread_base(access));
-        let memory = self.scratch(if kind(elem) == Kind::F32 { Scratch::Floats } else { Scratch::Ints });
+        let memory = self.loaded(kind(elem));
         let count = self.live_count();
         self.count_some(count, 1, &mut |e, lane| {
-            let to = e.word(memory, lane);
+            let to = e.cell(kind(elem), memory, lane);
             let join = e.b.create_block();
             let ty = vector(kind(elem)).lane_type();
             let element = e.b.append_block_param(join, ty);
             if let Some(inside) = e.all_inside(bounds.iter().copied(), Num::Code(lane)) {
                 let there = e.b.create_block();
-                let zero = if ty == I32 { e.b.ins().iconst(I32, 0) } else { e.b.ins().f32const(0.0) };
+                let zero = if ty == F32 { e.b.ins().f32const(0.0) } else { e.b.ins().iconst(ty, 0) };
                 e.b.ins().brif(inside, there, [], join, &block_args(&[zero]));
                 e.enter(there);
             }
@@ -265,13 +263,13 @@ impl Emit<'_> {
         let lanes = self.values[val as usize];
         let limit = self.limit(access);
         let limit = self.b.ins().splat(vector(Kind::I32), limit);
-        let zero = self.zeros(Kind::I32)[0];
+        let zero = self.zero(Kind::I32);
         let inside = self.quads(|e, q| {
             let quad = e.quad(lanes, q);
             let quad = e.b.ins().smax(quad, zero);
             e.b.ins().smin(quad, limit)
         });
-        self.spread(Scratch::Bases, Lanes::Each(inside))
+        self.spread(Scratch::Bases, Kind::I32, Lanes::Each(inside))
     }
 
     /// The address of a lane's element; `bases` is the memory of a base that differs from lane to lane.
@@ -296,10 +294,10 @@ impl Emit<'_> {
         let elem = self.kernel.bufs[usize::from(to.buf)].elem;
         let scattered = to.base.is_some_and(|(val, _)| matches!(self.values[val as usize], Lanes::Each(_)));
         let bases = scattered.then(|| self.spread_base(to));
-        let values = self.spread(Scratch::Values, self.values[value as usize]);
+        let values = self.spread(Scratch::Values, kind(elem), self.values[value as usize]);
         let count = self.live_count();
         self.count_some(count, 1, &mut |e, lane| {
-            let from = e.word(values, lane);
+            let from = e.cell(kind(elem), values, lane);
             let ty = vector(kind(elem)).lane_type();
             let scalar = e.b.ins().load(ty, plain(), from, 0);
             let address = e.lane_address(to, bases, lane);

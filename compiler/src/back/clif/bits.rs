@@ -31,7 +31,8 @@ impl Emit<'_> {
             let word = e.bits_at(bits, Num::Code(lane));
             e.b.ins().store(plain(), word, to, 0);
         });
-        Lanes::Each(self.gather(Kind::I32, memory))
+        let words = self.gather(Kind::I32, memory);
+        self.of_vectors(Kind::I32, &words)
     }
 
     /// Whether each block's columns are a group: neighbours, from a multiple of sixteen on.

@@ -14,7 +14,7 @@ use cranelift_codegen::ir::{
 use cranelift_codegen::isa::{CallConv, TargetFrontendConfig};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
 use dlc_plan::Kernel;
-use dlc_plan::kernel::{Affine, Args, Axis, Bound, Def, Ext, Fold, Instr, Op, Over, Phase, Val};
+use dlc_plan::kernel::{Affine, Args, Axis, Bound, Def, Ext, Fold, Instr, LANES, Op, Over, Phase, Val};
 
 use super::lanes::{Lanes, QUADS, WIDTH, vector};
 use super::num::Num;
@@ -66,6 +66,8 @@ pub enum Scratch {
     Words,
     /// What is stored one by one, from vectors.
     Values,
+    /// Integers of 64 bits, one by one, into vectors.
+    Longs,
 }
 
 /// The state of writing a function.
@@ -98,10 +100,10 @@ pub struct Emit<'a> {
     /// The accesses of the sweep that run along the vector axis.
     pub streams: Vec<Stream<'a>>,
     /// Memory in which lanes are handed over one by one, by its [`Scratch`].
-    scratch: [Option<StackSlot>; 5],
+    scratch: [Option<StackSlot>; 6],
     /// Memory that is zero at the start, so that lanes beyond a block's end compute with zeros, not with whatever lies on
     /// the stack: subnormal numbers would slow the whole vector down.
-    zeroed: Vec<StackSlot>,
+    zeroed: Vec<(StackSlot, usize)>,
 }
 
 /// The signature of [`dlc_plan::kernel::KernelFn`].
@@ -157,7 +159,7 @@ pub fn function(
         lane_axis: None,
         live: Live::Known(1),
         streams: vec![],
-        scratch: [None; 5],
+        scratch: [None; 6],
         zeroed: vec![],
     };
     emit.body(first, last);
@@ -186,22 +188,24 @@ impl Emit<'_> {
     pub fn scratch(&mut self, scratch: Scratch) -> Value {
         let slot = match (self.scratch[scratch as usize], scratch) {
             (Some(slot), _) => slot,
-            (None, Scratch::Ints | Scratch::Floats) => self.zeroed_slot(),
-            (None, Scratch::Bases | Scratch::Words | Scratch::Values) => self.slot(),
+            (None, Scratch::Ints | Scratch::Floats) => self.zeroed_slot(4),
+            (None, Scratch::Longs) => self.zeroed_slot(8),
+            (None, Scratch::Bases | Scratch::Words) => self.slot(4),
+            (None, Scratch::Values) => self.slot(8),
         };
         self.scratch[scratch as usize] = Some(slot);
         self.b.ins().stack_addr(I64, slot, 0)
     }
 
-    /// Memory for sixteen lanes on the stack.
-    pub fn slot(&mut self) -> StackSlot {
-        self.b.create_sized_stack_slot(StackSlotData::new(StackSlotKind::ExplicitSlot, 64, 4))
+    /// Memory for sixteen lanes of so many bytes on the stack.
+    pub fn slot(&mut self, bytes: usize) -> StackSlot {
+        self.b.create_sized_stack_slot(StackSlotData::new(StackSlotKind::ExplicitSlot, (LANES * bytes) as u32, 4))
     }
 
-    /// Memory for sixteen lanes on the stack, all zero at the start.
-    pub fn zeroed_slot(&mut self) -> StackSlot {
-        let slot = self.slot();
-        self.zeroed.push(slot);
+    /// Memory for sixteen lanes of so many bytes on the stack, all zero at the start.
+    pub fn zeroed_slot(&mut self, bytes: usize) -> StackSlot {
+        let slot = self.slot(bytes);
+        self.zeroed.push((slot, bytes));
         slot
     }
 
@@ -259,9 +263,9 @@ impl Emit<'_> {
             return;
         }
         let zero = self.vconst(I32X4, [0; WIDTH]);
-        for slot in std::mem::take(&mut self.zeroed) {
-            for q in 0..QUADS {
-                self.b.ins().stack_store(I64, zero, slot, (q * WIDTH * 4) as i32);
+        for (slot, bytes) in std::mem::take(&mut self.zeroed) {
+            for at in (0..LANES * bytes).step_by(16) {
+                self.b.ins().stack_store(I64, zero, slot, at as i32);
             }
         }
     }

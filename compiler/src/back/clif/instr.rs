@@ -27,6 +27,9 @@ impl Emit<'_> {
     /// A kernel's operation on all lanes.
     pub fn operation(&mut self, op: Instr, args: &[Val]) -> Lanes {
         let operands: Vec<Lanes> = args.iter().map(|val| self.values[*val as usize]).collect();
+        if op.is_wide() || op == Instr::IRem {
+            return self.wide(op, &operands);
+        }
         if op == Instr::FMulAdd {
             return self.multiply_add(args, operands);
         }
@@ -144,10 +147,12 @@ impl Emit<'_> {
             Instr::MAnd | Instr::IAnd => self.b.ins().band(a, b),
             Instr::MOr | Instr::IOr => self.b.ins().bor(a, b),
             Instr::MNot => self.b.ins().bnot(a),
-            Instr::IAdd => self.b.ins().iadd(a, b),
-            Instr::ISub => self.b.ins().isub(a, b),
-            Instr::IMul => self.b.ins().imul(a, b),
-            Instr::INeg => self.b.ins().ineg(a),
+            Instr::IAdd | Instr::LAdd => self.b.ins().iadd(a, b),
+            Instr::ISub | Instr::LSub => self.b.ins().isub(a, b),
+            Instr::IMul | Instr::LMul => self.b.ins().imul(a, b),
+            Instr::INeg | Instr::LNeg => self.b.ins().ineg(a),
+            Instr::LMax => self.long_extreme(true, a, b),
+            Instr::LMin => self.long_extreme(false, a, b),
             Instr::IMax => self.b.ins().smax(a, b),
             Instr::IMin => self.b.ins().smin(a, b),
             Instr::IXor => self.b.ins().bxor(a, b),
@@ -167,6 +172,12 @@ impl Emit<'_> {
             Instr::ILe => self.b.ins().icmp(IntCC::SignedLessThanOrEqual, a, b),
             Instr::IEq => self.b.ins().icmp(IntCC::Equal, a, b),
             Instr::INe => self.b.ins().icmp(IntCC::NotEqual, a, b),
+            Instr::IRem | Instr::IPair | Instr::IToL | Instr::LRem | Instr::LToF | Instr::LToI | Instr::FToL => {
+                unreachable!("{op:?} is more than one vector operation")
+            }
+            Instr::LLt | Instr::LLe | Instr::LEq | Instr::LNe | Instr::LSelect => {
+                unreachable!("{op:?} is more than one vector operation")
+            }
         }
     }
 }

@@ -1,12 +1,12 @@
 //! A block's elements in memory: takes the first one's address and the bytes from one to the next, gives or takes lanes.
 //! What is known to lie beyond the block's end is never touched.
 
-use cranelift_codegen::ir::types::{F32X4, I8X16, I32, I32X4, I64, I64X2};
+use cranelift_codegen::ir::types::{I8X16, I32, I32X4, I64, I64X2};
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Type, Value};
 use dlc_plan::kernel::{Elem, Kind};
 
 use super::emit::{Emit, Live, Scratch};
-use super::lanes::{Lanes, QUADS, WIDTH, little, vector};
+use super::lanes::{Lanes, QUADS, WIDTH, little, vector, width};
 use super::num::Num;
 
 /// Accesses cannot trap, but vectors need not be aligned.
@@ -16,10 +16,7 @@ pub fn plain() -> MemFlagsData {
 
 /// What a buffer's elements are in a kernel.
 pub fn kind(elem: Elem) -> Kind {
-    match elem {
-        Elem::F32 => Kind::F32,
-        Elem::I32 | Elem::U8 => Kind::I32,
-    }
+    elem.kind()
 }
 
 /// Goes through elements that lie `step` bytes apart.
@@ -49,18 +46,20 @@ impl Walk {
 }
 
 impl Emit<'_> {
-    /// The elements of vector q that are there.
-    fn lanes_of(&self, q: usize) -> usize {
+    /// The elements of vector q that are there, where a vector has `width` lanes.
+    fn lanes_of(&self, q: usize, width: usize) -> usize {
         match self.live {
-            Live::Known(n) => (n - q * WIDTH).min(WIDTH),
-            Live::Code { .. } => WIDTH,
+            Live::Known(n) => (n - q * width).min(width),
+            Live::Code { .. } => width,
         }
     }
 
     /// One element as a number of its kind.
     pub fn load_element(&mut self, elem: Elem, address: Value, offset: i32) -> Value {
         match elem {
-            Elem::F32 | Elem::I32 => self.b.ins().load(vector(kind(elem)).lane_type(), plain(), address, offset),
+            Elem::F32 | Elem::I32 | Elem::I64 => {
+                self.b.ins().load(vector(kind(elem)).lane_type(), plain(), address, offset)
+            }
             Elem::U8 => self.b.ins().uload8(I32, plain(), address, offset),
         }
     }
@@ -68,7 +67,7 @@ impl Emit<'_> {
     /// Stores a number as an element.
     pub fn store_element(&mut self, elem: Elem, value: Value, address: Value, offset: i32) {
         match elem {
-            Elem::F32 | Elem::I32 => self.b.ins().store(plain(), value, address, offset),
+            Elem::F32 | Elem::I32 | Elem::I64 => self.b.ins().store(plain(), value, address, offset),
             Elem::U8 => self.b.ins().istore8(plain(), value, address, offset),
         };
     }
@@ -77,8 +76,11 @@ impl Emit<'_> {
     pub fn load_along(&mut self, elem: Elem, first: Value, step: Num) -> Lanes {
         let unit = matches!(step, Num::Known(bytes) if bytes == elem.bytes() as i64);
         let mut walk = Walk { base: first, step, done: 0 };
+        if elem == Elem::I64 {
+            return self.load_longs(first, unit, &mut walk);
+        }
         Lanes::Each(self.quads(|e, q| {
-            let lanes = e.lanes_of(q);
+            let lanes = e.lanes_of(q, WIDTH);
             let offset = (q * WIDTH * elem.bytes()) as i32;
             match elem {
                 Elem::F32 | Elem::I32 if unit => e.load_words(vector(kind(elem)), first, offset, lanes),
@@ -86,9 +88,24 @@ impl Emit<'_> {
                     walk.done += WIDTH as i64;
                     e.load_bytes(first, offset)
                 }
-                Elem::F32 | Elem::I32 | Elem::U8 => e.load_lanes_of(elem, &mut walk, lanes),
+                Elem::F32 | Elem::I32 | Elem::I64 | Elem::U8 => e.load_lanes_of(elem, &mut walk, lanes),
             }
         }))
+    }
+
+    /// Loads a block of 64-bit integers.
+    fn load_longs(&mut self, first: Value, unit: bool, walk: &mut Walk) -> Lanes {
+        let mut found = vec![];
+        for h in 0..self.vectors(Kind::I64) {
+            let lanes = self.lanes_of(h, 2);
+            if unit && lanes == 2 {
+                walk.done += 2;
+                found.push(self.b.ins().load(I64X2, plain(), first, (16 * h) as i32));
+            } else {
+                found.push(self.load_lanes_of(Elem::I64, walk, lanes));
+            }
+        }
+        self.of_vectors(Kind::I64, &found)
     }
 
     /// Up to four neighbouring words.
@@ -141,12 +158,13 @@ impl Emit<'_> {
             return self.store_bytes(first, value);
         }
         let mut walk = Walk { base: first, step, done: 0 };
-        for q in 0..self.live.quads() {
+        let width = width(kind(elem));
+        for q in 0..self.vectors(kind(elem)) {
             let quad = self.quad(value, q);
-            let lanes = self.lanes_of(q);
-            if unit && lanes == WIDTH && elem != Elem::U8 {
-                self.b.ins().store(plain(), quad, first, (q * WIDTH * elem.bytes()) as i32);
-                walk.done += WIDTH as i64;
+            let lanes = self.lanes_of(q, width);
+            if unit && lanes == width && elem != Elem::U8 {
+                self.b.ins().store(plain(), quad, first, (q * width * elem.bytes()) as i32);
+                walk.done += width as i64;
                 continue;
             }
             for lane in 0..lanes {
@@ -171,34 +189,44 @@ impl Emit<'_> {
         self.b.ins().store(plain(), bytes, first, 0);
     }
 
-    /// Puts all lanes into scratch memory, as words.
-    pub fn spread(&mut self, scratch: Scratch, value: Lanes) -> Value {
+    /// Puts all lanes of a kind into scratch memory.
+    pub fn spread(&mut self, scratch: Scratch, kind: Kind, value: Lanes) -> Value {
         let memory = self.scratch(scratch);
-        for q in 0..self.live.quads() {
+        for q in 0..self.vectors(kind) {
             let quad = self.quad(value, q);
-            self.b.ins().store(plain(), quad, memory, (q * WIDTH * 4) as i32);
+            self.b.ins().store(plain(), quad, memory, (16 * q) as i32);
         }
         memory
     }
 
-    /// Takes all lanes from scratch memory.
-    pub fn gather(&mut self, kind: Kind, memory: Value) -> [Value; QUADS] {
-        self.quads(|e, q| e.b.ins().load(vector(kind), plain(), memory, (q * WIDTH * 4) as i32))
+    /// Takes the block's active vectors from scratch memory.
+    pub fn gather(&mut self, kind: Kind, memory: Value) -> Vec<Value> {
+        (0..self.vectors(kind)).map(|q| self.b.ins().load(vector(kind), plain(), memory, (16 * q) as i32)).collect()
     }
 
     /// The address of word `lane` of scratch memory.
     pub fn word(&mut self, memory: Value, lane: Value) -> Value {
-        let offset = self.b.ins().ishl_imm_s(lane, 2);
+        self.cell(Kind::I32, memory, lane)
+    }
+
+    /// The address of lane `lane` of scratch memory that holds values of a kind.
+    pub fn cell(&mut self, kind: Kind, memory: Value, lane: Value) -> Value {
+        let offset = self.b.ins().ishl_imm_s(lane, if kind == Kind::I64 { 3 } else { 2 });
         self.b.ins().iadd(memory, offset)
     }
 
-    /// A zero in all lanes.
-    pub fn zeros(&mut self, kind: Kind) -> [Value; QUADS] {
-        let zero = match kind {
-            Kind::F32 => self.vconst(F32X4, [0; WIDTH]),
-            Kind::I32 | Kind::Mask => self.vconst(I32X4, [0; WIDTH]),
-        };
-        [zero; QUADS]
+    /// Scratch memory in which loads put values of a kind one by one.
+    pub fn loaded(&mut self, kind: Kind) -> Value {
+        self.scratch(match kind {
+            Kind::F32 => Scratch::Floats,
+            Kind::I32 | Kind::Mask => Scratch::Ints,
+            Kind::I64 => Scratch::Longs,
+        })
+    }
+
+    /// A zero in all lanes of a vector.
+    pub fn zero(&mut self, kind: Kind) -> Value {
+        self.constant(kind, 0)
     }
 
     /// The number of elements in the block.

@@ -16,6 +16,7 @@ mod num;
 mod sums;
 mod sweep;
 mod turn;
+mod wide;
 
 use std::cell::Cell;
 use std::fmt;

@@ -6,7 +6,7 @@ use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::types::{F32, F32X4, I64};
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData, StackSlot, Type, Value};
 use cranelift_frontend::Variable;
-use dlc_plan::kernel::{Ext, Fold, FoldOp, Instr, LANES, Over};
+use dlc_plan::kernel::{Ext, Fold, FoldOp, Instr, Kind, LANES, Over};
 
 use super::access::block_args;
 use super::emit::Emit;
@@ -28,7 +28,7 @@ pub struct Totals {
 }
 
 /// A fold over columns and its partial results.
-pub type Partials<'k> = (&'k Fold, [Variable; QUADS]);
+pub type Partials<'k> = (&'k Fold, Vec<Variable>);
 
 impl Emit<'_> {
     /// The number of a sweep's blocks, if it is known.
@@ -67,7 +67,7 @@ impl Emit<'_> {
         let zero = self.vconst(F32X4, [0; WIDTH]);
         let mut slots = vec![];
         for (fold, _) in partials {
-            slots.push(long(fold).then(|| [self.slot(), self.slot()]));
+            slots.push(long(fold).then(|| [self.slot(4), self.slot(4)]));
             for slot in slots.last().into_iter().flatten().flatten() {
                 for q in 0..QUADS as i32 {
                     self.b.ins().stack_store(I64, zero, *slot, q * VECTOR);
@@ -148,7 +148,7 @@ impl Emit<'_> {
 
     /// What the partial results give.
     fn halved(&mut self, partials: &[Partials]) -> Vec<Lanes> {
-        partials.iter().map(|(fold, partials)| self.halve(fold, *partials)).collect()
+        partials.iter().map(|(fold, partials)| self.halve(fold, partials)).collect()
     }
 
     /// What the totals give after the last run, and the partial results of what has no totals.
@@ -158,17 +158,34 @@ impl Emit<'_> {
         for ((fold, partials), slots) in partials.iter().zip(&totals.slots) {
             results.push(match slots {
                 Some(slots) => self.halve_total(slots),
-                None => self.halve(fold, *partials),
+                None => self.halve(fold, partials),
             });
         }
         results
     }
 
     /// Joins a fold's sixteen partial results: i with i + 8, then 4, 2, 1.
-    fn halve(&mut self, fold: &Fold, partials: [Variable; QUADS]) -> Lanes {
+    fn halve(&mut self, fold: &Fold, partials: &[Variable]) -> Lanes {
         let op = fold.op.instr(fold.kind);
-        let p = partials.map(|variable| [self.b.use_var(variable)]);
+        if fold.kind == Kind::I64 {
+            return self.halve_longs(op, partials);
+        }
+        let p = std::array::from_fn(|q| [self.b.use_var(partials[q])]);
         self.halve_by(p, |e, [a], [b]| [e.vector_operation(op, &[a, b])], |_, [sum]| sum)
+    }
+
+    /// The same of integers of 64 bits.
+    fn halve_longs(&mut self, op: Instr, partials: &[Variable]) -> Lanes {
+        let mut p: Vec<Value> = partials.iter().map(|variable| self.b.use_var(*variable)).collect();
+        while p.len() > 1 {
+            let upper = p.split_off(p.len() / 2);
+            for (low, high) in p.iter_mut().zip(upper) {
+                *low = self.vector_operation(op, &[*low, high]);
+            }
+        }
+        let upper = self.shuffle(p[0], p[0], [2, 3, 2, 3]);
+        let one = self.vector_operation(op, &[p[0], upper]);
+        Lanes::Same(self.shuffle(one, one, [0, 1, 0, 1]))
     }
 
     /// Joins sixteen totals.

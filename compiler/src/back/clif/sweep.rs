@@ -5,24 +5,24 @@
 //! on the copies, and what it stored there is copied back.
 
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::types::{F32X4, I32X4, I64};
+use cranelift_codegen::ir::types::{F32X4, I32X4, I64, I64X2};
 use cranelift_codegen::ir::{Block, InstBuilder, MemFlagsData, StackSlot, Value};
 use cranelift_frontend::Variable;
 use dlc_plan::kernel::{Access, Axis, Def, Elem, Fold, FoldOp, Kind, LANES, Op, Over, Phase, Val};
 
 use super::access::block_args;
 use super::emit::{Emit, Live};
-use super::lanes::{Lanes, QUADS, WIDTH, vector};
+use super::lanes::{Lanes, WIDTH, vector, width};
 use super::num::Num;
-use super::sums::Totals;
+use super::sums::{Partials, Totals};
 
 /// What a stream goes through.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Source<'k> {
     /// Elements of a buffer.
     Access(&'k Access),
-    /// A row fold's results.
-    Slot(u16),
+    /// A row fold's results, and how they are kept.
+    Slot(u16, Elem),
 }
 
 /// Elements in memory along the vector axis that can be touched without asking.
@@ -54,7 +54,7 @@ struct Shape<'k> {
     /// The other values.
     inside: Vec<&'k Def>,
     /// For each fold over columns, its partial results.
-    partials: Vec<(&'k Fold, [Variable; QUADS])>,
+    partials: Vec<Partials<'k>>,
     /// The totals of those that are sums, if there may be more blocks than a run has.
     totals: Option<Totals>,
 }
@@ -105,8 +105,9 @@ impl<'a> Emit<'a> {
         }
         for fold in &shape.phase.folds {
             if let Over::Rows(slot) = fold.over {
-                self.stream(Source::Slot(slot), false);
-                self.stream(Source::Slot(slot), true);
+                let source = Source::Slot(slot, elem_of(fold.kind));
+                self.stream(source, false);
+                self.stream(source, true);
             }
         }
     }
@@ -142,8 +143,7 @@ impl<'a> Emit<'a> {
                 let row = self.element(access.buf, row);
                 (elem, step, row)
             }
-            // Folds are F32 or I32, which memory does not tell apart.
-            Source::Slot(slot) => (Elem::F32, Num::Known(4), self.folds[usize::from(slot)]),
+            Source::Slot(slot, elem) => (elem, Num::Known(elem.bytes() as i64), self.folds[usize::from(slot)]),
         };
         self.streams.push(Stream {
             source,
@@ -165,14 +165,14 @@ impl<'a> Emit<'a> {
     }
 
     /// A fold's partial results, at their start.
-    fn start(&mut self, fold: &Fold) -> [Variable; QUADS] {
-        let ty = vector(fold.kind);
-        let start = self.vconst(ty, [fold.op.start(fold.kind); WIDTH]);
-        std::array::from_fn(|_| {
-            let variable = self.b.declare_var(ty);
+    fn start(&mut self, fold: &Fold) -> Vec<Variable> {
+        let start = self.constant(fold.kind, fold.op.start(fold.kind));
+        let variable = |_| {
+            let variable = self.b.declare_var(vector(fold.kind));
             self.b.def_var(variable, start);
             variable
-        })
+        };
+        (0..LANES / width(fold.kind)).map(variable).collect()
     }
 
     /// The results of the folds over columns.
@@ -238,7 +238,7 @@ impl<'a> Emit<'a> {
                 let base = self.base(access);
                 self.add(columns, base)
             }
-            Source::Slot(_) => {
+            Source::Slot(..) => {
                 let mut column = Num::Known(0);
                 for axis in 0..self.kernel.cols.len() {
                     let extent = self.ext(self.kernel.cols[axis]);
@@ -273,13 +273,16 @@ impl<'a> Emit<'a> {
         }
         let folded = self.at_block(shape, first);
         self.begin_block(&shape.totals, &shape.partials);
-        let part = elements % WIDTH;
         for ((fold, partials), lanes) in shape.partials.iter().zip(folded) {
-            for (q, partial) in partials.iter().enumerate().take(self.live.quads()) {
+            let width = width(fold.kind);
+            let part = elements % width;
+            for (q, partial) in partials.iter().enumerate().take(self.vectors(fold.kind)) {
                 let mut element = self.quad(lanes, q);
-                if part != 0 && q == elements / WIDTH {
-                    let mask = std::array::from_fn(|lane| if lane < part { !0 } else { 0 });
-                    let mask = self.vconst(I32X4, mask);
+                if part != 0 && q == elements / width {
+                    let words = part * WIDTH / width;
+                    let mask = std::array::from_fn(|word| if word < words { !0 } else { 0 });
+                    let ty = if fold.kind == Kind::I64 { I64X2 } else { I32X4 };
+                    let mask = self.vconst(ty, mask);
                     element = self.or_neutral(fold, mask, element);
                 }
                 self.accumulate(fold, *partial, element);
@@ -298,10 +301,10 @@ impl<'a> Emit<'a> {
         let ty = vector(fold.kind);
         let bits = match (fold.op, fold.kind) {
             // Adding a positive zero would change a negative one.
-            (FoldOp::Sum, Kind::F32) => (-0.0f32).to_bits(),
+            (FoldOp::Sum, Kind::F32) => (-0.0f32).to_bits().into(),
             (op, kind) => op.start(kind),
         };
-        let neutral = self.vconst(ty, [bits; WIDTH]);
+        let neutral = self.constant(fold.kind, bits);
         let mask = if ty == F32X4 { self.b.ins().bitcast(F32X4, MemFlagsData::new(), mask) } else { mask };
         self.b.ins().bitselect(mask, element, neutral)
     }
@@ -323,15 +326,20 @@ impl<'a> Emit<'a> {
         }
         for fold in &shape.phase.folds {
             let Over::Rows(slot) = fold.over else { continue };
+            let elem = elem_of(fold.kind);
             let [from, to] = [false, true].map(|written| {
-                let stream = self.find(Source::Slot(slot), written).expect("each row fold has its streams");
+                let stream = self.find(Source::Slot(slot, elem), written).expect("each row fold has its streams");
                 self.streams[stream].now
             });
-            let elem = if fold.kind == Kind::F32 { Elem::F32 } else { Elem::I32 };
-            let old = self.load_along(elem, from, Num::Known(4));
+            let step = Num::Known(elem.bytes() as i64);
+            let old = self.load_along(elem, from, step);
             let element = self.values[fold.value as usize];
-            let new = self.lift(&[old, element], |e, x| e.vector_operation(fold.op.instr(fold.kind), x));
-            self.store_along(elem, to, Num::Known(4), new);
+            let op = fold.op.instr(fold.kind);
+            let new = match fold.kind {
+                Kind::I64 => self.wide(op, &[old, element]),
+                Kind::F32 | Kind::I32 | Kind::Mask => self.lift(&[old, element], |e, x| e.vector_operation(op, x)),
+            };
+            self.store_along(elem, to, step, new);
         }
         self.cols.pop();
         shape.partials.iter().map(|(fold, _)| self.values[fold.value as usize]).collect()
@@ -355,16 +363,17 @@ impl<'a> Emit<'a> {
         self.live = Live::Code { left, full };
         let folded = self.at_block(shape, first);
         let mut elements = vec![];
-        for lanes in folded {
-            elements.extend((0..QUADS).map(|q| self.quad(lanes, q)));
+        for ((_, partials), lanes) in shape.partials.iter().zip(folded) {
+            elements.extend((0..partials.len()).map(|q| self.quad(lanes, q)));
         }
         if !elements.is_empty() || self.streams.iter().any(|stream| stream.written) {
             self.after_part(shape, first, left, full, &mut elements);
         }
         self.begin_block(&shape.totals, &shape.partials);
-        for ((fold, partials), quads) in shape.partials.iter().zip(elements.chunks(QUADS)) {
-            for (partial, element) in partials.iter().zip(quads) {
-                self.accumulate(fold, *partial, *element);
+        let mut elements = elements.into_iter();
+        for (fold, partials) in &shape.partials {
+            for (partial, element) in partials.iter().zip(&mut elements) {
+                self.accumulate(fold, *partial, element);
             }
         }
     }
@@ -378,10 +387,15 @@ impl<'a> Emit<'a> {
         self.copy(first, left, false);
         let mut masked = vec![];
         let left = self.splat_index(left);
-        for ((fold, _), quads) in shape.partials.iter().zip(elements.chunks(QUADS)) {
-            for (q, element) in quads.iter().enumerate() {
-                let numbers = self.lane_numbers(q);
-                let there = self.b.ins().icmp(IntCC::SignedLessThan, numbers, left);
+        let mut rest = elements.iter();
+        for (fold, partials) in &shape.partials {
+            for (q, element) in (0..partials.len()).zip(&mut rest) {
+                let wide = fold.kind == Kind::I64;
+                let numbers = self.lane_numbers(if wide { q / 2 } else { q });
+                let mut there = self.b.ins().icmp(IntCC::SignedLessThan, numbers, left);
+                if wide {
+                    there = self.widened_mask(there)[q % 2];
+                }
                 masked.push(self.or_neutral(fold, there, *element));
             }
         }
@@ -433,8 +447,8 @@ impl<'a> Emit<'a> {
     fn stream_slot(&mut self, stream: usize) -> StackSlot {
         let slot = match self.streams[stream] {
             Stream { slot: Some(slot), .. } => slot,
-            Stream { written: true, .. } => self.slot(),
-            Stream { written: false, .. } => self.zeroed_slot(),
+            Stream { written: true, elem, .. } => self.slot(lane_bytes(elem)),
+            Stream { written: false, elem, .. } => self.zeroed_slot(lane_bytes(elem)),
         };
         self.streams[stream].slot = Some(slot);
         slot
@@ -465,6 +479,20 @@ impl<'a> Emit<'a> {
                 e.store_element(elem, element, to, 0);
             }
         });
+    }
+}
+
+/// The bytes of a lane in memory for a part of a block: at least those of a word.
+fn lane_bytes(elem: Elem) -> usize {
+    elem.bytes().max(4)
+}
+
+/// How a fold's results are kept.
+fn elem_of(kind: Kind) -> Elem {
+    match kind {
+        Kind::F32 => Elem::F32,
+        Kind::I32 | Kind::Mask => Elem::I32,
+        Kind::I64 => Elem::I64,
     }
 }
 

@@ -299,8 +299,8 @@ impl Text<'_> {
             Op::Uniform(i) => match (d.kind, lane) {
                 (Kind::F32, false) => format!("x.real({i})"),
                 (Kind::F32, true) => format!("x.splat(x.real({i}))"),
-                (Kind::I32 | Kind::Mask, false) => format!("x.whole({i})"),
-                (Kind::I32 | Kind::Mask, true) => format!("x.splat(x.whole({i}))"),
+                (Kind::I32 | Kind::I64 | Kind::Mask, false) => format!("x.whole({i})"),
+                (Kind::I32 | Kind::I64 | Kind::Mask, true) => format!("x.splat(x.whole({i}))"),
             },
             Op::Index(Axis::Row(i)) if lane => format!("x.splat(r{i} as i32)"),
             Op::Index(Axis::Row(i)) => format!("r{i} as i32"),
@@ -384,6 +384,7 @@ fn ty(kind: Kind) -> &'static str {
     match kind {
         Kind::F32 => "f32",
         Kind::I32 => "i32",
+        Kind::I64 => "i64",
         Kind::Mask => "bool",
     }
 }
@@ -393,6 +394,7 @@ fn element(elem: Elem) -> &'static str {
     match elem {
         Elem::F32 => "f32",
         Elem::I32 => "i32",
+        Elem::I64 => "i64",
         Elem::U8 => "u8",
     }
 }
@@ -417,29 +419,21 @@ fn float(bits: u32) -> String {
 }
 
 fn identity(op: FoldOp, kind: Kind) -> &'static str {
-    match (op, kind == Kind::F32) {
-        (FoldOp::Sum, true) => "0.0f32",
-        (FoldOp::Sum, false) => "0i32",
-        (FoldOp::Prod, true) => "1.0f32",
-        (FoldOp::Prod, false) => "1i32",
-        (FoldOp::Max, true) => "f32::NEG_INFINITY",
-        (FoldOp::Max, false) => "i32::MIN",
-        (FoldOp::Min, true) => "f32::INFINITY",
-        (FoldOp::Min, false) => "i32::MAX",
+    let pick = |float, int, long| match kind {
+        Kind::F32 => float,
+        Kind::I32 | Kind::Mask => int,
+        Kind::I64 => long,
+    };
+    match op {
+        FoldOp::Sum => pick("0.0f32", "0i32", "0i64"),
+        FoldOp::Prod => pick("1.0f32", "1i32", "1i64"),
+        FoldOp::Max => pick("f32::NEG_INFINITY", "i32::MIN", "i64::MIN"),
+        FoldOp::Min => pick("f32::INFINITY", "i32::MAX", "i64::MAX"),
     }
 }
 
 fn join(op: FoldOp, kind: Kind) -> &'static str {
-    match (op, kind == Kind::F32) {
-        (FoldOp::Sum, true) => "fadd",
-        (FoldOp::Sum, false) => "iadd",
-        (FoldOp::Prod, true) => "fmul",
-        (FoldOp::Prod, false) => "imul",
-        (FoldOp::Max, true) => "fmax",
-        (FoldOp::Max, false) => "imax",
-        (FoldOp::Min, true) => "fmin",
-        (FoldOp::Min, false) => "imin",
-    }
+    name(op.instr(kind)).0
 }
 
 /// The runtime's function for an operation, and the constant it takes.
@@ -482,6 +476,24 @@ fn name(i: Instr) -> (&'static str, Option<u8>) {
         Instr::INe => "ine",
         Instr::IToF => "itof",
         Instr::IBits => "ibits",
+        Instr::IRem => "irem",
+        Instr::IPair => "ipair",
+        Instr::IToL => "itol",
+        Instr::LAdd => "ladd",
+        Instr::LSub => "lsub",
+        Instr::LMul => "lmul",
+        Instr::LNeg => "lneg",
+        Instr::LMax => "lmax",
+        Instr::LMin => "lmin",
+        Instr::LRem => "lrem",
+        Instr::LLt => "llt",
+        Instr::LLe => "lle",
+        Instr::LEq => "leq",
+        Instr::LNe => "lne",
+        Instr::LToF => "ltof",
+        Instr::LToI => "ltoi",
+        Instr::FToL => "ftol",
+        Instr::LSelect => "lselect",
         Instr::MAnd => "mand",
         Instr::MOr => "mor",
         Instr::MNot => "mnot",

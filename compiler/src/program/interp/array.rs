@@ -1,7 +1,27 @@
 //! Arrays in memory: shared elements, read through strides, so that views copy nothing. Takes arrays and gives arrays; it
 //! knows nothing of programs.
+//!
+//! An element is a cell of 64 bits: a real number itself, an integer or a truth by its bits as an integer of 64 bits. Whoever
+//! computes with cells knows the type; zero is the same cell in all types.
 
 use std::rc::Rc;
+
+use dlc_plan::DType;
+
+/// The cell of an integer.
+pub(super) fn of_whole(n: i64) -> f64 {
+    f64::from_bits(n as u64)
+}
+
+/// The integer of a cell.
+pub(super) fn whole(cell: f64) -> i64 {
+    cell.to_bits() as i64
+}
+
+/// The cell of a number in a type.
+pub(super) fn number(dtype: DType, x: f64) -> f64 {
+    if dtype.is_float() { dlc_plan::cast(dtype, x) } else { of_whole(dlc_plan::truncate(dtype, x)) }
+}
 
 /// Elements, and where to find them: index i has the element `offset + sum(i[k] * strides[k])`.
 #[derive(Clone, Debug)]

@@ -1,23 +1,24 @@
 //! The meaning of each operation that is not structure: a node and its arguments' arrays to an array.
 
-use super::array::{Array, walk};
+use super::array::{Array, number, of_whole, walk, whole};
 use super::{Run, RunError, error};
 use crate::program::{Contract, Label, Node, Op, ReduceOp, RowOp, Ty, View};
 use dlc_plan::random::{GROUP, bits16, key, uniform};
 use dlc_plan::{DType, Prim};
 
 /// Runs one node that gives one result, of this shape.
-pub(super) fn node(run: &Run, n: &Node, args: &[Array], shape: Vec<usize>) -> Result<Array, RunError> {
+/// `from` is the type of the last argument's elements.
+pub(super) fn node(run: &Run, n: &Node, from: DType, args: &[Array], shape: Vec<usize>) -> Result<Array, RunError> {
     let result = match &n.op {
-        Op::Const(x) => Array::new(shape, vec![dlc_plan::cast(n.tys[0].dtype, *x)]),
-        Op::Table(all) => Array::new(shape, all.iter().map(|x| dlc_plan::cast(n.tys[0].dtype, *x)).collect()),
-        Op::Map(prim) => map(*prim, shape, args),
+        Op::Const(x) => Array::new(shape, vec![number(n.tys[0].dtype, *x)]),
+        Op::Table(all) => Array::new(shape, all.iter().map(|x| number(n.tys[0].dtype, *x)).collect()),
+        Op::Map(prim) => map(*prim, from, n.tys[0].dtype, shape, args),
         Op::Reduce(op, axes) => reduce(*op, n.tys[0].dtype, axes, &args[0], shape),
         Op::View(v) => return view(run, v, &args[0], shape),
         Op::Contract(c) => contract(c, &args[0], &args[1], shape),
         Op::Gather => gather(&args[0], &args[1], shape),
-        Op::Scatter => scatter(&args[0], &args[1], shape),
-        Op::Rows(op) => rows(*op, &args[0], shape),
+        Op::Scatter => scatter(n.tys[0].dtype, &args[0], &args[1], shape),
+        Op::Rows(op) => rows(*op, from, &args[0], shape),
         Op::Iota(axis) => iota(*axis, shape),
         Op::Random => random(run, &n.tys[0], &args[0], shape),
         Op::Concat(axis) => Array::concat(shape, *axis, args),
@@ -33,12 +34,36 @@ pub(super) fn node(run: &Run, n: &Node, args: &[Array], shape: Vec<usize>) -> Re
     }
 }
 
-fn map(prim: Prim, shape: Vec<usize>, args: &[Array]) -> Array {
+/// A primitive of cells; its operands, but for the truth that chooses, are of type `from`, and its result of type `to`.
+fn primitive(prim: Prim, from: DType, to: DType, x: &[f64]) -> f64 {
+    if !from.is_float() {
+        let mut operands = [0; 3];
+        operands.iter_mut().zip(x).for_each(|(n, cell)| *n = whole(*cell));
+        if let Some(n) = prim.eval_whole(from, &operands[..x.len()]) {
+            return of_whole(n);
+        }
+        // What is left makes reals of integers.
+        return single(to, operands[0]);
+    }
+    match prim {
+        Prim::Where => x[if whole(x[0]) != 0 { 1 } else { 2 }],
+        Prim::Cast(to) => number(to, x[0]),
+        _ if to == DType::Bool => of_whole(prim.eval(x) as i64),
+        _ => prim.eval(x),
+    }
+}
+
+/// An integer as a real number of a type: the nearest single, rounded again for what is narrower.
+fn single(to: DType, n: i64) -> f64 {
+    dlc_plan::cast(to, f64::from(n as f32))
+}
+
+fn map(prim: Prim, from: DType, to: DType, shape: Vec<usize>, args: &[Array]) -> Array {
     if args.iter().any(|a| a.by_segment) {
         let data: Vec<_> = args.iter().map(Array::contiguous).collect();
         let len = data.iter().map(|d| d.len()).max().unwrap_or(0);
         let at = |i: usize| data.iter().map(|d| d[i.min(d.len() - 1)]).collect::<Vec<f64>>();
-        return Array::by_segment((0..len).map(|i| prim.eval(&at(i))).collect());
+        return Array::by_segment((0..len).map(|i| primitive(prim, from, to, &at(i))).collect());
     }
     let mut out = Vec::with_capacity(shape.iter().product());
     let places: Vec<_> = args.iter().map(Array::place).collect();
@@ -48,23 +73,25 @@ fn map(prim: Prim, shape: Vec<usize>, args: &[Array]) -> Array {
             for (k, a) in args.iter().enumerate() {
                 x[k] = a.data[(lane.at[k] + i * lane.step[k]) as usize];
             }
-            out.push(prim.eval(&x[..args.len()]));
+            out.push(primitive(prim, from, to, &x[..args.len()]));
         }
     });
     Array::new(shape, out)
 }
 
-/// What a fold of no elements gives. Integers are kept in 32 bits by kernels, so that is where their range ends.
+/// What a fold of no elements gives.
 fn identity(op: ReduceOp, dtype: DType) -> f64 {
+    let limits = |least: i64, greatest: i64| (of_whole(least), of_whole(greatest));
     let (least, greatest) = match dtype {
         DType::F32 | DType::F16 | DType::BF16 => (f64::NEG_INFINITY, f64::INFINITY),
-        DType::I64 | DType::I32 => (f64::from(i32::MIN), f64::from(i32::MAX)),
-        DType::U8 => (0.0, 255.0),
-        DType::Bool => (0.0, 1.0),
+        DType::I64 => limits(i64::MIN, i64::MAX),
+        DType::I32 => limits(i32::MIN.into(), i32::MAX.into()),
+        DType::U8 => limits(0, 255),
+        DType::Bool => limits(0, 1),
     };
     match op {
         ReduceOp::Sum => 0.0,
-        ReduceOp::Prod => 1.0,
+        ReduceOp::Prod => number(dtype, 1.0),
         ReduceOp::Max => least,
         ReduceOp::Min => greatest,
     }
@@ -87,7 +114,7 @@ fn reduce(op: ReduceOp, dtype: DType, axes: &[usize], a: &Array, shape: Vec<usiz
     walk(&a.shape, &[a.place(), (&strides, 0)], |lane| {
         for i in 0..lane.len as isize {
             let to = &mut out[(lane.at[1] + i * lane.step[1]) as usize];
-            *to = prim.eval(&[*to, a.data[(lane.at[0] + i * lane.step[0]) as usize]]);
+            *to = primitive(prim, dtype, dtype, &[*to, a.data[(lane.at[0] + i * lane.step[0]) as usize]]);
         }
     });
     Array::new(result.shape, out)
@@ -152,7 +179,7 @@ fn contract(c: &Contract, a: &Array, b: &Array, shape: Vec<usize>) -> Array {
 
 /// Where the row of an id begins, in a table of `len` rows.
 fn row(id: f64, len: usize, width: usize) -> usize {
-    (id.max(0.0) as usize).min(len - 1) * width
+    (whole(id).max(0) as usize).min(len - 1) * width
 }
 
 fn gather(table: &Array, ids: &Array, shape: Vec<usize>) -> Array {
@@ -167,36 +194,39 @@ fn gather(table: &Array, ids: &Array, shape: Vec<usize>) -> Array {
     Array::new(shape, out)
 }
 
-fn scatter(ids: &Array, rows: &Array, shape: Vec<usize>) -> Array {
+fn scatter(dtype: DType, ids: &Array, rows: &Array, shape: Vec<usize>) -> Array {
     let (elements, width) = (rows.contiguous(), shape[1..].iter().product::<usize>());
     let mut out = vec![0.0; shape.iter().product()];
     for (i, id) in ids.contiguous().iter().enumerate().filter(|_| shape[0] > 0) {
         let to = row(*id, shape[0], width);
         for (o, x) in out[to..][..width].iter_mut().zip(&elements[i * width..]) {
-            *o += x;
+            *o = primitive(Prim::Add, dtype, dtype, &[*o, *x]);
         }
     }
     Array::new(shape, out)
 }
 
 /// NaN counts as greater than all numbers, and equal elements keep their order.
-fn rows(op: RowOp, a: &Array, shape: Vec<usize>) -> Array {
+fn rows(op: RowOp, dtype: DType, a: &Array, shape: Vec<usize>) -> Array {
     let (elements, keep) = (a.contiguous(), shape.last().copied().unwrap_or(0));
     let len = a.shape.last().copied().unwrap_or(0).max(1);
     let mut out = Vec::with_capacity(shape.iter().product());
     for row in elements.chunks(len) {
         match op {
             RowOp::RunningSum => out.extend(row.iter().scan(0.0, |sum, x| {
-                *sum += x;
+                *sum = primitive(Prim::Add, dtype, dtype, &[*sum, *x]);
                 Some(*sum)
             })),
             RowOp::Order { descending } => {
                 let mut places: Vec<usize> = (0..row.len()).collect();
                 places.sort_by(|a, b| {
                     let (x, y) = if descending { (row[*b], row[*a]) } else { (row[*a], row[*b]) };
-                    x.partial_cmp(&y).unwrap_or_else(|| x.is_nan().cmp(&y.is_nan()))
+                    match dtype.is_float() {
+                        true => x.partial_cmp(&y).unwrap_or_else(|| x.is_nan().cmp(&y.is_nan())),
+                        false => whole(x).cmp(&whole(y)),
+                    }
                 });
-                out.extend(places[..keep].iter().map(|i| *i as f64));
+                out.extend(places[..keep].iter().map(|i| of_whole(*i as i64)));
             }
         }
     }
@@ -204,7 +234,7 @@ fn rows(op: RowOp, a: &Array, shape: Vec<usize>) -> Array {
 }
 
 fn iota(axis: usize, shape: Vec<usize>) -> Array {
-    let numbers = Array::new(vec![shape[axis]], (0..shape[axis]).map(|i| i as f64).collect());
+    let numbers = Array::new(vec![shape[axis]], (0..shape[axis]).map(|i| of_whole(i as i64)).collect());
     let axes: Vec<_> = (0..shape.len()).map(|k| (k == axis).then_some(0)).collect();
     numbers.with_axes(shape, &axes)
 }
@@ -218,7 +248,7 @@ fn random(run: &Run, ty: &Ty, site: &Array, shape: Vec<usize>) -> Array {
         [leading @ .., cols] => (leading.iter().product(), *cols),
     };
     let before = ty.rows_per_sample().map_or(0, |per| run.host.first_sample.wrapping_mul(per.eval(run.dims) as u64));
-    let (key, high) = key(run.host.seed, site.contiguous()[0] as i64 as u32);
+    let (key, high) = key(run.host.seed, whole(site.contiguous()[0]) as u32);
     let mut out = Vec::with_capacity(rows * cols);
     for r in 0..rows as u64 {
         let row = before.wrapping_add(r) as u32;

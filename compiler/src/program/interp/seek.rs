@@ -3,6 +3,7 @@
 
 use super::array::Array;
 use super::{Function, Node, RunError, error};
+use dlc_plan::DType;
 use std::rc::Rc;
 
 /// What is looked for: the first result that single precision does not have.
@@ -17,7 +18,7 @@ pub struct Seek {
 impl Seek {
     /// Looks at the results of a node; once the place is found, nothing needs to be run any more.
     pub fn look(&mut self, f: &Function, n: &Node, results: &[Array]) -> Result<(), RunError> {
-        if results.iter().all(is_sound) {
+        if results.iter().zip(&n.tys).all(|(array, ty)| is_sound(array, ty.dtype)) {
             return Ok(());
         }
         let members = self.path.iter().chain([&n.origin.member]).filter(|member| !member.is_empty());
@@ -28,7 +29,7 @@ impl Seek {
     }
 }
 
-/// Whether single precision has all numbers of an array. Minus infinity is what masks are made of.
-pub fn is_sound(array: &Array) -> bool {
-    array.data.iter().all(|x| x.abs() <= f64::from(f32::MAX) || *x == f64::NEG_INFINITY)
+/// Whether single precision has all numbers of an array, if they are real. Minus infinity is what masks are made of.
+pub fn is_sound(array: &Array, dtype: DType) -> bool {
+    !dtype.is_float() || array.data.iter().all(|x| x.abs() <= f64::from(f32::MAX) || *x == f64::NEG_INFINITY)
 }

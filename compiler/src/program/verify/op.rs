@@ -250,7 +250,7 @@ fn rows(p: &Program, op: RowOp, arg: &Ty, out: &Ty) -> Result<(), Fault> {
     }
     let mut expected = arg.clone();
     if let RowOp::Order { .. } = op {
-        expected.dtype = DType::I64;
+        expected.dtype = if out.dtype == DType::I32 { DType::I32 } else { DType::I64 };
         expected.shape[arg.rank() - 1] = out.shape.last().cloned().unwrap_or(Size::zero());
     }
     same_types(p, 9, "rows", &[out], &[&expected])

@@ -136,7 +136,7 @@ fn near(expected: &Tensor, found: &Tensor) -> bool {
 fn args(p: &Program, entry: &str, weights: &Named, given: &Named) -> Vec<Tensor> {
     let e = p.entry(entry).expect("it was run");
     let each = e.inputs.iter().zip(&p.function(e.function).params).map(|(role, param)| match role {
-        Role::Named(n) | Role::Index(n, _) => given[n].clone(),
+        Role::Named(n) | Role::Index(n, _) | Role::Narrow(n, _) => given[n].clone(),
         Role::Weight(row) => {
             let mut each: Vec<Tensor> = row.iter().map(|w| weights[&p.weights[w.0 as usize].name].clone()).collect();
             if each.len() == 1 { each.remove(0) } else { Tensor::stack(each, &param.ty) }

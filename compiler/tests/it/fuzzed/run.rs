@@ -120,7 +120,7 @@ pub fn by_interpreter(
     };
     let joined = |mut each: Vec<Tensor>, ty| if each.len() == 1 { each.remove(0) } else { Tensor::stack(each, ty) };
     let args = e.inputs.iter().zip(&f.params).map(|(role, param)| match role {
-        Role::Named(n) | Role::Index(n, _) => inputs[n].clone(),
+        Role::Named(n) | Role::Index(n, _) | Role::Narrow(n, _) => inputs[n].clone(),
         Role::Weight(row) => joined(row.iter().map(|w| weights[&weight(w)].clone()).collect(), &param.ty),
         Role::Grad(row) => joined(row.iter().map(zeros).collect(), &param.ty),
         other => panic!("{entry} takes {other:?}"),
@@ -129,7 +129,7 @@ pub fn by_interpreter(
     let mut found = Named::new();
     for (role, t) in e.outputs.iter().zip(results) {
         match role {
-            Role::Named(n) | Role::Index(n, _) => drop(found.insert(n.clone(), t)),
+            Role::Named(n) | Role::Index(n, _) | Role::Narrow(n, _) => drop(found.insert(n.clone(), t)),
             Role::Weight(row) | Role::Grad(row) => {
                 let parts = if row.len() == 1 { vec![t] } else { t.unstack(row.len()) };
                 found.extend(row.iter().map(|w| format!("{} after", weight(w))).zip(parts));

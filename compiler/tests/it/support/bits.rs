@@ -14,12 +14,14 @@ pub fn difference(kernel: &Kernel, machine: &Memory, reference: &Memory) -> Opti
         let at = (0..a.len()).find(|i| !same(float, a[*i], b[*i]))?;
         Some(format!("{name}[{at}] is {:#x}, not {:#x}", a[at], b[at]))
     };
+    let bufs = |name: String, float: bool, a: &Buf, b: &Buf| match (a, b) {
+        (Buf::Words(a), Buf::Words(b)) => words(name, float, a, b),
+        (Buf::Longs(a), Buf::Longs(b)) => (a != b).then(|| format!("{name} differs: {a:x?} not {b:x?}")),
+        (Buf::Bytes(a), Buf::Bytes(b)) => (a != b).then(|| format!("{name} differs: {a:?} not {b:?}")),
+        _ => panic!("both have the kernel's sorts"),
+    };
     for (i, (a, b)) in machine.bufs.iter().zip(&reference.bufs).enumerate() {
-        let found = match (a, b) {
-            (Buf::Words(a), Buf::Words(b)) => words(format!("b{i}"), kernel.bufs[i].elem == Elem::F32, a, b),
-            (Buf::Bytes(a), Buf::Bytes(b)) => (a != b).then(|| format!("b{i} differs: {a:?} not {b:?}")),
-            (Buf::Words(_), Buf::Bytes(_)) | (Buf::Bytes(_), Buf::Words(_)) => panic!("both have the kernel's sorts"),
-        };
+        let found = bufs(format!("b{i}"), kernel.bufs[i].elem == Elem::F32, a, b);
         if found.is_some() {
             return found;
         }
@@ -28,7 +30,7 @@ pub fn difference(kernel: &Kernel, machine: &Memory, reference: &Memory) -> Opti
         Over::Cols(_) => None,
         Over::Rows(slot) | Over::All(slot) => {
             let slot = usize::from(slot);
-            words(format!("fold{slot}"), fold.kind == Kind::F32, &machine.folds[slot], &reference.folds[slot])
+            bufs(format!("fold{slot}"), fold.kind == Kind::F32, &machine.folds[slot], &reference.folds[slot])
         }
     })
 }
