@@ -19,6 +19,7 @@ mod given;
 mod groups;
 mod hostile;
 mod house;
+mod integers;
 mod loading;
 mod look;
 mod lora;

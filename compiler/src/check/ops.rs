@@ -197,6 +197,21 @@ impl Checker {
         }
     }
 
+    /// A whole number in a type; of integers, modulo the number of those that it has.
+    fn whole(&mut self, dtype: DType, n: i64) -> Value {
+        if dtype.is_float() {
+            return self.b().constant(dtype, n as f64);
+        }
+        let n = dlc_plan::wrap(dtype, n);
+        if let Some(x) = dlc_plan::exact(n) {
+            return self.b().constant(dtype, x);
+        }
+        // A constant is a double, so what is none is made of its halves.
+        let [high, unit, low] = [n >> 32, 1 << 32, n & 0xffff_ffff].map(|n| self.b().constant(dtype, n as f64));
+        let high = self.b().zip(Prim::Mul, &[high, unit]);
+        self.b().zip(Prim::Add, &[high, low])
+    }
+
     /// A number or a tensor as a value of that element type in the function being built.
     pub(super) fn as_value(&mut self, v: &Val, dtype: DType) -> Value {
         match v {
@@ -204,7 +219,7 @@ impl Checker {
                 let value = self.use_(t);
                 self.b().cast(value, dtype)
             }
-            Val::Num(Num { value: NumVal::Int(n), .. }) => self.b().constant(dtype, *n as f64),
+            Val::Num(Num { value: NumVal::Int(n), .. }) => self.whole(dtype, *n),
             Val::Num(n) => self.b().host(dtype, num::to_host(&n.value)),
             other => {
                 let host = num::truth(other).expect("an operand is a tensor, a number or a truth");
@@ -471,7 +486,14 @@ fn operand_types(prim: Prim, vals: &[Val]) -> Option<Vec<DType>> {
             vec![DType::Bool, chosen, chosen]
         }
         Gives::Truth if matches!(prim, Prim::Eq | Prim::Ne) && classes.iter().all(truth) => vec![DType::Bool; 2],
-        Gives::Same | Gives::Truth => vec![common(&classes)?; classes.len()],
+        Gives::Same => vec![common(&classes)?; classes.len()],
+        Gives::Truth => {
+            let met = common(&classes)?;
+            let fits = |v: &Val| !matches!(number(v), Some(NumVal::Int(n)) if dlc_plan::wrap(met, *n) != *n);
+            // A number that the type does not have is less or greater than all of it.
+            let met = if met.is_float() || vals.iter().all(fits) { met } else { DType::I64 };
+            vec![met; classes.len()]
+        }
         Gives::Real if is_product(prim, vals) => vec![common(&classes)?; 2],
         Gives::Real => {
             let d = common(&classes)?;
