@@ -143,6 +143,7 @@ pub trait Element: Copy + Default + sealed::Sealed {
 mod sealed {
     pub trait Sealed {}
     impl Sealed for f32 {}
+    impl Sealed for i64 {}
     impl Sealed for i32 {}
     impl Sealed for u8 {}
 }
