@@ -43,6 +43,7 @@ impl Writer<'_> {
         let dtype = match op {
             "argmax" => DType::I64,
             "mean" if !ty.dtype.is_float() => DType::F32,
+            "sum" if ty.dtype.is_int() => DType::I64,
             _ => ty.dtype,
         };
         let empty = picked.iter().any(|k| ty.shape[*k].number().is_none_or(|n| n < 1));
