@@ -56,6 +56,10 @@ pub mod code {
     pub const CANNOT_READ: &str = "E0620";
     /// A file or folder that cannot be written.
     pub const CANNOT_WRITE: &str = "E0621";
+    /// A checkpoint that is damaged, or of another training.
+    pub const CHECKPOINT: &str = "E0622";
+    /// A folder of results that is in use, or has other files.
+    pub const RUN_FOLDER: &str = "E0623";
     /// A size or another input that does not fit the model.
     pub const BAD_INPUT: &str = "E0701";
     /// A warning: a tensor of a file of inputs that nothing takes.

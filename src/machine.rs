@@ -51,6 +51,28 @@ pub trait Machine {
 
     /// Gives a weight another value.
     fn set_weight(&mut self, name: &str, value: &Tensor) -> std::result::Result<(), RunError>;
+
+    /// The names of the optimizer's states.
+    fn states(&self) -> &[String] {
+        &[]
+    }
+
+    /// The numbers of the weights and model states that a training changes.
+    fn changed(&self) -> Vec<usize> {
+        (0..self.weights().len()).collect()
+    }
+
+    /// What a store keeps for a weight, as it is kept.
+    fn kept(&self, store: Store, name: &str) -> std::result::Result<Tensor, RunError> {
+        let _ = store;
+        self.weight(name)
+    }
+
+    /// Sets what a store keeps for a weight.
+    fn set_kept(&mut self, store: Store, name: &str, value: &Tensor) -> std::result::Result<(), RunError> {
+        let _ = store;
+        self.set_weight(name, value)
+    }
 }
 
 impl Machine for Engine {
@@ -102,6 +124,22 @@ impl Machine for Engine {
 
     fn set_weight(&mut self, name: &str, value: &Tensor) -> std::result::Result<(), RunError> {
         self.stores_mut().set_weight(name, value)
+    }
+
+    fn states(&self) -> &[String] {
+        &self.plan().states
+    }
+
+    fn changed(&self) -> Vec<usize> {
+        self.plan().writes(&["accumulate", "update"])
+    }
+
+    fn kept(&self, store: Store, name: &str) -> std::result::Result<Tensor, RunError> {
+        self.stores().kept(store, name)
+    }
+
+    fn set_kept(&mut self, store: Store, name: &str, value: &Tensor) -> std::result::Result<(), RunError> {
+        self.stores_mut().set_kept(store, name, value)
     }
 }
 

@@ -4,6 +4,7 @@
 use crate::adapters::{self, Adapter, Kept};
 use crate::error::{Error, Result, code};
 use crate::machine::{self, Counts, Machine, Named, SHARES, shares};
+use crate::train::checkpoint::Checkpoints;
 use crate::train::{self, Outcome, Start, Watch};
 use dlc_plan::plan::{Call, Step};
 use dlc_plan::recipe::{self, Adaptable, Length, Lora, Recipe};
@@ -113,7 +114,18 @@ impl Network {
         let weights = recipe.as_ref().and_then(|recipe| recipe.weights.clone());
         let counts = Counts::default();
         let (touched, types) = ((false, false), machine::Types::new());
-        Ok(Network { engine, recipe, weights, state, touched, micro_batches: 0, counts, kept: None, active: None, types })
+        Ok(Network {
+            engine,
+            recipe,
+            weights,
+            state,
+            touched,
+            micro_batches: 0,
+            counts,
+            kept: None,
+            active: None,
+            types,
+        })
     }
 
     /// A network that adapters of any rank are put on while it runs ([`Network::activate`]); to begin with, none is.
@@ -323,12 +335,26 @@ impl Network {
     /// # Errors
     /// When this is no training, a file cannot be used, or something is not finite.
     pub fn train(&mut self, folder: impl AsRef<Path>, watch: &mut dyn Watch) -> Result<Outcome> {
+        self.train_with(folder, None, watch)
+    }
+
+    /// As [`Network::train`], with checkpoints: perhaps from one of them on, and writing more.
+    ///
+    /// # Errors
+    /// As [`Network::train`]; and when a checkpoint that the training is to go on from cannot be read, or is of another.
+    pub fn train_with(
+        &mut self,
+        folder: impl AsRef<Path>,
+        mut checkpoints: Option<Checkpoints>,
+        watch: &mut dyn Watch,
+    ) -> Result<Outcome> {
         let Some(recipe) = &self.recipe else {
             return Err(Error::spec(code::CANNOT_RUN, "this is a model and not a training"));
         };
         let (has_weights, has_adapter) = self.touched;
         let start = Start { seed: self.state.seed, has_weights, has_adapter };
-        let done = train::train_from(&mut self.engine, recipe, folder.as_ref(), watch, start);
+        let (machine, folder) = (&mut self.engine, folder.as_ref());
+        let done = train::train_with(machine, recipe, folder, watch, start, checkpoints.as_mut());
         self.touched = (true, true);
         done
     }

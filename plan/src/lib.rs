@@ -16,6 +16,7 @@ pub mod recipe;
 mod show;
 mod size;
 pub mod turn;
+mod writes;
 
 pub use code::MachineCode;
 pub use dtype::DType;

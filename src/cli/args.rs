@@ -46,7 +46,17 @@ pub fn train() -> Command {
         .about("Train a model on its data")
         .arg(spec())
         .arg(text("TRAIN", "The training, where the spec has several"))
-        .arg(path("out", "Where the results go [default: runs/TRAIN]").long("out").value_name("DIR"))
+        .arg(path("out", "The folder of the run [default: a new one below runs/TRAIN]").long("out").value_name("DIR"))
+        .arg(
+            path("resume", "Go on from the last checkpoint of a run [default: --out, or runs/TRAIN/latest]")
+                .long("resume")
+                .value_name("DIR")
+                .num_args(0..=1),
+        )
+        .arg(
+            option("checkpoint-every", "STEPS", "Write a checkpoint every so many steps besides")
+                .value_parser(value_parser!(u64).range(1..)),
+        )
         .arg(set())
         .arg(threads())
 }

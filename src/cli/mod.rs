@@ -2,6 +2,7 @@
 
 mod args;
 mod fail;
+mod folder;
 mod spec;
 
 mod new;

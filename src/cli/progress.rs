@@ -2,29 +2,32 @@
 //! `metrics.jsonl`.
 
 use super::fail::{Fail, print};
+use super::folder::{CHECKPOINTS, RunFolder};
 use super::interp::Interp;
-use crate::error::Result;
-use crate::files::write_whole;
+use crate::error::{Error, Result};
+use crate::files::{make_folder, write_whole};
 use crate::machine::{Machine, Named, not_finite};
+use crate::train::checkpoint::{Checkpoints, State};
 use crate::train::{Progress, Report, Watch};
 use dlc_compiler::program::Program;
 use dlc_plan::HostState;
 use dlc_plan::plan::Store;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Map, Value};
-use std::fmt::Write;
-use std::io::{self, IsTerminal};
-use std::path::PathBuf;
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::{self, IsTerminal, Write as _};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// How often the file of metrics is written anew, at most.
+/// How often lines are written to the file of metrics, at most.
 const BETWEEN_WRITES: Duration = Duration::from_secs(1);
 
 /// Whether someone pressed Ctrl-C.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// From now on the first Ctrl-C ends a training after its step, and a second one ends the process.
+/// From now on the first Ctrl-C, SIGTERM or SIGHUP ends a training after its step, and a second one ends the process.
 pub fn catch_interrupts() {
     let handler = || {
         if INTERRUPTED.swap(true, Ordering::Relaxed) {
@@ -39,9 +42,12 @@ pub fn catch_interrupts() {
 pub struct Show {
     bar: Option<ProgressBar>,
     epochs: Option<u64>,
-    metrics: PathBuf,
+    folder: RunFolder,
+    /// Lines that are not in the file of metrics yet.
     lines: String,
     written: Option<Instant>,
+    /// Whether the file of metrics could not be written the last time.
+    failed: bool,
     /// Whether lines can no longer be printed; a training does not end for that.
     unheard: bool,
     /// The program, to look for the place where a loss went wrong.
@@ -49,17 +55,18 @@ pub struct Show {
 }
 
 impl Show {
-    /// A training of so many epochs, if that is how its length is said; its metrics go to a file.
-    pub fn new(epochs: Option<u64>, metrics: PathBuf, program: Program) -> Show {
+    /// A training of so many epochs, if that is how its length is said; its metrics go to a file in its folder.
+    pub fn new(epochs: Option<u64>, folder: RunFolder, program: Program) -> Show {
         let bar = io::stderr().is_terminal().then(|| {
             let style = "{bar:30} {pos}/{len} steps  {msg}  {eta} left";
             let style = ProgressStyle::with_template(style).expect("the template is sound");
             ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10)).with_style(style)
         });
-        Show { bar, epochs, metrics, lines: String::new(), written: None, unheard: false, program: Some(program) }
+        let (lines, written, program) = (String::new(), None, Some(program));
+        Show { bar, epochs, folder, lines, written, failed: false, unheard: false, program }
     }
 
-    /// Writes what is still to be written, and takes the bar away.
+    /// Takes the bar away, and writes what is still to be written.
     pub fn finish(&mut self) -> Result<()> {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
@@ -67,9 +74,23 @@ impl Show {
         self.write()
     }
 
+    /// Takes the place of an older run; gives the folder of the run from now on.
+    pub fn settle(&mut self) -> Result<&Path> {
+        self.folder.settle()
+    }
+
+    fn metrics(&self) -> PathBuf {
+        self.folder.path().join("metrics.jsonl")
+    }
+
+    /// Adds the lines that wait to the file of metrics.
     fn write(&mut self) -> Result<()> {
         self.written = Some(Instant::now());
-        write_whole(&self.metrics, |out| out.write_all(self.lines.as_bytes()))
+        let path = self.metrics();
+        let append = || File::options().create(true).append(true).open(&path)?.write_all(self.lines.as_bytes());
+        append().map_err(|error| Error::writing(&path, &error))?;
+        self.lines.clear();
+        Ok(())
     }
 
     /// Prints a line above the bar.
@@ -109,7 +130,40 @@ impl Watch for Show {
         writeln!(text, "  {} samples/s", count(report.samples_per_second)).expect("memory can be written");
         self.line(&text);
         writeln!(self.lines, "{}", json(report)).expect("memory can be written");
-        if self.written.is_none_or(|written| written.elapsed() > BETWEEN_WRITES) { self.write() } else { Ok(()) }
+        if self.written.is_none_or(|written| written.elapsed() > BETWEEN_WRITES) {
+            // A file that cannot be written now may be later: the lines wait.
+            let done = self.write();
+            if let (Err(error), false) = (&done, self.failed) {
+                self.warn(&format!("{}; the lines are kept for later", error.message));
+            }
+            self.failed = done.is_err();
+        }
+        Ok(())
+    }
+
+    fn checkpoint(&mut self) -> Result<()> {
+        make_folder(self.folder.path())?;
+        self.write()
+    }
+
+    fn written(&mut self, checkpoints: &mut Checkpoints) -> Result<()> {
+        checkpoints.moved(self.folder.settle()?.join(CHECKPOINTS));
+        Ok(())
+    }
+
+    fn resumed(&mut self, state: &State) -> Result<()> {
+        let path = self.metrics();
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        let kept: Vec<&str> = text.split_inclusive('\n').take(state.reports as usize).collect();
+        if (kept.len() as u64) < state.reports {
+            self.warn(&format!("{} has fewer lines than the checkpoint speaks of", path.display()));
+        }
+        write_whole(&path, |file| file.write_all(kept.concat().as_bytes()))?;
+        match state {
+            State { step: 0, .. } => self.line("there is no checkpoint: the training begins\n"),
+            State { step, steps, .. } => self.line(&format!("resumed after step {step} of {steps}\n")),
+        }
+        Ok(())
     }
 
     fn begin(&mut self, data: &str) {

@@ -75,6 +75,11 @@ impl Source {
         folder_of(&self.path)
     }
 
+    /// The file that it is in.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// What messages call it.
     pub fn name(&self) -> &str {
         &self.name

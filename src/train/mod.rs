@@ -3,15 +3,19 @@
 //! What happens is a function of the plan, the recipe, the files and nothing else: not of time, not of the number of threads.
 //! Whoever watches is told, and can end it between two steps.
 
+mod best;
+pub mod checkpoint;
 mod evaluate;
 mod feed;
 
 use crate::adapters;
-use crate::data::batches::Batches;
+use crate::data::batches::{Batches, Position};
 use crate::error::{Error, Result, code};
 use crate::machine::{self, Counts, Machine, Named, SHARES, load, not_finite};
+use best::Best;
+use checkpoint::{Checkpoint, Checkpoints, Exact, State};
 use dlc_plan::HostState;
-use dlc_plan::recipe::{Batch, Data, Length, Part, Recipe, Stop};
+use dlc_plan::recipe::{Batch, Data, Length, Part, Recipe};
 use dlc_runtime::tensor::Tensor;
 use evaluate::evaluate;
 use feed::{Feed, Rows};
@@ -38,6 +42,32 @@ pub trait Watch {
     /// What is trained on: how many rows, and which class is which number.
     fn begin(&mut self, data: &str) {
         let _ = data;
+    }
+
+    /// A checkpoint is about to be written: what was reported has to outlast it.
+    ///
+    /// # Errors
+    /// What is wrong with the place where reports go; the training goes on without a checkpoint.
+    fn checkpoint(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    /// A checkpoint has been written; whoever moves the folder that it is in says so.
+    ///
+    /// # Errors
+    /// What is wrong with the place where results go; the training goes on.
+    fn written(&mut self, checkpoints: &mut Checkpoints) -> Result<()> {
+        let _ = checkpoints;
+        Ok(())
+    }
+
+    /// The training goes on from a checkpoint; or, where it was to and there is none, from the beginning.
+    ///
+    /// # Errors
+    /// What is wrong with the place where reports go; the training ends.
+    fn resumed(&mut self, state: &State) -> Result<()> {
+        let _ = state;
+        Ok(())
     }
 
     /// Something is odd.
@@ -106,8 +136,10 @@ pub struct Outcome {
     pub ended: Ended,
     /// How far it came; the loss is that of the last step.
     pub progress: Progress,
-    /// The last metrics of the held-out split.
+    /// The metrics of the held-out split that the weights have at the end.
     pub metrics: Vec<(String, f64)>,
+    /// The step of the best validation, where the weights are those of that step.
+    pub best: Option<u64>,
     /// The metrics of the test split.
     pub test: Vec<(String, f64)>,
 }
@@ -123,13 +155,19 @@ pub struct Start {
     pub has_adapter: bool,
 }
 
+impl Start {
+    /// The beginning that a recipe says.
+    pub fn anew(recipe: &Recipe) -> Start {
+        Start { seed: recipe.seed, has_weights: false, has_adapter: false }
+    }
+}
+
 /// Trains from the initial values, or from the recipe's weights, by the recipe's seed.
 ///
 /// # Errors
 /// As [`train_from`].
 pub fn train(machine: &mut dyn Machine, recipe: &Recipe, folder: &Path, watch: &mut dyn Watch) -> Result<Outcome> {
-    let start = Start { seed: recipe.seed, has_weights: false, has_adapter: false };
-    train_from(machine, recipe, folder, watch, start)
+    train_from(machine, recipe, folder, watch, Start::anew(recipe))
 }
 
 /// Trains from what is said. The optimizer begins anew.
@@ -143,6 +181,22 @@ pub fn train_from(
     watch: &mut dyn Watch,
     start: Start,
 ) -> Result<Outcome> {
+    train_with(machine, recipe, folder, watch, start, None)
+}
+
+/// As [`train_from`], with checkpoints: perhaps from one of them on, and writing more.
+///
+/// # Errors
+/// As [`train_from`]; and when the training is to go on from a checkpoint that cannot be read or is of another training. One
+/// that cannot be written is a warning.
+pub fn train_with(
+    machine: &mut dyn Machine,
+    recipe: &Recipe,
+    folder: &Path,
+    watch: &mut dyn Watch,
+    start: Start,
+    mut checkpoints: Option<&mut Checkpoints>,
+) -> Result<Outcome> {
     let Some(data) = &recipe.data else {
         return Err(Error::spec(code::NO_COLUMN, format!("`{}` has no data to train on", recipe.name)));
     };
@@ -154,7 +208,7 @@ pub fn train_from(
         Some(fixed) => whole_batches(data, rows.numbers.len(), fixed, &recipe.model.name, watch)?,
         None => Cow::Borrowed(data),
     };
-    let batches = Batches::new(rows.numbers.clone(), &batched, start.seed);
+    let mut batches = Batches::new(rows.numbers.clone(), &batched, start.seed);
     let per_epoch = (batches.per_epoch() as u64).div_ceil(recipe.accumulate.max(1));
     if per_epoch == 0 {
         return Err(feed::no_rows(data));
@@ -172,6 +226,14 @@ pub fn train_from(
     };
     let tally = Tally { loss: 0.0, rows: 0, since: Instant::now() };
     let began = Instant::now();
+    let resumed = match &mut checkpoints {
+        Some(checkpoints) => checkpoints.open(&mut |text| watch.warn(text))?,
+        None => None,
+    };
+    if let Some(checkpoints) = &mut checkpoints {
+        checkpoints.begin();
+    }
+    let (samples, reports, last) = (0, 0, f64::NAN);
     let mut run = Run {
         machine,
         recipe,
@@ -183,9 +245,21 @@ pub fn train_from(
         tally,
         began,
         unsound,
-        samples: 0,
-        last: f64::NAN,
+        samples,
+        reports,
+        last,
+        metrics: Vec::new(),
+        best: Best::default(),
+        checkpoints,
     };
+    match resumed {
+        Some(checkpoint) => run.resume(checkpoint, &mut batches)?,
+        None if run.checkpoints.as_ref().is_some_and(|all| all.resumes()) => {
+            let state = State::new(run.state.steps, run.state.seed);
+            run.watch.resumed(&state)?;
+        }
+        None => {}
+    }
     run.whole(batches)
 }
 
@@ -284,8 +358,14 @@ struct Run<'a> {
     /// The weights that are not finite from the start, such as masks.
     unsound: Vec<(String, f32)>,
     samples: u64,
+    /// Reports that were made.
+    reports: u64,
     /// The loss of the last step.
     last: f64,
+    /// The metrics of the last validation.
+    metrics: Vec<(String, f64)>,
+    best: Best,
+    checkpoints: Option<&'a mut Checkpoints>,
 }
 
 /// What has happened since the last report.
@@ -298,33 +378,123 @@ struct Tally {
 
 impl Run<'_> {
     fn whole(&mut self, mut batches: Batches) -> Result<Outcome> {
-        let mut best = self.recipe.stop.as_ref().map(Best::new);
-        let mut ended = Ended::Done;
-        let mut metrics = Vec::new();
-        while self.state.step < self.state.steps {
-            let finished = self.epoch(&mut batches)?;
-            if !finished {
-                ended = Ended::Interrupted;
-                break;
+        // An epoch whose steps are all done may still have to be measured.
+        let mut open = batches.position().row > 0;
+        let ended = loop {
+            if self.recipe.stop.as_ref().is_some_and(|stop| self.best.is_over(stop)) {
+                break Ended::Stopped;
             }
-            metrics = self.measure(Part::Valid)?;
-            self.report(metrics.clone())?;
-            if let (Some(best), Some(stop)) = (&mut best, &self.recipe.stop)
-                && best.is_over(stop, &metrics)
-            {
-                ended = Ended::Stopped;
-                break;
+            if self.state.step >= self.state.steps && !open {
+                break Ended::Done;
+            }
+            if !self.epoch(&mut batches)? {
+                break Ended::Interrupted;
+            }
+            open = false;
+            self.metrics = self.measure(Part::Valid)?;
+            self.report(self.metrics.clone())?;
+            if let Some(stop) = &self.recipe.stop {
+                self.best.take(stop, self.state.step, &self.metrics, self.machine)?;
             }
             self.state.epoch += 1;
+            if self.state.step < self.state.steps {
+                self.checkpoint(0, true)?;
+            }
+        };
+        self.end(ended, &batches)
+    }
+
+    /// The end of a training: the last checkpoint, the best weights, the test.
+    fn end(&mut self, ended: Ended, batches: &Batches) -> Result<Outcome> {
+        let row = if ended == Ended::Interrupted { batches.position().row } else { 0 };
+        self.write_checkpoint(row);
+        let progress = self.progress(self.last);
+        if ended == Ended::Interrupted {
+            return Ok(Outcome { ended, progress, metrics: self.metrics.clone(), best: None, test: Vec::new() });
         }
-        let test = if ended == Ended::Interrupted { Vec::new() } else { self.measure(Part::Test)? };
-        Ok(Outcome { ended, progress: self.progress(self.last), metrics, test })
+        let mut best = None;
+        if let Some(state) = self.best.state.take() {
+            checkpoint::put_back(self.machine, &self.best.weights)?;
+            self.metrics = inexact(state.metrics);
+            best = Some(state.step);
+        }
+        let test = self.measure(Part::Test)?;
+        Ok(Outcome { ended, progress, metrics: self.metrics.clone(), best, test })
+    }
+
+    /// Goes on from a checkpoint.
+    fn resume(&mut self, checkpoint: Checkpoint, batches: &mut Batches) -> Result<()> {
+        checkpoint.restore(self.machine)?;
+        let State { step, steps, epoch, row, seed, samples, reports, loss, tally, rows, .. } = checkpoint.state;
+        if seed != self.state.seed {
+            let message =
+                format!("the checkpoint was written with the seed {seed}, and this training has {}", self.state.seed);
+            return Err(Error::spec(code::CHECKPOINT, message));
+        }
+        if steps != self.state.steps {
+            let text =
+                format!("this training has {} steps; the checkpoint is of one that had {steps}", self.state.steps);
+            self.watch.warn(&text);
+        }
+        self.watch.resumed(&checkpoint.state)?;
+        self.state.step = step;
+        self.state.epoch = epoch;
+        batches.seek(Position { epoch, row });
+        (self.samples, self.reports, self.last) = (samples, reports, loss);
+        self.tally = Tally { loss: tally, rows, since: Instant::now() };
+        self.metrics = inexact(checkpoint.state.metrics);
+        self.best.since = checkpoint.state.since_best;
+        if let Some(state) = checkpoint.state.best {
+            // A checkpoint without weights of its own for the best has them as its weights.
+            self.best.weights = checkpoint.best.map_or_else(|| checkpoint::snapshot(self.machine), Ok)?;
+            self.best.state = Some(state);
+        }
+        Ok(())
+    }
+
+    /// Writes a checkpoint if one is due; `row` is the row of the epoch that comes next.
+    fn checkpoint(&mut self, row: usize, validated: bool) -> Result<()> {
+        let step = self.state.step;
+        if self.checkpoints.as_ref().is_some_and(|all| all.is_due(self.machine, step, validated)) {
+            // What is not finite must not take the place of what is.
+            self.check_weights()?;
+            self.write_checkpoint(row);
+        }
+        Ok(())
+    }
+
+    /// Writes a checkpoint where they are wanted. A training does not end because one cannot be written.
+    fn write_checkpoint(&mut self, row: usize) {
+        let Some(checkpoints) = &mut self.checkpoints else { return };
+        let own = self.best.state.as_ref().is_none_or(|best| best.step == self.state.step);
+        let exact =
+            |metrics: &[(String, f64)]| metrics.iter().map(|(name, value)| (name.clone(), Exact(*value))).collect();
+        let state = State {
+            step: self.state.step,
+            epoch: self.state.epoch,
+            row,
+            samples: self.samples,
+            reports: self.reports,
+            loss: self.last,
+            tally: self.tally.loss,
+            rows: self.tally.rows,
+            metrics: exact(&self.metrics),
+            best: self.best.state.clone(),
+            since_best: self.best.since,
+            ..State::new(self.state.steps, self.state.seed)
+        };
+        let best = (!own).then_some(&self.best.weights);
+        let done = self.watch.checkpoint().and_then(|()| checkpoints.write(self.machine, &state, best));
+        let done = done.and_then(|()| self.watch.written(checkpoints));
+        if let Err(error) = done {
+            self.watch.warn(&format!("no checkpoint after step {}: {}", self.state.step, error.message));
+        }
     }
 
     /// One epoch, or what is left of the training; false where it was interrupted.
     fn epoch(&mut self, batches: &mut Batches) -> Result<bool> {
         let mut window = Window::default();
-        loop {
+        while self.state.step < self.state.steps {
             let numbers = batches.next_batch().map(<[u32]>::to_vec);
             let is_none = numbers.is_none();
             if let Some(numbers) = numbers {
@@ -333,24 +503,28 @@ impl Run<'_> {
             // The last window of an epoch may be short; it is a step like any other.
             let full = window.batches.len() as u64 == self.recipe.accumulate.max(1) || is_none;
             if full && !window.batches.is_empty() {
-                let last = is_none || batches.position().row == batches.rows_per_epoch();
+                let row = if is_none { batches.rows_per_epoch() } else { batches.position().row };
+                let last = row == batches.rows_per_epoch();
                 self.step(std::mem::take(&mut window))?;
                 let interrupted = self.watch.interrupted();
                 if last || interrupted || self.state.step >= self.state.steps {
                     self.check_weights()?;
                 }
-                if interrupted {
-                    return Ok(false);
-                }
                 let is_due = self.recipe.interval.is_some_and(|every| self.state.step.is_multiple_of(every.max(1)));
                 if is_due && !last && self.state.step < self.state.steps {
                     self.report(Vec::new())?;
                 }
+                if interrupted {
+                    batches.seek(Position { epoch: self.state.epoch, row });
+                    return Ok(false);
+                }
+                self.checkpoint(row, false)?;
             }
-            if is_none || self.state.step >= self.state.steps {
-                return Ok(true);
+            if is_none {
+                break;
             }
         }
+        Ok(true)
     }
 
     /// Reads one micro-batch, and counts what the terms of the loss are divided by.
@@ -441,6 +615,7 @@ impl Run<'_> {
         let samples_per_second = if seconds > 0.0 { self.tally.rows as f64 / seconds } else { 0.0 };
         let progress = self.progress(self.tally.loss / self.tally.rows as f64);
         self.tally = Tally { loss: 0.0, rows: 0, since: Instant::now() };
+        self.reports += 1;
         self.watch.report(&Report { progress, samples_per_second, metrics })
     }
 
@@ -465,26 +640,7 @@ struct Window {
     counts: Option<Counts>,
 }
 
-/// The best value of the metric that a training is stopped by.
-struct Best {
-    value: f64,
-    epochs_since: u64,
-}
-
-impl Best {
-    fn new(stop: &Stop) -> Best {
-        Best { value: if stop.falling { f64::INFINITY } else { f64::NEG_INFINITY }, epochs_since: 0 }
-    }
-
-    /// Takes the metrics of an epoch; whether it is time to stop.
-    fn is_over(&mut self, stop: &Stop, metrics: &[(String, f64)]) -> bool {
-        let Some((_, value)) = metrics.iter().find(|(name, _)| *name == stop.metric) else { return false };
-        let better = if stop.falling { *value < self.value } else { *value > self.value };
-        if better {
-            *self = Best { value: *value, epochs_since: 0 };
-        } else {
-            self.epochs_since += 1;
-        }
-        self.epochs_since >= stop.patience.max(1)
-    }
+/// Numbers as a checkpoint has kept them.
+fn inexact(metrics: Vec<(String, Exact)>) -> Vec<(String, f64)> {
+    metrics.into_iter().map(|(name, value)| (name, value.0)).collect()
 }

@@ -130,7 +130,8 @@ fn train_writes_weights_metrics_and_the_spec() {
         assert!(resolved.contains(part), "`{part}` is not in {resolved}");
     }
     fine(dlc(&dir.path("out/a"), &["fmt", "--check", "resolved.dl"]));
-    assert_eq!(Scratch::names_in(&dir.path("out/a")), ["metrics.jsonl", "model.safetensors", "resolved.dl"]);
+    let expected = [".lock", "checkpoints", "metrics.jsonl", "model.safetensors", "resolved.dl"];
+    assert_eq!(Scratch::names_in(&dir.path("out/a")), expected);
 }
 
 /// What is held out is run through the model as it is outside of training: there, too, a default stands for what is no column.
@@ -208,7 +209,7 @@ fn what_new_makes_can_be_trained() {
     fine(dlc(&dir.path(""), &["new", "first"]));
     fine(dlc(&dir.path(""), &["check", "first/spirals.dl"]));
     fine(dlc(&dir.path(""), &["train", "first/spirals.dl"]));
-    let metrics = std::fs::read_to_string(dir.path("runs/fit/metrics.jsonl")).expect("it is there");
+    let metrics = std::fs::read_to_string(dir.path("runs/fit/latest/metrics.jsonl")).expect("it is there");
     let last: serde_json::Value = serde_json::from_str(metrics.lines().last().expect("a line")).expect("JSON");
     assert!(last["valid"]["accuracy"].as_f64().expect("a number") >= 0.95, "{last}");
 }
@@ -450,7 +451,11 @@ fn a_label_that_is_no_class_is_named_with_its_row() {
     };
     fails(train("2"), 2, &["error[E0702]: label 2 at row 33 is outside 0..2\n"]);
     fails(train("-1"), 2, &["error[E0702]: label -1 at row 33 is outside 0..2\n"]);
-    assert_eq!(Scratch::names_in(&dir.path("out")), ["metrics.jsonl", "resolved.dl"], "nothing is half written");
+    assert_eq!(
+        Scratch::names_in(&dir.path("out")),
+        [".lock", "metrics.jsonl", "resolved.dl"],
+        "nothing is half written"
+    );
     // The one that the loss ignores is none.
     fine(train("-100"));
     let batch = Tensor::from_i64(vec![2], vec![0, 7]).expect("two numbers");
@@ -602,8 +607,8 @@ fn ctrl_c_saves_a_checkpoint() {
     lines.for_each(drop);
     let done = ended(child.wait_with_output().expect("it ends"));
     assert_eq!(done.code, 130, "{}", done.err);
-    assert!(done.err.contains("the weights are in out/checkpoint.safetensors"), "{}", done.err);
-    let file = TensorFile::open(&dir.path("out/checkpoint.safetensors")).expect("it is sound");
+    assert!(done.err.contains("`--resume` goes on from out/checkpoints"), "{}", done.err);
+    let file = TensorFile::open(&dir.path("out/checkpoints/last/weights.safetensors")).expect("it is sound");
     assert_eq!(file.names().count(), 4);
     assert!(dir.path("out/metrics.jsonl").exists());
     assert!(!dir.path("out/model.safetensors").exists());

@@ -4,6 +4,7 @@ mod adapters;
 mod archive;
 mod assets;
 mod bounds;
+mod checkpoints;
 mod cli;
 mod commands;
 mod convert;

@@ -12,7 +12,9 @@ use std::collections::BTreeSet;
 /// Lets the defaults of a model's inputs hold in an entry that takes them under their names.
 pub fn hold(inputs: &[Input], entry: &mut Entry) {
     let takes = |i: &&Input| {
-        entry.inputs.iter().any(|role| matches!(role, Role::Named(name) | Role::Index(name, _) | Role::Narrow(name, _) if *name == i.name))
+        entry.inputs.iter().any(
+            |role| matches!(role, Role::Named(name) | Role::Index(name, _) | Role::Narrow(name, _) if *name == i.name),
+        )
     };
     let default = |i: &Input| Some((i.name.clone(), i.default.clone()?));
     entry.defaults = inputs.iter().filter(takes).filter_map(default).collect();

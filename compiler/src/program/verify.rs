@@ -344,7 +344,8 @@ fn entry(p: &Program, e: &Entry) -> Result<(), Fault> {
         }
     }
     for (name, x) in &e.defaults {
-        let is_it = |r: &Role| matches!(r, Role::Named(own) | Role::Index(own, _) | Role::Narrow(own, _) if own == name);
+        let is_it =
+            |r: &Role| matches!(r, Role::Named(own) | Role::Index(own, _) | Role::Narrow(own, _) if own == name);
         if !e.inputs.iter().any(is_it) {
             return Err((19, format!("there is a default for `{name}`, which is no input")));
         }
