@@ -507,18 +507,29 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// The loads, in the order of the code.
+    /// Where it loads, in the order of the code.
     pub fn loads(&self) -> impl Iterator<Item = &Access> {
-        let defs = self.setup.iter().chain(self.phases.iter().flat_map(|phase| &phase.defs));
-        defs.filter_map(|def| match &def.op {
-            Op::Load(access) => Some(access),
+        self.loads_by_sweep().map(|(access, _)| access)
+    }
+
+    /// The same, and of each access whether it is made once for each column.
+    pub fn loads_by_sweep(&self) -> impl Iterator<Item = (&Access, bool)> {
+        let phases = self.phases.iter().flat_map(|phase| phase.defs.iter().map(|def| (def, phase.sweep)));
+        let defs = self.setup.iter().map(|def| (def, false)).chain(phases);
+        defs.filter_map(|(def, sweep)| match &def.op {
+            Op::Load(access) => Some((access, sweep)),
             Op::Float(_) | Op::Int(_) | Op::Uniform(_) | Op::Index(_) | Op::Instr(..) | Op::Bits(_) => None,
         })
     }
 
     /// Where it stores, in the order of the code.
     pub fn stores(&self) -> impl Iterator<Item = &Access> {
-        self.phases.iter().flat_map(|phase| &phase.stores).map(|store| &store.to)
+        self.stores_by_sweep().map(|(access, _)| access)
+    }
+
+    /// The same, and of each access whether it is made once for each column.
+    pub fn stores_by_sweep(&self) -> impl Iterator<Item = (&Access, bool)> {
+        self.phases.iter().flat_map(|phase| phase.stores.iter().map(|store| (&store.to, phase.sweep)))
     }
 
     /// The accesses that have a base, loads first.

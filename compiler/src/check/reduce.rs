@@ -173,7 +173,12 @@ impl Checker {
         // A row without elements still gives a place.
         let last = self.b().host(DType::I64, Host::Size(last));
         let place = self.b().zip(Prim::Where, &[hit, index, last]);
-        self.b().reduce(ReduceOp::Min, place, &[axis])
+        let first = self.b().reduce(ReduceOp::Min, place, &[axis]);
+        match shape[axis].known() {
+            Some(1..) => first,
+            // The least of none is the greatest integer, and no place: of none it is -1.
+            Some(_) | None => self.b().zip(Prim::Min, &[first, last]),
+        }
     }
 
     /// The tensor of a reduction's result, with its axes kept if so asked.

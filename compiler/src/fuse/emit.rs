@@ -219,9 +219,12 @@ impl Emit<'_> {
     /// An element of a value's memory.
     pub(super) fn load(&mut self, root: Value, at: Lin, base: Option<(Val, Size)>, bounds: Vec<(Lin, Size)>) -> Val {
         let buf = self.buf(root, false);
-        // Where the element is the same inside and outside of a bound, and is not used outside, it may be read there.
-        let same = |l: &Lin| base.is_none() && l.terms.iter().all(|(a, _)| at.terms.iter().all(|(b, _)| a != b));
-        let bounds: Vec<_> = bounds.into_iter().filter(|b| !(same(&b.0) && self.assumed.contains(b))).collect();
+        // Where the element is the same inside and outside of a bound, and is not used outside, it may be read there. A bound
+        // that no axis moves says where that element is: outside of it there is none.
+        let apart = |l: &Lin| l.terms.iter().all(|(a, _)| at.terms.iter().all(|(b, _)| a != b));
+        let same = |l: &Lin| base.is_none() && !l.terms.is_empty() && apart(l);
+        let bounds: Vec<_> =
+            bounds.into_iter().filter(|b| !holds(b) && !(same(&b.0) && self.assumed.contains(b))).collect();
         let mut level = self.level_of([&at].into_iter().chain(bounds.iter().map(|b| &b.0)));
         if let Some((v, _)) = base {
             level = level.max(self.levels[v as usize]);
@@ -442,4 +445,10 @@ impl Emit<'_> {
         self.sweep = hold;
         truth
     }
+}
+
+/// Whether a bound holds wherever the loops are.
+fn holds((index, extent): &(Lin, Size)) -> bool {
+    let inside = |(i, n): (i64, i64)| (0..n).contains(&i);
+    index.terms.is_empty() && index.offset.known().zip(extent.known()).is_some_and(inside)
 }

@@ -287,10 +287,15 @@ impl Facts<'_> {
     ) -> Result<(), String> {
         let kernel = &self.plan.kernels[number];
         let mut limits = limits.iter_mut();
-        for access in kernel.loads().chain(kernel.stores()) {
+        let idle = kernel.cols.iter().any(|extent| extent.value(exts) <= 0);
+        for (access, swept) in kernel.loads_by_sweep().chain(kernel.stores_by_sweep()) {
             let buf = usize::from(access.buf);
             let note = || self.note(bufs[buf]);
             let limit = if access.base.is_some() { limits.next() } else { None };
+            // A sweep over no columns touches nothing.
+            if swept && idle {
+                continue;
+            }
             let span = reach(kernel, access, exts).map_err(|error| format!("kernel {number}, {}: {error}", note()))?;
             let Some((low, high)) = span else { continue };
             match (access.base, limit) {

@@ -100,16 +100,57 @@ mod tests {
     }
 
     /// What was found once, in its smallest form, and the sizes at which it showed.
-    const FOUND: [(&str, [i64; 2]); 1] = [(
+    const FOUND: [(&str, [i64; 2]); 5] = [
         // The gradient of the mean is a scalar that a copy reads by its place in memory, where it was not stored.
-        "model M()(x: [B, T, 8, 5]) -> y: [B, 1, 8, 5] {
+        (
+            "model M()(x: [B, T, 8, 5]) -> y: [B, 1, 8, 5] {
   w: param [5] = uniform(0.5, 1.5)
   y, at = top_k[3](mean[1, keep](x * w), 5)
   return y
 }
 train fit { model = M()  loss = mean(0.5 * y)  optimizer = SGD(lr = 0.1)  epochs = 1 }",
-        [2, 3],
-    )];
+            [2, 3],
+        ),
+        // A fold that is written out reads the padding at a place before the weight.
+        (
+            "model M()(x: [B, 5, 2]) -> y: [B, 5, 3] {
+  w: param [2] = uniform(0.5, 1.5)
+  return pad[2](x * w, 1, 0)
+}
+train fit { model = M()  loss = soft_cross_entropy(y, softmax(0.5 * y))  optimizer = SGD(lr = 0.1)  epochs = 1 }",
+            [4, 1],
+        ),
+        // No rows are sorted: nothing is gathered of nothing.
+        (
+            "model M()(x: [B], ids: i64[B]) -> (y: [B], at: i64[B], k: i64[B]) {
+  w: param [1] = uniform(0.5, 1.5)
+  y, at = sort[0](x * w)
+  k, places = sort[0](ids, true)
+  return y, at, k
+}
+train fit { model = M()  loss = sum(y)  optimizer = SGD(lr = 0.1)  epochs = 1 }",
+            [0, 1],
+        ),
+        (
+            "model M()(x: [B, 4]) -> (y: [B, 1], at: i64[B, 1]) {
+  w: param [4] = uniform(0.5, 1.5)
+  y, at = top_k[1](x * w, 1)
+  return y, at
+}
+train fit { model = M()  loss = sum(y)  optimizer = SGD(lr = 0.1)  epochs = 1 }",
+            [0, 1],
+        ),
+        // The place of the greatest of none.
+        (
+            "model M()(x: [B, 3]) -> (y: [B, 3], at: i64[3], row: i64[B]) {
+  w: param [3] = uniform(0.5, 1.5)
+  y = x * w
+  return y, argmax[0](y) * 2, argmax[1](y[:, :0])
+}
+train fit { model = M()  loss = sum(y)  optimizer = SGD(lr = 0.1)  epochs = 1 }",
+            [0, 1],
+        ),
+    ];
 
     #[test]
     fn what_was_found_stays_right() {

@@ -49,8 +49,6 @@ impl Writer<'_> {
         let empty = picked.iter().any(|k| ty.shape[*k].number().is_none_or(|n| n < 1));
         let most = match op {
             "sum" => most * count,
-            // The place of the greatest of none is the greatest integer.
-            "argmax" if empty => i64::MAX as f64,
             "argmax" => count,
             "prod" if count > 64.0 || most > 1.5 => return None,
             "prod" => most.max(1.0).powf(count),

@@ -25,7 +25,7 @@ pub struct Allowed {
 }
 
 /// What may be today.
-pub const ALLOWED: Allowed = Allowed { wide: false, bytes: false, short: true, halves: true };
+pub const ALLOWED: Allowed = Allowed { wide: true, bytes: true, short: true, halves: true };
 
 /// Values that a statement may read, and the statements so far.
 #[derive(Default)]
