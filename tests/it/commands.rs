@@ -391,8 +391,10 @@ fn settings_that_change_are_held_to_their_ranges_at_each_step() {
     };
     fine(train("0.02 - 0.01 * step"));
     fine(train("0"));
-    fails(train("0.01 - 0.01 * step"), 2, &["error[E0701]: ", "SGD requires lr >= 0", "at step 2"]);
-    fails(train("0 / step"), 2, &["error[E0701]: ", "SGD requires lr >= 0", "at step 0"]);
+    // A negative rate climbs.
+    fine(train("0.01 - 0.01 * step"));
+    fails(train("1 / (2 - step)"), 2, &["error[E0701]: ", "SGD requires abs(lr) < inf", "at step 2"]);
+    fails(train("0 / step"), 2, &["error[E0701]: ", "SGD requires abs(lr) < inf", "at step 0"]);
 }
 
 #[test]
