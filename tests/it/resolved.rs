@@ -90,9 +90,9 @@ fn what_a_training_leaves_can_be_trained_where_it_lies() {
         assert!(train(&all, "runs/deep/a/resolved.dl", name, "b", &[]) == made);
         assert!(train(&dir.path("runs/deep/a"), "resolved.dl", name, "../c", &[]) == made);
         assert!(train(&all, "runs/deep/c/resolved.dl", name, "d", &[]) == made);
-        // In the spec's own folder nothing changes.
-        train(&all, "spec.dl", name, ".", &[]);
-        assert_eq!(std::fs::read_to_string(dir.path("resolved.dl")).unwrap(), SPEC);
+        // A folder with files that are no run's is not taken.
+        let refused = dlc(&all, &["train", "spec.dl", name, "--out", "."]);
+        assert!(refused.code == 2 && refused.err.contains("error[E0623]: . holds `b`"), "{}", refused.err);
         let text = std::fs::read_to_string(dir.path("runs/deep/a/resolved.dl")).unwrap();
         for path in ["../../../lib/model.dl", "../../../start/w.safetensors", "path = \"../../../data/own.csv\""] {
             assert!(text.contains(path), "{path} is not in {text}");
