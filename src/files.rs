@@ -1,9 +1,9 @@
 //! Files that appear whole or not at all. Takes a path and what writes the bytes; the path has the old file, or none,
-//! until the new one is complete and on the disk.
+//! until the new one is complete and on the disk. And files that are read: those that have an end.
 
 use crate::error::{Error, Result};
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Write};
+use std::fs::{self, File, FileType, Metadata, OpenOptions};
+use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,6 +11,41 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// the disk. A path that is there and is not a regular file, such as a pipe, is written to directly.
 pub fn write_whole(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
     try_write(path, fill).map_err(|error| Error::writing(path, &error))
+}
+
+/// Opens a file to be read, and says what is known about it. A folder has no bytes, and a device such as `/dev/zero` may have
+/// them without end.
+pub fn open(path: &Path) -> io::Result<(File, Metadata)> {
+    // What a device does when it is opened is not known either.
+    let kind = fs::metadata(path)?.file_type();
+    if kind.is_dir() {
+        return Err(io::Error::new(io::ErrorKind::IsADirectory, "this is a folder"));
+    }
+    if is_device(kind) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "this is a device, whose bytes may have no end"));
+    }
+    let file = File::open(path)?;
+    let about = file.metadata()?;
+    Ok((file, about))
+}
+
+/// All bytes of a file.
+pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let (mut file, about) = open(path)?;
+    let mut bytes = Vec::with_capacity(usize::try_from(about.len()).unwrap_or(0));
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+#[cfg(unix)]
+fn is_device(kind: FileType) -> bool {
+    std::os::unix::fs::FileTypeExt::is_char_device(&kind)
+}
+
+/// As above.
+#[cfg(not(unix))]
+fn is_device(_: FileType) -> bool {
+    false
 }
 
 /// Makes a folder, and those above it, if they are not there.

@@ -5,6 +5,7 @@
 //! be read are all named, up to a limit, with their place, what was found and what was expected.
 
 use super::bad_rows::{BadRows, shown};
+use super::lines::Rows;
 use super::texts::Texts;
 use super::{As, Columns, Wanted};
 use crate::error::{Error, Result, code};
@@ -67,10 +68,10 @@ impl Format {
         Format { separator: if is_tsv { b'\t' } else { b',' }, quotes: !is_tsv || quote, has_names }
     }
 
-    fn reader<R: Read>(self, file: R) -> csv::Reader<R> {
+    fn reader<R: Read>(self, file: R) -> csv::Reader<Rows<R>> {
         let mut builder = ReaderBuilder::new();
         builder.has_headers(false).flexible(true).delimiter(self.separator).quoting(self.quotes);
-        builder.from_reader(file)
+        builder.from_reader(Rows::new(file))
     }
 }
 
@@ -143,12 +144,9 @@ pub fn names(source: &Source, paths: &[PathBuf]) -> Result<Vec<(String, usize)>>
     let mut columns = named_by(&source.args)?;
     let format = Format::of(source.kind, &source.args);
     if let (Some(path), true) = (paths.first(), format.has_names) {
-        let mut reader = format.reader(super::open(path)?.take(super::LONGEST_FIRST_LINE));
+        let mut reader = format.reader(super::open(path)?);
         let mut row = ByteRecord::new();
         first_line(&mut reader, &mut row, path)?;
-        if reader.position().byte() >= super::LONGEST_FIRST_LINE {
-            return Err(super::no_end(path));
-        }
         names_of(&row, path, &mut columns)?;
     }
     Ok(columns.into_iter().map(|column| (column.name, column.width)).collect())
@@ -226,11 +224,11 @@ fn take_row(
     }
 }
 
-fn open(path: &Path, format: Format) -> Result<csv::Reader<Box<dyn BufRead>>> {
+fn open(path: &Path, format: Format) -> Result<csv::Reader<Rows<Box<dyn BufRead>>>> {
     Ok(format.reader(super::open(path)?))
 }
 
-fn first_line(reader: &mut csv::Reader<impl Read>, row: &mut ByteRecord, path: &Path) -> Result<()> {
+fn first_line(reader: &mut csv::Reader<Rows<impl Read>>, row: &mut ByteRecord, path: &Path) -> Result<()> {
     if next(reader, row, path)? {
         return Ok(());
     }
@@ -238,7 +236,8 @@ fn first_line(reader: &mut csv::Reader<impl Read>, row: &mut ByteRecord, path: &
     Err(Error::file(code::BAD_FILE, message))
 }
 
-fn next(reader: &mut csv::Reader<impl Read>, row: &mut ByteRecord, path: &Path) -> Result<bool> {
+fn next(reader: &mut csv::Reader<Rows<impl Read>>, row: &mut ByteRecord, path: &Path) -> Result<bool> {
+    reader.get_mut().begin();
     reader.read_byte_record(row).map_err(|error| match error.into_kind() {
         csv::ErrorKind::Io(error) => Error::reading(path, &error),
         other => Error::file(code::BAD_FILE, format!("{}: {other:?}", path.display())),

@@ -131,7 +131,7 @@ mod by_file {
 
     /// The tokenizer of a file, with the truncation that is asked for.
     pub fn coder(encoding: &Encoding, path: &Path) -> Result<Coder> {
-        let bytes = std::fs::read(path).map_err(|error| Error::reading(path, &error))?;
+        let bytes = crate::files::read(path).map_err(|error| Error::reading(path, &error))?;
         let bad = |why: String| Error::file(code::BAD_FILE, format!("{} is no tokenizer: {why}", path.display()));
         // The library panics at some files that are no JSON, and at some that are.
         serde_json::from_slice::<serde_json::Value>(&bytes).map_err(|error| bad(error.to_string()))?;

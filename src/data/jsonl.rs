@@ -8,7 +8,7 @@ use crate::error::{Error, Result, code};
 use dlc_plan::DType;
 use dlc_runtime::tensor::Tensor;
 use serde_json::Value;
-use std::io::{BufRead, Read};
+use std::io::BufRead;
 use std::path::{Path, PathBuf};
 
 /// What a member of the first object is.
@@ -98,14 +98,11 @@ pub fn look(path: &Path, wanted: &[Wanted]) -> super::look::Found {
 pub fn members(paths: &[PathBuf]) -> Result<Vec<(String, Member)>> {
     let Some(path) = paths.first() else { return Ok(Vec::new()) };
     let mut first = None;
-    let mut file = super::open(path)?.take(super::LONGEST_FIRST_LINE);
+    let mut file = super::open(path)?;
     lines_of(&mut file, path, |number, line| {
         first = Some((number, serde_json::from_slice::<Value>(line)));
         false
     })?;
-    if file.limit() == 0 {
-        return Err(super::no_end(path));
-    }
     match first {
         None => Ok(Vec::new()),
         Some((_, Ok(Value::Object(object)))) => {
@@ -174,8 +171,7 @@ fn each_line(path: &Path, take: impl FnMut(u64, &[u8]) -> bool) -> Result<()> {
 fn lines_of(file: &mut dyn BufRead, path: &Path, mut take: impl FnMut(u64, &[u8]) -> bool) -> Result<()> {
     let mut line = Vec::new();
     for number in 1_u64.. {
-        line.clear();
-        if file.read_until(b'\n', &mut line).map_err(|error| Error::reading(path, &error))? == 0 {
+        if !super::lines::next(file, &mut line).map_err(|error| Error::reading(path, &error))? {
             return Ok(());
         }
         let text = line.trim_ascii();

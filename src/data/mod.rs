@@ -7,6 +7,7 @@ mod idx;
 #[cfg(feature = "images")]
 pub mod images;
 mod jsonl;
+mod lines;
 #[cfg(feature = "jit")]
 pub mod look;
 mod tensors;
@@ -24,7 +25,6 @@ pub mod split;
 use crate::error::{Error, Result, code};
 use dlc_plan::recipe::{Source, SourceKind};
 use dlc_runtime::tensor::{DType, Tensor, TensorError};
-use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use texts::Texts;
@@ -288,25 +288,13 @@ fn names_in(folder: &Path) -> Result<Vec<String>> {
 /// A file's bytes in order; what is gzipped, whatever it is called, comes unpacked.
 fn open(path: &Path) -> Result<Box<dyn BufRead>> {
     let cannot = |error: std::io::Error| Error::reading(path, &error);
-    let file = File::open(path).map_err(cannot)?;
-    let about = file.metadata().map_err(cannot)?;
-    if about.is_dir() {
-        return Err(Error::file(code::CANNOT_READ, format!("cannot read {}: this is a folder", path.display())));
-    }
+    let (file, about) = crate::files::open(path).map_err(cannot)?;
     let mut plain = BufReader::with_capacity(1 << 16, file);
     let start = plain.fill_buf().map_err(cannot)?;
     if start.starts_with(&[0x1F, 0x8B]) {
         return Ok(Box::new(BufReader::with_capacity(1 << 16, Unpacked::new(plain, about.len()))));
     }
     Ok(Box::new(plain))
-}
-
-/// The longest first line of a table, or first object: what does not end is neither.
-const LONGEST_FIRST_LINE: u64 = 16 << 20;
-
-fn no_end(path: &Path) -> Error {
-    let message = format!("{} does not begin with a line of at most {LONGEST_FIRST_LINE} bytes", path.display());
-    Error::file(code::BAD_FILE, message)
 }
 
 /// The first bytes of a file that is looked at.

@@ -3,7 +3,7 @@
 use super::bad_rows::BadRows;
 use super::{As, Columns, Wanted};
 use crate::error::{Error, Result, code};
-use std::io::{BufRead, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// What the column is called.
@@ -103,8 +103,7 @@ fn lines(path: &Path, texts: &mut Texts, bad: &mut BadRows) -> Result<()> {
     let mut file = super::open(path)?;
     let mut line = Vec::new();
     for number in 1_u64.. {
-        line.clear();
-        if file.read_until(b'\n', &mut line).map_err(|error| Error::reading(path, &error))? == 0 {
+        if !super::lines::next(&mut file, &mut line).map_err(|error| Error::reading(path, &error))? {
             break;
         }
         let row = line.strip_suffix(b"\n").unwrap_or(&line);

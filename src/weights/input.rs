@@ -29,13 +29,9 @@ impl Input {
     /// Opens a file. What is not a regular file, such as a pipe, is read to its end.
     ///
     /// # Errors
-    /// When it cannot be opened, or is a folder.
+    /// When it cannot be opened, or is a folder or a device.
     pub fn open(path: &Path) -> io::Result<Input> {
-        let mut file = File::open(path)?;
-        let about = file.metadata()?;
-        if about.is_dir() {
-            return Err(io::Error::new(io::ErrorKind::IsADirectory, "this is a folder"));
-        }
+        let (mut file, about) = crate::files::open(path)?;
         if about.is_file() && about.len() > 0 {
             let len = usize::try_from(about.len()).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
             return Ok(Input { held: Held::File(file), len });

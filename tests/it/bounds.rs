@@ -107,3 +107,74 @@ fn specs_without_end_are_not_read_to_it() {
     assert_eq!(ended.code, 1);
     assert!(ended.err.contains("error[E0117]: this spec takes more than 0 steps"), "{}", ended.err);
 }
+
+/// A spec whose column is read from a source.
+fn reading(source: &str, column: &str) -> String {
+    format!(
+        "model Line()(x: [B, 1]) -> y: [B, 1] {{ return x -> fc: Linear(1) }}
+data d {{
+  source = {source}
+  columns {{ x = f32({column})[:, none] }}
+  batch = 2
+}}
+train fit {{ model = Line()  data = d  loss = mean(y)  optimizer = SGD(lr = 1)  epochs = 1 }}
+"
+    )
+}
+
+#[test]
+fn files_without_end_are_refused() {
+    let dir = Scratch::new();
+    let train = |source: &str, column: &str| {
+        std::fs::write(dir.path("spec.dl"), reading(source, column)).expect("it can be written");
+        dlc(&dir.path(""), &["train", "spec.dl"])
+    };
+    if std::path::Path::new("/dev/zero").exists() {
+        let sources =
+            ["csv(\"/dev/zero\")", "tsv(\"/dev/urandom\", x = 1)", "jsonl(\"/dev/zero\")", "npz(\"/dev/zero\")"];
+        for source in sources.into_iter().chain(["safetensors(\"/dev/zero\")", "csv(\"/dev/urandom\", x = 1)"]) {
+            let ended = train(source, "x");
+            assert!(ended.code == 1 || ended.code == 2, "{source}: {}", ended.err);
+            assert!(ended.err.contains("this is a device, whose bytes may have no end"), "{source}: {}", ended.err);
+        }
+        for source in ["idx(\"/dev/zero\")", "cifar(\"/dev/zero\")"] {
+            let ended = train(source, "label");
+            assert!(ended.err.contains("this is a device, whose bytes may have no end"), "{source}: {}", ended.err);
+        }
+        std::fs::write(dir.path("one.dl"), "model M()(x: [B, 2]) -> y: [B, 2] { return x }")
+            .expect("it can be written");
+        let args = ["run", "one.dl", "--weights", "/dev/zero", "--in", "/dev/zero", "--out", "out.safetensors"];
+        let ended = dlc(&dir.path(""), &args);
+        assert!(ended.err.contains("this is a device"), "{}", ended.err);
+    }
+}
+
+#[test]
+fn lines_without_end_are_refused() {
+    let dir = Scratch::new();
+    let save = |name: &str, text: String| std::fs::write(dir.path(name), text).expect("it can be written");
+    save("line.csv", format!("x\n1\n{}\n", "2".repeat(40_000)));
+    // A quotation mark that is never closed takes all lines that follow into one value.
+    save("quote.csv", format!("x\n1\n\"{}", "2\n".repeat(20_000)));
+    save("line.jsonl", format!("{{\"x\": 1}}\n{{\"x\": {}2}}\n", " ".repeat(40_000)));
+    save("many.csv", format!("x\n{}", "1\n".repeat(20_000)));
+    let train = |source: &str, longest: &str| {
+        save("spec.dl", reading(source, "x"));
+        let mut command = crate::cli::command(&dir.path(""), &["train", "spec.dl"]);
+        crate::cli::ended(command.env("DLC_LIMIT_LINE", longest).output().expect("the binary runs"))
+    };
+    for (name, source) in [
+        ("line.csv", "csv(\"line.csv\")"),
+        ("quote.csv", "csv(\"quote.csv\")"),
+        ("line.jsonl", "jsonl(\"line.jsonl\")"),
+    ] {
+        let ended = train(source, "10000");
+        assert_eq!(ended.code, 2, "{}", ended.err);
+        let said =
+            format!("cannot read {name}: it has a line of more than 10000 bytes; DLC_LIMIT_LINE sets that number");
+        assert!(ended.err.contains(&said), "{}", ended.err);
+    }
+    // Where lines are short, there may be any number of them.
+    assert_eq!(train("csv(\"many.csv\")", "10000").code, 0);
+    assert_eq!(train("jsonl(\"line.jsonl\")", "50000").code, 0);
+}

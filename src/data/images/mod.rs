@@ -88,7 +88,7 @@ fn bad(path: &Path, why: &str) -> Error {
 }
 
 fn bytes_of(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).map_err(|error| Error::reading(path, &error))
+    crate::files::read(path).map_err(|error| Error::reading(path, &error))
 }
 
 fn size_in(path: &Path) -> Result<(usize, usize)> {
