@@ -53,7 +53,39 @@ pub struct HostState {
     pub seed: u64,
 }
 
+/// Dynamic sizes that are known, that is, not negative: `B = 3, T = 600`.
+pub fn shown_sizes(used: &[u16], names: &[String], dims: &[i64]) -> String {
+    let known = used.iter().filter_map(|d| {
+        let (name, n) = (names.get(usize::from(*d))?, dims.get(usize::from(*d))?);
+        (*n >= 0).then(|| format!("{name} = {n}"))
+    });
+    known.collect::<Vec<_>>().join(", ")
+}
+
 impl Host {
+    /// What is said where a condition does not hold: `message`, after the dynamic sizes that the condition speaks of, which are
+    /// called `names` and are `dims`: `T = 3, but ..`.
+    pub fn refused(&self, message: &str, names: &[String], dims: &[i64]) -> String {
+        let mut used = Vec::new();
+        self.find_dims(&mut used);
+        used.sort_unstable();
+        used.dedup();
+        match shown_sizes(&used, names, dims) {
+            known if known.is_empty() => message.to_owned(),
+            known => format!("{known}, but {message}"),
+        }
+    }
+
+    fn find_dims(&self, found: &mut Vec<u16>) {
+        match self {
+            Host::Const(_) | Host::Var(_) => {}
+            Host::Size(size) => found.extend(size.dims()),
+            Host::Prim(_, cells) | Host::Row(_, cells) | Host::Segment(cells) => {
+                cells.iter().for_each(|cell| cell.find_dims(found));
+            }
+        }
+    }
+
     /// The value; `dims` are the dynamic sizes, `rows` the iteration of each loop around it, outermost first.
     pub fn eval(&self, state: &HostState, dims: &[i64], rows: &[usize], segment: usize) -> f64 {
         match self {

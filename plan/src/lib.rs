@@ -20,7 +20,7 @@ mod writes;
 
 pub use code::MachineCode;
 pub use dtype::DType;
-pub use host::{Host, HostState, HostVar};
+pub use host::{Host, HostState, HostVar, shown_sizes};
 pub use kernel::{Instr, Kernel};
 pub use plan::Plan;
 pub use prim::{Gives, PRIMS, Prim, PrimRow, cast, erf, erfc, exact, truncate, whole_remainder, wrap};

@@ -99,7 +99,7 @@ pub fn run_entry(p: &Program, e: &Entry, args: Vec<Tensor>, host: &HostState) ->
     let dims = bind(p, e.function, &args)?;
     for (condition, message) in &e.guards {
         if condition.eval(host, &dims, &[], 0) == 0.0 {
-            return error(message.clone());
+            return error(condition.refused(message, &p.dims, &dims));
         }
     }
     for (role, tensor) in e.inputs.iter().zip(&args) {

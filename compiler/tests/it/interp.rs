@@ -221,7 +221,7 @@ fn entries_bind_sizes_and_check_guards_and_indices() {
     let go = |data: &[f64]| run_entry(&p, &p.entries[0], vec![tensor(&[data.len()], data)], &HostState::default());
     assert_eq!(go(&[0.0, 2.0]).unwrap()[0].data, [0.0, 2.0]);
     assert_eq!(go(&[0.0, 3.0]).unwrap_err().0, "ids 3 is outside 0..3");
-    assert_eq!(go(&[0.0, 0.0, 0.0]).unwrap_err().0, "B <= 2");
+    assert_eq!(go(&[0.0, 0.0, 0.0]).unwrap_err().0, "B = 3, but B <= 2");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use crate::stores::place;
 use crate::tensor::{self, Element, Tensor};
 use dlc_plan::kernel::Elem;
 use dlc_plan::plan::{Entry, Guard, Port};
-use dlc_plan::{DType, Host, HostState, Plan};
+use dlc_plan::{DType, HostState, Plan};
 use half::{bf16, f16};
 
 use crate::check::single_dim;
@@ -54,41 +54,17 @@ fn show_shape(plan: &Plan, port: &Port, dims: &[i64]) -> String {
     let mut used: Vec<u16> = port.shape.iter().flat_map(|size| size.dims()).collect();
     used.sort_unstable();
     used.dedup();
-    match values(plan, &used, dims) {
+    match dlc_plan::shown_sizes(&used, &plan.dims, dims) {
         known if known.is_empty() => format!("[{}]", axes.join(", ")),
         known => format!("[{}] where {known}", axes.join(", ")),
     }
-}
-
-/// The values of dynamic sizes: `B = 3, T = 600`.
-fn values(plan: &Plan, used: &[u16], dims: &[i64]) -> String {
-    let known = used.iter().map(|&d| usize::from(d)).filter(|&d| dims[d] >= 0);
-    known.map(|d| format!("{} = {}", plan.dims[d], dims[d])).collect::<Vec<_>>().join(", ")
 }
 
 fn check_guard(plan: &Plan, guard: &Guard, state: &HostState, dims: &[i64]) -> Result<(), Error> {
     if guard.holds.eval(state, dims, &[], 0) != 0.0 {
         return Ok(());
     }
-    let mut used = Vec::new();
-    find_dims(&guard.holds, &mut used);
-    used.sort_unstable();
-    used.dedup();
-    let message = match values(plan, &used, dims) {
-        known if known.is_empty() => guard.message.clone(),
-        known => format!("{known}, but {}", guard.message),
-    };
-    Err(Error::Guard { message })
-}
-
-fn find_dims(host: &Host, found: &mut Vec<u16>) {
-    match host {
-        Host::Const(_) | Host::Var(_) => {}
-        Host::Size(size) => found.extend(size.dims()),
-        Host::Prim(_, cells) | Host::Row(_, cells) | Host::Segment(cells) => {
-            cells.iter().for_each(|cell| find_dims(cell, found));
-        }
-    }
+    Err(Error::Guard { message: guard.holds.refused(&guard.message, &plan.dims, dims) })
 }
 
 /// Whether a port takes elements of a type: its own, or one whose values it has, or integers that are checked to fit.
