@@ -418,6 +418,10 @@ impl Checker {
             let message = format!("a probability is a number, got {}", self.show(&args[1].val));
             return self.error(Diagnostic::error("E0112", args[1].span, message));
         };
+        if num::known(&q.value).is_some_and(|q| !(0.0..=1.0).contains(&q)) {
+            let message = format!("a probability is from 0 to 1, got {}", self.show(&args[1].val));
+            return self.error(Diagnostic::error("E0112", args[1].span, message));
+        }
         self.draw(&t, &picked, Some(q), span)
     }
 

@@ -6,6 +6,9 @@ use crate::program::{Op, Ty, Value};
 use dlc_grammar::{Diagnostic, Span};
 use dlc_plan::Size;
 
+/// The most parts that `split` makes of an axis.
+const MOST_PARTS: i64 = 4096;
+
 impl Checker {
     pub(super) fn concat(&mut self, axes: Option<&AxisArgs>, args: Vec<Given>, span: Span) -> Val {
         let Some(parts) = self.alike("concat", args, span) else { return Val::Poison };
@@ -75,8 +78,11 @@ impl Checker {
             }
             other => {
                 let Some(n) = self.as_int(other, args[1].span) else { return Val::Poison };
-                let part = whole.size.divided(&Size::from(n)).filter(|_| n > 0 && n <= 4096);
-                let Some(part) = part else {
+                if !(1..=MOST_PARTS).contains(&n) {
+                    let message = format!("`split` makes 1 to {MOST_PARTS} parts, got {n}");
+                    return self.error(Diagnostic::error("E0303", args[1].span, message));
+                }
+                let Some(part) = whole.size.divided(&Size::from(n)) else {
                     let message = format!("{} is not divisible by {n}", self.show_axis(&whole));
                     return self.error(Diagnostic::error("E0303", args[1].span, message));
                 };

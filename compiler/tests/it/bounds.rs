@@ -3,7 +3,7 @@
 
 use crate::machine::engine;
 use crate::support::spec::{Columns, compile, mistakes, shown};
-use dlc_compiler::pipeline::{Compiled, Goal};
+use dlc_compiler::pipeline::{Compiled, Goal, Request, check};
 use dlc_compiler::program::Role;
 use dlc_compiler::program::interp::{Tensor, run_entry};
 use dlc_plan::{DType, HostState};
@@ -37,7 +37,7 @@ fn both(c: &Compiled, rows: usize, columns: usize) -> Option<Vec<f64>> {
             Some(found)
         }
         (Err(meant), Err(Error::Guard { message })) => {
-            assert!(message.ends_with(&meant.to_string()), "{message}, and by the interpreter {meant}");
+            assert_eq!(message, meant.to_string());
             None
         }
         (meant, found) => panic!("[{rows}, {columns}]: {meant:?} and {found:?}\n{}", c.plan),
@@ -231,5 +231,162 @@ fn a_part_that_is_never_there_is_a_mistake() {
     for (value, expected) in cases {
         let found = mistakes(&format!("model M()(x: [B, T]) {{ return {value} }}"), &mut Columns(Vec::new()));
         assert_eq!(found, [expected], "{value}");
+    }
+}
+
+/// What a model makes of a tensor of that shape, by both engines, which agree; the message where both refuse it.
+fn of_shape(c: &Compiled, shape: &[usize]) -> Result<(Vec<usize>, Vec<f64>), String> {
+    let n: usize = shape.iter().product();
+    let x = Tensor::new(shape, (0..n).map(|i| ((i * 7) % 11) as f64 - 4.0).collect::<Vec<_>>());
+    let host = HostState::default();
+    let entry = c.program.entry("forward").unwrap();
+    let mut args = vec![x.clone()];
+    args.extend(entry.inputs[1..].iter().map(|role| match role {
+        Role::Weight(ids) => {
+            let ty = &c.program.weights[ids[0].0 as usize].ty;
+            let shape: Vec<usize> = ty.shape.iter().map(|s| s.known().unwrap() as usize).collect();
+            let n: usize = shape.iter().product();
+            Tensor::new(shape, vec![0.5; n])
+        }
+        other => panic!("{other:?}"),
+    }));
+    let single = x.data.iter().map(|x| *x as f32).collect();
+    let given = Given::from_f32(x.shape, single).unwrap();
+    let mut engine = engine(&c.plan, 1);
+    for (store, role) in entry.inputs[1..].iter().enumerate() {
+        let Role::Weight(ids) = role else { panic!("{role:?} of {store}") };
+        let weight = &c.program.weights[ids[0].0 as usize];
+        let n = args[store + 1].data.len();
+        if !weight.ty.dtype.is_float() {
+            continue;
+        }
+        let given = Given::from_f32(args[store + 1].shape.clone(), vec![0.5; n]).unwrap();
+        engine.stores_mut().set_weight(&weight.name, &given).unwrap();
+    }
+    let found = engine.run("forward", &host, &[("x", &given)]);
+    match (run_entry(&c.program, entry, args, &host), found) {
+        (Ok(meant), Ok(found)) => {
+            assert_eq!(meant[0].shape, found[0].1.shape(), "{shape:?}");
+            for (a, b) in meant[0].data.iter().zip(found[0].1.to_f32_vec()) {
+                let b = f64::from(b);
+                assert!((a - b).abs() <= 1e-5 * a.abs().max(1.0) || (a.is_nan() && b.is_nan()), "{shape:?}: {a}, {b}");
+            }
+            Ok((meant[0].shape.clone(), meant[0].data.clone()))
+        }
+        (Err(meant), Err(Error::Guard { message })) => {
+            assert_eq!(message, meant.to_string());
+            Err(message)
+        }
+        (meant, found) => panic!("{shape:?}: {meant:?} and {found:?}"),
+    }
+}
+
+#[test]
+fn a_window_that_is_wider_than_its_axis_is_refused_whatever_the_stride() {
+    // How wide the window is, and how many zeros there are at both ends of an axis.
+    let cases = [
+        ("max_pool(x, 2)", 2, 0, 2),
+        ("max_pool(x, 3, 1, 1)", 3, 1, 1),
+        ("avg_pool(x, 2, 5)", 2, 0, 5),
+        ("avg_pool(x, 3, 2, 1)", 3, 1, 2),
+        ("x -> c: Conv2d(1, 3)", 3, 0, 1),
+        ("x -> c: Conv2d(1, 2, stride = 4, dilation = 2)", 3, 0, 4),
+        ("x -> c: Conv2d(1, 3, padding = 1, stride = 2)", 3, 1, 2),
+    ];
+    for (value, wide, padding, stride) in cases {
+        let c = forward(&format!("model M()(x: [B, 1, H, W]) -> y: [B, 1, _, _] {{ return {value} }}"));
+        for (b, h, w) in (0..3).flat_map(|b| (0..5).flat_map(move |h| (0..5).map(move |w| (b, h, w)))) {
+            let places = |n: usize| (n + 2 * padding).checked_sub(wide).map(|room| room / stride + 1);
+            match (of_shape(&c, &[b, 1, h, w]), places(h), places(w)) {
+                (Ok((shape, _)), Some(y), Some(x)) => assert_eq!(shape, [b, 1, y, x], "{value} of {h} x {w}"),
+                (Err(said), y, x) if y.is_none() || x.is_none() => assert!(said.contains("requires"), "{said}"),
+                (found, ..) => panic!("{value} of {h} x {w}: {found:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn the_greatest_and_the_mean_of_windows_are_those_that_are_counted() {
+    let x = |i: usize, j: usize| ((i * 5 + j) * 7 % 11) as f64 - 4.0;
+    for (value, mean) in [("max_pool(x, 2)", false), ("avg_pool(x, 2)", true)] {
+        let c = forward(&format!("model M()(x: [B, 1, H, W]) -> y: [B, 1, _, _] {{ return {value} }}"));
+        let (shape, found) = of_shape(&c, &[1, 1, 3, 5]).unwrap();
+        assert_eq!(shape, [1, 1, 1, 2]);
+        for (j, found) in found.into_iter().enumerate() {
+            let window = [x(0, 2 * j), x(0, 2 * j + 1), x(1, 2 * j), x(1, 2 * j + 1)];
+            let most = window.into_iter().fold(f64::NEG_INFINITY, f64::max);
+            assert_eq!(found, if mean { window.iter().sum::<f64>() / 4.0 } else { most });
+        }
+    }
+}
+
+#[test]
+fn batches_and_pictures_without_elements_are_alike_in_both_engines() {
+    let layers = [
+        "softmax[-1](x)",
+        "log_softmax[1](x)",
+        "x -> n: LayerNorm()",
+        "x -> n: RMSNorm()",
+        "x -> n: BatchNorm()",
+        "x -> n: GroupNorm(1)",
+        "x -> n: InstanceNorm()",
+        "global_avg_pool(x)",
+        "adaptive_avg_pool(x, 2)",
+        "x -> l: Linear(2)",
+    ];
+    for value in layers {
+        let result = if value.starts_with("global") { "[B, 2]" } else { "[B, 2, _, _]" };
+        let c = forward(&format!("model M()(x: [B, 2, H, 2]) -> y: {result} {{ return {value} }}"));
+        for (b, h) in [(0, 1), (0, 0), (2, 0), (2, 1), (1, 3)] {
+            let (shape, found) = of_shape(&c, &[b, 2, h, 2]).unwrap();
+            assert_eq!(shape[0], b, "{value}");
+            assert!(h == 0 || found.iter().all(|y| y.is_finite()), "{value} of {b} x {h}: {found:?}");
+        }
+    }
+}
+
+#[test]
+fn settings_that_make_no_sense_are_mistakes_where_they_are() {
+    let cases = [
+        ("avg_pool(x, 0)", "E0307", "avg_pool requires k >= 1, and k = 0"),
+        ("max_pool(x, -1)", "E0307", "max_pool requires k >= 1, and k = -1"),
+        ("avg_pool(x, 2, 0)", "E0307", "avg_pool requires stride >= 1, and stride = 0"),
+        ("max_pool(x, 2, -1)", "E0307", "max_pool requires stride >= 1, and stride = -1"),
+        ("max_pool(x, 2, 2, -1)", "E0307", "max_pool requires padding >= 0, and padding = -1"),
+        ("max_pool(x, 9, 100)", "E0307", "k <= H + 2 * padding, and k = 9, H = 8, padding = 0"),
+        ("adaptive_avg_pool(x, 0)", "E0307", "adaptive_avg_pool requires h >= 1, and h = 0"),
+        ("adaptive_avg_pool(x, 2, -1)", "E0307", "adaptive_avg_pool requires w >= 1, and w = -1"),
+        ("x -> c: Conv2d(4, 0)", "E0307", "Conv2d requires k >= 1, and k = 0"),
+        ("x -> c: Conv2d(0, 3)", "E0307", "Conv2d requires O >= 1, and O = 0"),
+        ("x -> c: Conv2d(4, 3, -1)", "E0307", "Conv2d requires stride >= 1, and stride = -1"),
+        ("x -> c: Conv2d(4, 3, dilation = 0)", "E0307", "Conv2d requires dilation >= 1, and dilation = 0"),
+        ("x -> c: Conv2d(4, 9, stride = 20)", "E0307", "dilation * (k - 1) < H + 2 * padding"),
+        ("x -> c: Conv2d(4, 3, groups = 0)", "E0307", "Conv2d requires groups >= 1, and groups = 0"),
+        ("x -> l: Linear(0)", "E0307", "Linear requires O >= 1, and O = 0"),
+        ("x -> l: Linear(-3)", "E0307", "Linear requires O >= 1, and O = -3"),
+        ("x -> l: SwiGLU(0)", "E0307", "SwiGLU requires F >= 1, and F = 0"),
+        ("x -> p: PReLU(0)", "E0307", "PReLU requires n >= 1, and n = 0"),
+        ("i64(x) -> e: Embedding(0, 3)", "E0307", "Embedding requires V >= 1, and V = 0"),
+        ("i64(x) -> e: Embedding(3, -2)", "E0307", "Embedding requires D >= 1, and D = -2"),
+        ("x -> g: GroupNorm(0)", "E0307", "GroupNorm requires G >= 1, and G = 0"),
+        ("dropout(x, -1)", "E0307", "dropout requires p >= 0, and p = -1"),
+        ("random_crop(x, 0)", "E0307", "random_crop requires size >= 1, and size = 0"),
+        ("random_crop(x, 4, pad = -1)", "E0307", "random_crop requires pad >= 0, and pad = -1"),
+        ("bernoulli[..](x, 1.5)", "E0112", "a probability is from 0 to 1, got 1.5"),
+        ("pad[2](x, -1, 0)", "E0303", "a size cannot be -1"),
+        ("split[1](x, 0)[0]", "E0303", "`split` makes 1 to 4096 parts, got 0"),
+        ("split[1](x, -1)[0]", "E0303", "`split` makes 1 to 4096 parts, got -1"),
+        ("top_k[1](x, -1)[0]", "E0303", "a size cannot be -1"),
+        ("iota(-1)", "E0303", "a size cannot be -1"),
+    ];
+    for (value, code, message) in cases {
+        let text = format!("model M()(x: [B, 3, 8, 8]) {{\n  return {value}\n}}");
+        let goal = Goal::Run { model: None, training: true };
+        let request = Request { name: "spec.dl", text: &text, sets: &[], goal };
+        let found = shown(&check(&request, &mut Columns(Vec::new())));
+        let told = |line: &&String| line.starts_with(&format!("{code} 2:")) && line.contains(message);
+        assert!(found.iter().any(|line| told(&line)), "{value}: {found:?}");
+        assert!(!found.iter().any(|line| line.contains("a bug in dlc")), "{value}: {found:?}");
     }
 }
