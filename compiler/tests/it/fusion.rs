@@ -239,9 +239,11 @@ fn gather_scatter_and_concat() {
     let ids = Ty { dtype: DType::I64, shape: vec![Size::dim(0), Size::from(3)] };
     let f = function("f", &[f32s(&[7, 6]), ids, f32s(&[7, 2])], |b, x| {
         let shape = [b.shape(x[1]), vec![Size::from(6)]].concat();
-        let rows = b.node(Op::Gather, vec![x[0], x[1]], Ty { dtype: DType::F32, shape });
+        // Plans know rows by numbers of 32 bits, as the passes make them.
+        let ids = b.cast(x[1], DType::I32);
+        let rows = b.node(Op::Gather, vec![x[0], ids], Ty { dtype: DType::F32, shape });
         let rows = b.map(Prim::Sin, &[rows]);
-        let back = b.node(Op::Scatter, vec![x[1], rows], f32s(&[7, 6]));
+        let back = b.node(Op::Scatter, vec![ids, rows], f32s(&[7, 6]));
         let wide = b.node(Op::Concat(1), vec![x[0], x[2], back], f32s(&[7, 14]));
         vec![rows, back, wide]
     });

@@ -60,7 +60,7 @@ fn reductions_of_nothing_and_of_nan() {
         all
     });
     let values: Vec<f64> = none.iter().map(|t| t.data[0]).collect();
-    assert_eq!(values, [0.0, 1.0, f64::NEG_INFINITY, f64::INFINITY, f64::from(i32::MIN)]);
+    assert_eq!(values, [0.0, 1.0, f64::NEG_INFINITY, f64::INFINITY, i64::MIN as f64]);
     for data in [[f64::NAN, 1.0], [1.0, f64::NAN]] {
         let out = run(&[f32s(&[2])], vec![tensor(&[2], &data)], |b, x| {
             vec![b.reduce(ReduceOp::Max, x[0], &[0]), b.reduce(ReduceOp::Min, x[0], &[0])]
