@@ -69,7 +69,16 @@ fn hostile_files_are_refused_with_a_reason() {
         ("nothing", Vec::new(), "it has 0 bytes"),
         ("short", vec![1, 2, 3], "it has 3 bytes"),
         ("length", file("{}", 0)[..9].to_vec(), "its header should have 2 bytes, and 1 follow: it is cut short"),
-        ("absurd length", vec![0xFF; 20], "its header should have 18446744073709551615 bytes, and 12 follow"),
+        (
+            "absurd length",
+            [&[0xFF; 8][..], b"{\"a\":{}}    "].concat(),
+            "its header should have 18446744073709551615 bytes, and 12 follow",
+        ),
+        (
+            "no format",
+            vec![0xFF; 20],
+            "its first bytes, `\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\xff`, are those of no format",
+        ),
         ("no json", file("hello", 0), "its header says: expected value at line 1 column 1"),
         ("no text", vec![2, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFE], "its header says"),
         ("deep", file(&"[".repeat(100_000), 0), "its header says"),

@@ -216,10 +216,13 @@ impl Checker {
         self.slot_at(join(label, &slot.path), &slot.decl)
     }
 
-    /// A slot of the innermost root; a random site is the next one of its path.
+    /// A slot of the innermost root; a random site is the next one of its path. The weights of an adapter's layers are
+    /// added ones too.
     pub(super) fn slot_at(&mut self, path: Rc<str>, decl: &Rc<Decl>) -> usize {
         let SlotKind::Site(_) = decl.kind else {
-            return self.push_slot(Slot { path, decl: decl.clone() });
+            let added = decl.added || self.root().adapter.is_some();
+            let decl = if decl.added == added { decl.clone() } else { Rc::new(Decl { added, ..(**decl).clone() }) };
+            return self.push_slot(Slot { path, decl });
         };
         let ordinal = self.root().ordinals.entry(path.clone()).or_insert(0);
         let kind = SlotKind::Site(*ordinal);
