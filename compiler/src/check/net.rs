@@ -153,6 +153,9 @@ impl Checker {
         let label_span = Some(layer.label_span);
         let level = LayerLevel { ctor: ctor.clone(), label: layer.label.clone(), label_span, more };
         let Some(instance) = self.instance(level, &bound, span) else { return Val::Poison };
+        if !self.handed_on(instance.slots.len(), span) {
+            return Val::Poison;
+        }
         let names: Names = call_names(&[(&ctor.net.ast.config, &ctor.config), (&ctor.net.ast.inputs, &bound)]);
         let state = self.root().layers.get_mut(&layer.label).expect("a layer is declared before it is called");
         state.uses += 1;

@@ -19,6 +19,9 @@ pub(super) struct Work {
 /// An iteration costs as much as so many expressions, even one that is made of the iteration before it.
 const ITERATION: u64 = 8;
 
+/// A weight of a layer that is used costs as much as so many expressions.
+const SLOT: u64 = 4;
+
 /// The elements of a list, those of lists and layers in it counted too.
 const MOST_ELEMENTS: usize = 65_536;
 
@@ -57,6 +60,11 @@ impl Checker {
         }
         self.work.count(body, || "".into());
         self.steps(ITERATION, body)
+    }
+
+    /// Counts the weights and random sites of a layer, which multiply where layers of layers are used more than once.
+    pub(super) fn handed_on(&mut self, slots: usize, span: Span) -> bool {
+        self.steps(SLOT.saturating_mul(slots as u64), span)
     }
 
     fn steps(&mut self, n: u64, span: Span) -> bool {

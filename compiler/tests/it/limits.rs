@@ -27,6 +27,18 @@ fn calls_and_loops_that_multiply_are_told_what_grew() {
     assert!(said.starts_with("E0117 2:"), "{said}");
     assert!(said.contains(" | the `repeat` at 2:20 runs "), "{said}");
 
+    let outer = |n: usize| {
+        format!(
+            "block D{n}()(x) {{\n{}return x\n}}\n",
+            (0..8).map(|i| format!("x = x -> l{i}: D{}()\n", n - 1)).collect::<String>()
+        )
+    };
+    let layers: String = (1..9).map(outer).collect();
+    let text =
+        format!("block D0()(x) {{ return x -> l: Linear(4) }}\n{layers}model M()(x: [B, 4]) {{ return x -> d: D8() }}");
+    let [said] = &found(&text)[..] else { panic!("{:?}", found(&text)) };
+    assert!(said.starts_with("E0117 ") && said.contains("takes more than 1000000 steps"), "{said}");
+
     // Iterations that are alike are one, however often they run.
     let alike = "model M()(x: [B, 4]) { repeat 1000 { repeat 1000 { x = x + 1 } } return x }";
     assert!(found(alike).is_empty(), "{:?}", found(alike));
