@@ -8,7 +8,7 @@ mod step;
 
 use crate::error::Error;
 use dlc_plan::kernel::Elem;
-use dlc_plan::plan::{Entry, Panels, StatePart, Step, Store, Weight};
+use dlc_plan::plan::{Entry, Panels, Place, StatePart, Step, Store, Weight};
 use dlc_plan::{Atom, DType, Host, Plan, Size};
 use kernel::check_kernel;
 pub use kernel::fold_of;
@@ -141,6 +141,8 @@ fn check_entry(plan: &Plan, entry: &Entry) -> Checked {
         for port in ports {
             let place = || format!("{what} `{}`", port.name);
             let buffer = entry.buffers.get(port.buffer as usize).ok_or_else(|| format!("{} has no buffer", place()))?;
+            let outside = !matches!(buffer.place, Place::Local { .. } | Place::Piece { .. });
+            ensure!(outside, "{} is in buffer {}, which is there in panels alone", place(), port.buffer);
             // What is known to fit 32 bits may be kept so.
             let narrow = port.dtype == DType::I64 && buffer.elem == Elem::I32;
             let fits = narrow || buffer.elem == Elem::of(port.dtype);

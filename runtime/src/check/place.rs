@@ -28,6 +28,9 @@ fn check_place(plan: &Plan, entry: &Entry, sizes: &Sizes, b: &Buffer) -> Checked
         Place::Part { .. } | Place::Slot { .. } | Place::Row { .. } => sizes.size(&b.len)?,
     }
     let like = |id: BufId| match entry.buffers.get(id as usize) {
+        Some(Buffer { place: Place::Local { .. } | Place::Piece { .. }, .. }) => {
+            Err(format!("it is a piece of buffer {id}, which is there in panels alone"))
+        }
         Some(other) if other.elem == b.elem => Ok(()),
         Some(other) => Err(format!("it is {:?}, and buffer {id} is {:?}", b.elem, other.elem)),
         None => Err(format!("there is no buffer {id}")),

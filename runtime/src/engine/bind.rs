@@ -108,10 +108,7 @@ impl Facts<'_> {
             self.matrix(b, [k.now, n], batch)?;
         }
         self.matrix(&mut gemm.c, [m, n], batch)?;
-        let empty = [m, n].into_iter().chain(batch.iter().map(|extent| extent.now)).any(|extent| extent == 0);
-        let still = |extent: i64, stride: i64| !empty && extent > 1 && stride == 0;
-        let repeats = still(m, gemm.c.row.now) || still(n, gemm.c.col.now);
-        if repeats || batch.iter().zip(&gemm.c.batch).any(|(extent, stride)| still(extent.now, stride.now)) {
+        if repeats(&gemm.c, [m, n], batch) {
             return Err(format!("a product writes elements of {} more than once", self.note(gemm.c.buf)));
         }
         if let Some(call) = &mut gemm.then {
@@ -311,4 +308,23 @@ impl Facts<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether the matrices of a batch may have an element in common, or one twice. Each stride, from the smallest on, must lead
+/// beyond all that the smaller ones reach.
+fn repeats(matrix: &MatrixNode, [m, n]: [i64; 2], batch: &[Known]) -> bool {
+    let axes = || {
+        let own = [(m, matrix.row.now), (n, matrix.col.now)];
+        own.into_iter().chain(batch.iter().zip(&matrix.batch).map(|(extent, stride)| (extent.now, stride.now)))
+    };
+    if axes().any(|(extent, _)| extent == 0) {
+        return false;
+    }
+    let wide = || axes().filter(|(extent, _)| *extent > 1).map(|(n, s)| (i128::from(n), i128::from(s).abs()));
+    // Axes of the same stride reach beyond it, all the others taken together do not.
+    wide().enumerate().any(|(i, (_, stride))| {
+        let others = wide().enumerate().filter(|(j, (_, other))| *j != i && *other <= stride);
+        let reach: i128 = others.map(|(_, (n, s))| (n - 1).saturating_mul(s)).fold(0, i128::saturating_add);
+        stride <= reach
+    }) || wide().any(|(_, stride)| stride == 0)
 }

@@ -85,7 +85,7 @@ impl Frame {
         }
     }
 
-    /// Makes the entry ready to run at the sizes in `self.dims`. The arena grows if it must; so do `products`, the scratch of
+    /// Makes the entry ready to run at the sizes in `self.dims`, but for what its steps write over each other's memory. The arena grows if it must; so do `products`, the scratch of
     /// products, and what each thread has of its own.
     pub fn bind(
         &mut self,
@@ -123,9 +123,7 @@ impl Frame {
                 }
             };
         }
-        self.attach(ground, arena)?;
-        self.bound = true;
-        Ok(())
+        self.attach(ground, arena)
     }
 
     /// Whether the addresses are those of this arena.

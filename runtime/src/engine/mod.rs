@@ -13,6 +13,7 @@ mod frame;
 mod kernels;
 mod moves;
 mod node;
+mod overlap;
 mod panels;
 mod ports;
 mod product;
@@ -37,6 +38,7 @@ use dlc_plan::chunks::FOLD_CHUNKS;
 use dlc_plan::{HostState, Plan};
 use frame::{Frame, Ground};
 use node::{CallNode, Node};
+use overlap::Overlaps;
 use panels::Slot;
 use segments::Segments;
 use std::sync::Arc;
@@ -252,6 +254,9 @@ impl Engine {
             frame.bound = false;
             frame.dims.copy_from_slice(&self.dims);
             frame.bind(&ground, &mut self.arena, &mut self.scratch.products, &mut self.slots)?;
+            place(&frame.spots, &mut frame.ptrs, &[], &frame.found);
+            Overlaps::check(plan, ports, frame, &mut self.rows).map_err(Error::Plan)?;
+            frame.bound = true;
         } else if !frame.is_attached(&self.arena) {
             frame.attach(&ground, &mut self.arena)?;
         }

@@ -221,6 +221,44 @@ impl Slots {
     }
 }
 
+impl PanelsNode {
+    /// Calls `at` for each point, with its task, the steps there, the lengths of buffers in bytes, and for each piece its number,
+    /// what it is a piece of, and where it begins there, in bytes.
+    pub fn each_point(
+        &self,
+        dims: &[i64],
+        at: &mut dyn FnMut(usize, &[Node], &[u64], &mut dyn Iterator<Item = (usize, usize, i64)>) -> Result<(), String>,
+    ) -> Result<(), String> {
+        if self.cuts.iter().any(|cut| cut.count() == 0) {
+            return Ok(());
+        }
+        let mut dims = dims.to_vec();
+        for task in 0..self.all_points(false) {
+            self.place(false, task, &mut dims);
+            for point in 0..self.all_points(true) {
+                self.place(true, point, &mut dims);
+                let height = self.height_at(&mut dims);
+                let piece = |p: &Piece| (p.buf, p.of, p.offset.eval(&dims).saturating_mul(p.bytes as i64));
+                at(task, &height.nodes, &height.bytes, &mut self.pieces.iter().map(piece))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets the rows of the panel that begins where the sizes say; gives its steps.
+    fn height_at(&self, dims: &mut [i64]) -> &Height {
+        let first = dims[self.first + 1].max(0) as usize;
+        let rows = self.height.min(self.cuts[0].count() - first);
+        dims[self.first] = rows as i64;
+        if rows == self.height { &self.full } else { &self.last }
+    }
+
+    /// The buffers that each thread has of its own.
+    pub fn locals(&self) -> &[usize] {
+        &self.locals
+    }
+}
+
 impl Walker<'_> {
     /// Runs panels.
     pub fn panels(&mut self, node: &PanelsNode) {
@@ -249,10 +287,7 @@ impl Walker<'_> {
         node.place(false, task, &mut slot.dims);
         for point in 0..node.all_points(true) {
             node.place(true, point, &mut slot.dims);
-            let first = slot.dims[node.first + 1].max(0) as usize;
-            let rows = node.height.min(node.cuts[0].count() - first);
-            slot.dims[node.first] = rows as i64;
-            let height = if rows == node.height { &node.full } else { &node.last };
+            let height = node.height_at(&mut slot.dims);
             for piece in &node.pieces {
                 let offset = piece.offset.eval(&slot.dims).max(0) as usize;
                 slot.ptrs[piece.buf] = slot.ptrs[piece.of].plus(offset * piece.bytes);

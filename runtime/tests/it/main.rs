@@ -7,6 +7,7 @@ mod folds;
 mod kernels;
 mod loops;
 mod moves;
+mod overlaps;
 mod parts;
 mod products;
 mod segments;
