@@ -349,8 +349,10 @@ impl Values {
     }
 }
 
+/// A whole number, which may have a point and zeros behind it.
 fn whole(text: &[u8]) -> Option<i64> {
-    std::str::from_utf8(text).ok()?.parse().ok()
+    let text = std::str::from_utf8(text).ok()?;
+    text.parse().ok().or_else(|| super::whole(text.parse().ok()?))
 }
 
 /// A finite number: a value that says `nan` or `inf` stands for one that is not there.

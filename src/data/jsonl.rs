@@ -252,7 +252,10 @@ impl Values {
                 let text = value.as_str().ok_or("a text")?;
                 texts.push(text.as_bytes()).map_err(|_| "a text")
             }
-            Values::Whole(values) => value.as_i64().map(|n| values.push(n)).ok_or("a whole number"),
+            Values::Whole(values) => {
+                let number = value.as_i64().or_else(|| super::whole(value.as_f64()?));
+                number.map(|n| values.push(n)).ok_or("a whole number")
+            }
             Values::Real(values) => {
                 let number = value.as_f64().map(|x| x as f32).filter(|x| x.is_finite());
                 number.map(|x| values.push(x)).ok_or("a number")

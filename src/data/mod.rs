@@ -309,3 +309,8 @@ fn read_at_most(file: &mut dyn BufRead, limit: u64, path: &Path) -> Result<Vec<u
     file.take(limit).read_to_end(&mut bytes).map_err(|error| Error::reading(path, &error))?;
     Ok(bytes)
 }
+
+/// A number of double precision as a whole number, where it is one; those past 2^53 may have been rounded already.
+fn whole(x: f64) -> Option<i64> {
+    (x.fract() == 0.0 && x.abs() < 9_007_199_254_740_992.0).then_some(x as i64)
+}

@@ -2,7 +2,10 @@
 //! Rust, at the edges of their types.
 #![expect(clippy::unwrap_used, reason = "a test that unwraps a surprise has failed, as it should")]
 
+use crate::cli::dlc;
 use crate::engines::{compiled_as, machine};
+use crate::scratch::Scratch;
+use dlc::weights::file::TensorFile;
 use dlc::{DType, Network, Tensor};
 use dlc_compiler::pipeline::Goal;
 use dlc_compiler::program::Role;
@@ -251,4 +254,53 @@ fn rows_are_found_by_numbers_beyond_32_bits() {
     let expected = [9.0, 9.0, 9.0, 0.0, 0.0].into_iter().flat_map(|row| [2.0 * row, 2.0 * row + 1.0]);
     assert_eq!(found[0].1, singles(expected));
     assert_eq!(found[1].1, whole);
+}
+
+/// A table says nothing of types: columns that are used as whole numbers alone keep all their digits.
+#[test]
+fn tables_keep_whole_numbers_whole() {
+    let spec = |source: &str, columns: &str, keep: &str| {
+        format!(
+            "model M()(k: i64[B]) -> y: [B] {{
+               w: param [1] = ones
+               most: state i64[] = 0
+               least: state i64[] = 0
+               most <- max(k)
+               least <- min(k)
+               return f32(k) * w
+             }}
+             data d {{ source = {source} {keep} columns {{ {columns} }} batch = all }}
+             train f {{ model = M() data = d loss = mean(y) optimizer = SGD(lr = 0) max_steps = 1 }}"
+        )
+    };
+    let dir = Scratch::new();
+    let rows = ["9007199254740993", "1700000000123", "3000000001", "16777217.0"];
+    dir.file("a.csv", "k,t\n".to_owned() + &rows.map(|row| format!("{row},0\n")).concat());
+    dir.file("a.tsv", "k\tt\n".to_owned() + &rows.map(|row| format!("{row}\t0\n")).concat());
+    dir.file("a.jsonl", rows.map(|row| format!("{{\"k\": {row}, \"t\": 0}}\n")).concat());
+    let trained = |source: &str, columns: &str, keep: &str| {
+        dir.file("m.dl", spec(source, columns, keep));
+        let done = dlc(&dir.path(""), &["train", "m.dl", "--out", "o"]);
+        assert_eq!((done.code, done.err.as_str()), (0, ""), "{source} {columns}: {}", done.out);
+        let file = TensorFile::open(&dir.path("o/model.safetensors")).expect("it is sound");
+        ["most", "least"].map(|name| {
+            let state = file.read(name).expect("it is there").expect("it is sound");
+            state.view::<i64>().expect("it is of 64 bits")[0]
+        })
+    };
+    for source in ["csv(\"a.csv\")", "tsv(\"a.tsv\")", "jsonl(\"a.jsonl\")"] {
+        assert_eq!(trained(source, "k = i64(k)", ""), [9_007_199_254_740_993, 16_777_217], "{source}");
+        assert_eq!(trained(source, "k = k -> i64", ""), [9_007_199_254_740_993, 16_777_217], "{source}");
+        assert_eq!(trained(source, "k = i64(k % 1000000)", ""), [777_217, 1], "{source}");
+        let only = trained(source, "k = i64(k)", "where = i64(k) == 1700000000123");
+        assert_eq!(only, [1_700_000_000_123; 2], "{source}");
+    }
+    // What is no whole number is told with its row, and what mends it is to say how it becomes one.
+    dir.file("a.csv", "k,t\n1,0\n1.5,0\n99999999999999999999,0\n");
+    dir.file("m.dl", spec("csv(\"a.csv\")", "k = i64(k)", ""));
+    let done = dlc(&dir.path(""), &["train", "m.dl", "--out", "o"]);
+    assert!(done.code == 2 && done.err.contains("column `k` has `1.5`, expected a whole number"), "{}", done.err);
+    assert!(done.err.contains("`99999999999999999999`"), "{}", done.err);
+    dir.file("a.csv", "k,t\n1,0\n1.5,0\n");
+    assert_eq!(trained("csv(\"a.csv\")", "k = i64(floor(k))", ""), [1, 1]);
 }

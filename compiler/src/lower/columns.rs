@@ -6,11 +6,12 @@ use super::data::{Cells, Columns, Data, SourceColumn};
 use super::item;
 use super::look::Used;
 use super::texts::{self, Counted};
+use super::whole::is_whole;
 use crate::check::{Checker, Scope, Statistics, Tag, Tensor, Val, names_in};
 use crate::program::{Entry, Role, Ty};
 use dlc_grammar::ast::{Expr, Ident};
 use dlc_grammar::{Diagnostic, Span, nearest};
-use dlc_plan::recipe::Encoding;
+use dlc_plan::recipe::{Encoding, SourceKind};
 use dlc_plan::{DType, Size};
 use std::collections::VecDeque;
 
@@ -101,7 +102,8 @@ pub fn uses(ck: &mut Checker, data: &Data) -> Vec<Used> {
         if ck.is_known(&name, &data.reading.scope) || uses.iter().any(|used| used.name == name) {
             continue;
         }
-        uses.push(Used { name, numbers: raw.is_none().then_some(column.dtype), span });
+        let dtype = as_used(data, column.clone()).dtype;
+        uses.push(Used { name, numbers: raw.is_none().then_some(dtype), span });
     }
     uses
 }
@@ -405,14 +407,15 @@ impl<'a> Work<'a> {
 
     /// The source's column of that name, unless the name stands for something else.
     fn source_column(&mut self, name: &str) -> Option<SourceColumn> {
-        match &self.data.source {
+        let column = match &self.data.source {
             Columns::Known(columns) => columns.iter().find(|c| c.name == name).cloned(),
             Columns::Unnamed if !self.ck.is_known(name, &self.sc) => {
                 let (name, row) = (name.to_string(), Vec::new());
                 Some(SourceColumn { name, dtype: DType::F32, row, cells: Cells::Either })
             }
             Columns::Unnamed | Columns::Unknown(_) => None,
-        }
+        }?;
+        Some(as_used(self.data, column))
     }
 
     /// Reports names that are neither columns nor anything else.
@@ -435,6 +438,14 @@ impl<'a> Work<'a> {
         }
         found
     }
+}
+
+/// A column of a table, which says nothing of types, as what it is used as.
+fn as_used(data: &Data, column: SourceColumn) -> SourceColumn {
+    let is_table = matches!(data.recipe.source.kind, SourceKind::Csv | SourceKind::Tsv | SourceKind::Jsonl);
+    let says_nothing = is_table && column.cells != Cells::Texts && column.dtype == DType::F32;
+    let dtype = if says_nothing && is_whole(data, &column.name) { DType::I64 } else { column.dtype };
+    SourceColumn { dtype, ..column }
 }
 
 fn has_rows(t: &Tensor, rows: &Size) -> bool {

@@ -4,6 +4,7 @@
 //! - [`item`], [`schema`]: what all configuration items have in common; [`train`], [`data`], [`weights`] read one kind each;
 //! - [`stored`], [`select`], [`groups`]: weights, the globs that choose them, and what differs between them;
 //! - [`columns`], [`defaults`], [`loss`], [`rows`], [`share`], [`mixing`], [`update`], [`each`], [`init`]: the entries;
+//! - [`whole`]: columns of tables that are used as whole numbers alone;
 //! - [`look`]: whether the files that are named are there, and are what the text says;
 //! - [`paths`]: the literals of a text that are paths of files;
 //! - [`recipe`]: what a training needs besides its program.
@@ -37,6 +38,7 @@ mod rows;
 mod share;
 mod texts;
 mod update;
+mod whole;
 
 mod choose;
 mod sets;
