@@ -38,13 +38,14 @@ struct Sizes {
 /// As far as they can.
 const WHOLE: Sizes = Sizes { plain: [4, 17], pair: [6, 5], like: [2, 5], mask: [3, 5] };
 
-/// Less: odd numbers, single ones, and nothing along either axis or both.
+/// Less: odd numbers, single ones, and nothing along either axis or both. Pictures are as high as the widest window at least, which
+/// is refused else.
 const LESS: [Sizes; 5] = [
     Sizes { plain: [3, 15], pair: [5, 3], like: [1, 3], mask: [2, 4] },
-    Sizes { plain: [1, 1], pair: [1, 1], like: [1, 1], mask: [1, 1] },
-    Sizes { plain: [2, 0], pair: [6, 0], like: [2, 0], mask: [3, 0] },
+    Sizes { plain: [1, 1], pair: [1, 1], like: [1, 2], mask: [1, 1] },
+    Sizes { plain: [2, 0], pair: [6, 0], like: [0, 2], mask: [3, 0] },
     Sizes { plain: [0, 3], pair: [0, 5], like: [0, 5], mask: [0, 5] },
-    Sizes { plain: [0, 0], pair: [0, 0], like: [0, 0], mask: [0, 0] },
+    Sizes { plain: [0, 0], pair: [0, 0], like: [0, 3], mask: [0, 0] },
 ];
 
 impl Sizes {
