@@ -199,7 +199,10 @@ train fit { model = M()  loss = sum(y)  optimizer = SGD(lr = 0.1)  epochs = 1 }"
     fn a_seed_says_all_of_a_spec() {
         let text = |seed| of(&mut Dice::seeded(seed)).0.text();
         assert!((0..20).all(|seed| text(seed) == text(seed) && text(seed) != text(seed + 1)));
-        // Bytes that are spent end a spec.
+        // Every spec gives something, and bytes that are spent end it.
+        assert!((0..300).all(|seed| !of(&mut Dice::seeded(seed)).0.outputs.is_empty()));
+        let zeros_but_one = |at: usize| (0..35).map(|k| if k == at { 0x46 } else { 0 }).collect::<Vec<u8>>();
+        assert!((0..35).all(|at| !of(&mut Dice::of(&zeros_but_one(at))).0.outputs.is_empty()));
         assert!(of(&mut Dice::of(&[])).0.text().lines().count() < 20);
     }
 }

@@ -194,6 +194,8 @@ impl Stmt {
             found.extend(body.stmts.iter().flat_map(Stmt::reads));
             found.push(body.result);
         }
+        // What a loop carries is its own.
+        found.retain(|id| !self.gives.contains(id));
         found
     }
 }
