@@ -15,9 +15,11 @@ use crate::machine::{Machine, Named};
 use crate::weights::file::TensorFile;
 use dlc_plan::plan::Store;
 use dlc_runtime::tensor::Tensor;
+use flate2::Crc;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -66,6 +68,8 @@ pub struct State {
     pub best: Option<BestState>,
     /// Validations since the best one.
     pub since_best: u64,
+    /// The CRC-32 of the checkpoint's other files, by their names.
+    pub sums: BTreeMap<String, u32>,
 }
 
 /// The best validation of a training.
@@ -115,6 +119,7 @@ impl State {
             metrics: Vec::new(),
             best: None,
             since_best: 0,
+            sums: BTreeMap::new(),
         }
     }
 }
@@ -414,7 +419,12 @@ fn fill(folder: &Path, machine: &dyn Machine, state: &State, best: Option<&Named
     if let Some(best) = best {
         save(&folder.join("best.safetensors"), best)?;
     }
-    let text = serde_json::to_string_pretty(state).map_err(|error| Error::run(code::CANNOT_RUN, error.to_string()))?;
+    let mut sums = BTreeMap::new();
+    for name in ["weights.safetensors", "optimizer.safetensors"].into_iter().chain(best.map(|_| "best.safetensors")) {
+        sums.insert(name.to_owned(), sum(&folder.join(name))?);
+    }
+    let state = State { sums, ..state.clone() };
+    let text = serde_json::to_string_pretty(&state).map_err(|error| Error::run(code::CANNOT_RUN, error.to_string()))?;
     write_whole(&folder.join("training.json"), |out| out.write_all(text.as_bytes()))
 }
 
@@ -432,6 +442,12 @@ fn read(path: &Path) -> Result<Checkpoint> {
         let message = format!("{} has version {}, and this dlc reads {VERSION}", file.display(), state.version);
         return Err(Error::file(code::CHECKPOINT, message));
     }
+    for (name, expected) in &state.sums {
+        let file = path.join(name);
+        if sum(&file)? != *expected {
+            return Err(Error::file(code::CHECKPOINT, format!("{} is damaged: its CRC-32 is another", file.display())));
+        }
+    }
     let best = path.join("best.safetensors");
     Ok(Checkpoint {
         best: best.is_file().then(|| load(&best)).transpose()?,
@@ -440,6 +456,18 @@ fn read(path: &Path) -> Result<Checkpoint> {
         path: path.to_owned(),
         state,
     })
+}
+
+/// The CRC-32 of a file.
+fn sum(path: &Path) -> Result<u32> {
+    let mut file = fs::File::open(path).map_err(|error| Error::reading(path, &error))?;
+    let (mut sum, mut bytes) = (Crc::new(), vec![0; 1 << 16]);
+    loop {
+        match file.read(&mut bytes).map_err(|error| Error::reading(path, &error))? {
+            0 => return Ok(sum.sum()),
+            count => sum.update(&bytes[..count]),
+        }
+    }
 }
 
 fn load(path: &Path) -> Result<Named> {

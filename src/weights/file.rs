@@ -250,7 +250,7 @@ fn format(input: &View) -> std::result::Result<Format, Bad> {
             }
         };
     }
-    if file.starts_with(torch::OLD_MAGIC) {
+    if torch::is_old(file) {
         return Ok(Format::OldTorch);
     }
     if let Some(bad) = torch::only_pickle(file) {

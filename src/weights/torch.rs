@@ -11,8 +11,8 @@ use super::zip::{self, Member};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 
-/// The number that the older form begins with, as a pickle: an instruction, its length, and ten bytes.
-pub const OLD_MAGIC: &[u8] = &[0x80, 2, 0x8a, 10, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19, b'.'];
+/// The number that the older form begins with, in a pickle: an instruction, its length, and ten bytes.
+const OLD_MAGIC: &[u8] = &[0x8a, 10, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19, b'.'];
 /// Where a checkpoint keeps its dictionary of weights, if that is not all it has.
 const KEYS: [&str; 9] =
     ["state_dict", "model_state_dict", "model_state", "model", "module", "network", "net", "params", "weights"];
@@ -25,6 +25,17 @@ const DEEPEST: usize = 3;
 struct Records<'a> {
     find: &'a dyn Fn(&Storage) -> Result<Range<usize>, String>,
     high_first: bool,
+}
+
+/// Whether a file is of the older form: a pickle of that number, of protocol 2 or 3, or of a later one, whose pickles lie in
+/// frames.
+pub fn is_old(file: &[u8]) -> bool {
+    match file {
+        [0x80, 2 | 3, rest @ ..] => rest.starts_with(OLD_MAGIC),
+        [0x80, 4 | 5, 0x95, _, _, _, _, _, _, _, _, rest @ ..] => rest.starts_with(OLD_MAGIC),
+        [0x80, 4 | 5, rest @ ..] => rest.starts_with(OLD_MAGIC),
+        _ => false,
+    }
 }
 
 /// The tensors of an archive with these members.

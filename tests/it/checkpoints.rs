@@ -221,6 +221,17 @@ fn a_damaged_checkpoint_gives_way_to_the_one_before() {
     go(&dir, &text, false, &mut Notes { stop_after: Some(4), ..Notes::default() });
     assert_eq!(Scratch::names_in(&dir.path("checkpoints")), ["last", "step-3", "step-4"]);
     dir.file("checkpoints/step-4/optimizer.safetensors", "short");
+    // A single bit counts too.
+    let weights = dir.path("checkpoints/step-3/weights.safetensors");
+    let sound = std::fs::read(&weights).expect("it is there");
+    let mut flipped = sound.clone();
+    *flipped.last_mut().expect("it has bytes") ^= 1;
+    std::fs::write(&weights, flipped).expect("it can be written");
+    let (mut net, recipe) = network(&dir, &text);
+    let mut checkpoints = Checkpoints::new(dir.path("checkpoints")).resume(true);
+    let error = resumed(&mut net, &recipe, &dir, &mut checkpoints).expect_err("neither is sound");
+    assert!(error.code != "E0703", "{error}");
+    std::fs::write(&weights, sound).expect("it can be written");
     std::fs::create_dir(dir.path("checkpoints/.step-9.part")).expect("it can be made");
     let mut notes = Notes::default();
     go(&dir, &text, true, &mut notes);
