@@ -232,7 +232,7 @@ pub fn clash_of(names: &[&Ident]) -> Option<Diagnostic> {
 }
 
 /// The name of what is to be compiled.
-fn named<'t>(target: &'t Target) -> &'t Ident {
+fn named(target: &Target) -> &Ident {
     match target {
         Target::Model { net, .. } => &net.ast.name,
         Target::Train(item) | Target::Trained { item, .. } | Target::Adapted(item) => &item.ast.name,

@@ -41,6 +41,11 @@ impl Input {
         Ok(bytes.into())
     }
 
+    /// Whether it has no bytes, or had none when it was opened.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
     /// How many bytes it has, or had when it was opened.
     pub fn len(&self) -> usize {
         self.len
@@ -108,6 +113,11 @@ impl<'f> View<'f> {
     /// Of a file.
     pub fn new(input: &'f Input) -> View<'f> {
         View { input, first: OnceCell::new() }
+    }
+
+    /// Whether it has no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.input.is_empty()
     }
 
     /// How many bytes it has.

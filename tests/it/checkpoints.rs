@@ -100,12 +100,15 @@ train fit {
 }
 ";
 
+/// A report without times: step, samples, the bits of the loss and of metrics.
+type Numbers = (u64, u64, u64, Vec<(String, u64)>);
+
 /// What a watcher sees of a training, without times.
 #[derive(Default)]
 struct Notes {
     steps: u64,
     stop_after: Option<u64>,
-    reports: Vec<(u64, u64, u64, Vec<(String, u64)>)>,
+    reports: Vec<Numbers>,
     warnings: Vec<String>,
     began_again: Option<u64>,
 }
@@ -174,7 +177,7 @@ fn resumed(net: &mut Network, recipe: &Recipe, dir: &Scratch, checkpoints: &mut 
 }
 
 /// The numbers of an outcome, without times.
-fn numbers(done: &Outcome) -> (u64, u64, u64, Vec<(String, u64)>) {
+fn numbers(done: &Outcome) -> Numbers {
     let metrics = done.metrics.iter().map(|(name, value)| (name.clone(), value.to_bits())).collect();
     (done.progress.step, done.progress.samples, done.progress.loss.to_bits(), metrics)
 }
@@ -276,9 +279,7 @@ fn the_best_weights_are_kept() {
     let text = text.replace("epochs = 3", "epochs = 12").replace("patience = 50", "patience = 2");
     let mut notes = Notes::default();
     let (done, net) = go(&dir, &text, false, &mut notes);
-    let held = |report: &(u64, u64, u64, Vec<(String, u64)>)| {
-        report.3.first().map(|(_, bits)| (f64::from_bits(*bits), report.0))
-    };
+    let held = |report: &Numbers| report.3.first().map(|(_, bits)| (f64::from_bits(*bits), report.0));
     let best = notes.reports.iter().filter_map(held).min_by(|a, b| a.0.total_cmp(&b.0)).expect("it was validated");
     assert_eq!((done.ended, done.best), (TrainingEnded::Stopped, Some(best.1)));
     assert!(best.1 < done.progress.step && done.metrics[0].1 == best.0, "{done:?}");

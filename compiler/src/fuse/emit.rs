@@ -224,8 +224,8 @@ impl Emit<'_> {
         let apart = |l: &Lin| l.terms.iter().all(|(a, _)| at.terms.iter().all(|(b, _)| a != b));
         let same = |l: &Lin| base.is_none() && !l.terms.is_empty() && apart(l);
         let bounds: Vec<_> =
-            bounds.into_iter().filter(|b| !holds(b) && !(same(&b.0) && self.assumed.contains(b))).collect();
-        let mut level = self.level_of([&at].into_iter().chain(bounds.iter().map(|b| &b.0)));
+            bounds.into_iter().filter(|b| !(holds(b) || same(&b.0) && self.assumed.contains(b))).collect();
+        let mut level = self.level_of(std::iter::once(&at).chain(bounds.iter().map(|b| &b.0)));
         if let Some((v, _)) = base {
             level = level.max(self.levels[v as usize]);
         }

@@ -59,9 +59,9 @@ fn join(to: &mut Option<Vec<Range>>, more: Vec<Range>) {
 fn narrow_inputs(p: &mut Program, entry: usize, given: &[Option<Vec<Range>>]) {
     let id = p.entries[entry].function;
     let Some(own) = &given[id.0 as usize] else { return };
-    for k in 0..p.entries[entry].inputs.len() {
+    for (k, range) in own.iter().enumerate().take(p.entries[entry].inputs.len()) {
         let everywhere = p.entries.iter().filter(|e| e.function == id).all(|e| matches!(e.inputs[k], Role::Index(..)));
-        if !everywhere || !own[k].is_narrow() || p.function(id).params[k].ty.dtype != DType::I64 {
+        if !everywhere || !range.is_narrow() || p.function(id).params[k].ty.dtype != DType::I64 {
             continue;
         }
         narrow_param(&mut p.functions[id.0 as usize], k);

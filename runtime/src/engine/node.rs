@@ -32,6 +32,7 @@ impl Known {
 }
 
 /// A step.
+#[expect(clippy::large_enum_variant, reason = "nearly all steps are calls")]
 pub enum Node {
     Call(CallNode),
     Gemm(Box<GemmNode>),

@@ -221,14 +221,14 @@ impl Slots {
     }
 }
 
+/// What is called at a point: its task, the steps there, the lengths of buffers in bytes, and the pieces.
+type AtPoint<'a> =
+    dyn FnMut(usize, &[Node], &[u64], &mut dyn Iterator<Item = (usize, usize, i64)>) -> Result<(), String> + 'a;
+
 impl PanelsNode {
     /// Calls `at` for each point, with its task, the steps there, the lengths of buffers in bytes, and for each piece its number,
     /// what it is a piece of, and where it begins there, in bytes.
-    pub fn each_point(
-        &self,
-        dims: &[i64],
-        at: &mut dyn FnMut(usize, &[Node], &[u64], &mut dyn Iterator<Item = (usize, usize, i64)>) -> Result<(), String>,
-    ) -> Result<(), String> {
+    pub fn each_point(&self, dims: &[i64], at: &mut AtPoint) -> Result<(), String> {
         if self.cuts.iter().any(|cut| cut.count() == 0) {
             return Ok(());
         }

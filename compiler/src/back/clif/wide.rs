@@ -81,7 +81,7 @@ impl Emit<'_> {
                 Quad::Two([[0, 4, 1, 5], [2, 6, 3, 7]].map(|from| self.shuffled(low, high, from)))
             }
             Instr::LToI => Quad::One(self.low_words(x[0].two())),
-            Instr::LToF => Quad::One(self.to_singles(x[0].two())),
+            Instr::LToF => Quad::One(self.singles_of(x[0].two())),
             Instr::FToL => {
                 let all = x[0].one();
                 let lanes: Vec<Value> = (0..WIDTH as u8)
@@ -161,7 +161,7 @@ impl Emit<'_> {
     }
 
     /// The nearest singles.
-    fn to_singles(&mut self, pair: [Value; 2]) -> Value {
+    fn singles_of(&mut self, pair: [Value; 2]) -> Value {
         let low = self.low_words(pair);
         let again = [self.b.ins().swiden_low(low), self.b.ins().swiden_high(low)];
         let differ = [0, 1].map(|h| self.b.ins().bxor(again[h], pair[h]));
