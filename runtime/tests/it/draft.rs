@@ -85,6 +85,13 @@ impl Draft {
         self.entry.inputs.last().expect("just pushed").buffer
     }
 
+    /// An input of integers that are kept in 32 bits, as what numbers rows is.
+    pub fn narrow_input(&mut self, name: &str, shape: &[Size], last: u32) -> BufId {
+        let id = self.input(name, DType::I64, shape, last);
+        self.entry.buffers[id as usize].elem = Elem::I32;
+        id
+    }
+
     /// An output that lives from step `first`.
     pub fn output(&mut self, name: &str, dtype: DType, shape: &[Size], first: u32) -> BufId {
         let port = self.port(name, dtype, shape, (first, 1000));

@@ -54,7 +54,7 @@ fn inputs_that_do_not_fit_are_told_apart() {
     let found = run(noise(1, &[3, 4]), labels(&[1, 2, -1]), mask(4));
     assert_eq!(found, refused("label -1 at row 2 is outside 0..10"));
     let found = run(noise(1, &[3, 4]), labels(&[1 << 40, 2, -1]), mask(4));
-    assert_eq!(found, refused("label 1099511627776 at row 0 does not fit in 32 bits"));
+    assert_eq!(found, refused("label 1099511627776 at row 0 is outside 0..10"));
     let found = run(noise(1, &[7, 4]), labels(&[0; 7]), mask(8));
     assert_eq!(found, refused("B = 7, but the model requires B <= 6"));
     assert_eq!(run(noise(1, &[3, 4]), fits, mask(4)), Ok(vec![]));

@@ -2,7 +2,7 @@
 
 use crate::draft::*;
 use dlc_plan::plan::{RowOp, Step};
-use dlc_plan::{DType, Size};
+use dlc_plan::{DType, HostState, Size};
 use dlc_runtime::Tensor;
 use dlc_runtime::tensor;
 
@@ -66,7 +66,7 @@ fn inputs_of_types_without_loss_are_taken() {
 /// to[ids[p], :] += from[p, :].
 fn scatter(rows: Size, width: i64, dtype: DType) -> Draft {
     let mut d = Draft::new();
-    let ids = d.input("ids", DType::I64, &[b()], 1);
+    let ids = d.narrow_input("ids", &[b()], 1);
     let from = d.input("from", dtype, &[b(), n(width)], 1);
     let to = d.output("to", dtype, &[rows.clone(), n(width)], 1);
     d.step(Step::Scatter { ids, count: b(), from, to, rows, width: n(width) });
@@ -94,6 +94,10 @@ fn a_scatter_adds_in_order_and_clamps() {
     let from = Tensor::from_i32(vec![3, 2], vec![1, 2, 3, 4, i32::MAX, 6]).expect("six");
     let found = d.run(&[], &[("ids", &ids), ("from", &from)]);
     assert_eq!(found[0].view::<i32>().expect("i32"), [3, 4, i32::MIN, 8]);
+    let (mut engine, _) = d.engine(1);
+    let ids = Tensor::from_i64(vec![3], vec![1, 1 << 40, 1]).expect("three");
+    let refused = engine.run("go", &HostState::default(), &[("ids", &ids), ("from", &from)]).expect_err("too large");
+    assert_eq!(refused.to_string(), "ids 1099511627776 at row 1 does not fit in 32 bits");
 }
 
 /// Something done to each row of `from`, of which `keep` elements are left.
