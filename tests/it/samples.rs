@@ -200,7 +200,7 @@ fn mistakes_in_files_end_with_their_place() {
     std::fs::copy(golden("tokens/wordpiece.json"), dir.path("tokenizer.json")).expect("it can be copied");
     let ended = dlc(&dir.path(""), &["train", "spec.dl", "--out", "out"]);
     assert_eq!(ended.code, 2, "{}", ended.err);
-    assert!(ended.err.contains("sentences.tsv:3: column `label` has `yes`, expected a number"), "{}", ended.err);
+    assert!(ended.err.contains("sentences.tsv:3: column `label` has `yes`, expected a whole number"), "{}", ended.err);
     dir.file("sentences.tsv", "sentence\tlabel\nthe book\t1\nthe rabbit\t0\nthe book\t1\nthe book\t1\n");
     dir.file("spec.dl", SENTENCES.replace("V = 200", "V = 20"));
     let ended = dlc(&dir.path(""), &["train", "spec.dl", "--out", "out"]);
