@@ -36,7 +36,14 @@ fn kernels(shapes: &[&[i64]], build: impl FnOnce(&mut Builder, &[Value]) -> Vec<
     let (inputs, outputs) = (named(params.len()), named(results.len()));
     let mut p = Program { dims: vec!["B".into()], ..Program::default() };
     p.add(b.finish(results));
-    p.entries.push(Entry { name: "forward".into(), function: FnId(0), inputs, outputs, guards: vec![] });
+    p.entries.push(Entry {
+        name: "forward".into(),
+        function: FnId(0),
+        inputs,
+        outputs,
+        guards: vec![],
+        defaults: vec![],
+    });
     let facts = verify(&p).expect("what the builder made is well formed");
     let plan = plan(&p, &facts);
     let calls = plan.entries[0].steps.iter().filter_map(|step| match step {
